@@ -1,0 +1,284 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+namespace lathe {
+namespace {
+
+constexpr size_t kPage = 4096;
+
+ErrorCode code_of(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR: return ErrorCode::not_found;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case ENOMEM: return ErrorCode::resource;
+    default: return ErrorCode::io;
+  }
+}
+
+[[noreturn]] void fail_errno(std::string_view action, const std::filesystem::path& path) {
+  const int error = errno;
+  fail(code_of(error), "cannot {} \"{}\": {}", action, path.string(), std::strerror(error));
+}
+
+// Owns a descriptor for the length of a scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// The mappings a SIGBUS may belong to. Fixed size and lock free because the signal handler reads it.
+struct MappingSlot {
+  std::atomic<uintptr_t> begin{0};
+  std::atomic<uintptr_t> end{0};
+  std::atomic<bool> faulted{false};
+};
+std::array<MappingSlot, 512> mapping_slots;
+std::atomic<bool> any_fault{false};
+
+void register_mapping(const std::byte* data, size_t size) {
+  for (MappingSlot& slot : mapping_slots) {
+    uintptr_t expected = 0;
+    if (slot.begin.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(data))) {
+      slot.faulted = false;
+      slot.end = reinterpret_cast<uintptr_t>(data) + size;
+      return;
+    }
+  }
+}
+
+void unregister_mapping(const std::byte* data) {
+  for (MappingSlot& slot : mapping_slots) {
+    if (slot.begin == reinterpret_cast<uintptr_t>(data)) {
+      slot.end = 0;
+      slot.begin = 0;
+      return;
+    }
+  }
+}
+
+// Only async-signal-safe calls here.
+void on_sigbus(int, siginfo_t* info, void*) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
+  for (MappingSlot& slot : mapping_slots) {
+    if (address >= slot.begin && address < slot.end) {
+      void* page = reinterpret_cast<void*>(address / kPage * kPage);
+      if (::mmap(page, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
+        slot.faulted = true;
+        any_fault = true;
+        return;
+      }
+    }
+  }
+  ::signal(SIGBUS, SIG_DFL);  // not ours: the faulting instruction repeats and the process dies
+}
+
+std::filesystem::path temporary_name(const std::filesystem::path& path) {
+  return path.parent_path() / fmt::format(".{}.{}.part", path.filename().string(), ::getpid());
+}
+
+void sync_parent(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  const Descriptor folder(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() >= 0) ::fsync(folder.get());
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail_errno("open", path);
+  struct stat status;
+  if (::fstat(file.get(), &status) != 0) fail_errno("stat", path);
+  if (!S_ISREG(status.st_mode)) fail(ErrorCode::invalid_input, "\"{}\" is not a regular file", path.string());
+  const size_t size = size_t(status.st_size);
+  const std::byte* data = nullptr;
+  if (size > 0) {
+    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+    if (mapped == MAP_FAILED) fail_errno("map", path);
+    data = static_cast<const std::byte*>(mapped);
+    register_mapping(data, size);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
+}
+
+MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
+    : path_(std::move(path)), data_(data), size_(size) {}
+
+MappedFile::~MappedFile() {
+  if (!data_) return;
+  unregister_mapping(data_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::will_need(std::span<const std::byte> part) const {
+  const size_t begin = size_t(part.data() - data_) / kPage * kPage;
+  const size_t end = size_t(part.data() - data_) + part.size();
+  ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_WILLNEED);
+}
+
+void MappedFile::drop(std::span<const std::byte> part) const {
+  // Whole pages inside the part only: a page shared with a neighbour may still be in use.
+  const size_t begin = align_up(size_t(part.data() - data_), kPage);
+  size_t end = size_t(part.data() - data_) + part.size();
+  if (end != size_) end = end / kPage * kPage;
+  if (end > begin) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail_errno("create", temporary_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  write_at(position_, bytes);
+  position_ += bytes.size();
+}
+
+void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(offset));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail_errno("write", path_);
+    }
+    bytes = bytes.subspan(size_t(written));
+    offset += uint64_t(written);
+  }
+}
+
+void AtomicFile::pad_to(uint64_t alignment) {
+  static constexpr std::array<std::byte, kPage> kZeros{};
+  uint64_t missing = align_up(position_, alignment) - position_;
+  while (missing > 0) {
+    const size_t part = size_t(std::min<uint64_t>(missing, kZeros.size()));
+    write(std::span(kZeros).first(part));
+    missing -= part;
+  }
+}
+
+void AtomicFile::reserve(uint64_t bytes) {
+  if (bytes == 0) return;
+  const int error = ::posix_fallocate(fd_, 0, off_t(bytes));
+  if (error == 0 || error == EOPNOTSUPP || error == EINVAL) return;
+  errno = error;
+  fail_errno(fmt::format("reserve {} bytes for", bytes), path_);
+}
+
+void AtomicFile::flush_behind(uint64_t offset, uint64_t size) {
+  ::sync_file_range(fd_, off64_t(offset), off64_t(size), SYNC_FILE_RANGE_WRITE);
+}
+
+void AtomicFile::commit() {
+  LATHE_CHECK(fd_ >= 0, "committed twice");
+  if (::fsync(fd_) != 0) fail_errno("sync", path_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_errno("rename into place", path_);
+  ::close(fd_);
+  fd_ = -1;
+  sync_parent(path_);
+}
+
+AtomicFolder::AtomicFolder(std::filesystem::path destination, bool replace)
+    : destination_(std::move(destination)), replace_(replace) {
+  if (!destination_.has_filename()) destination_ = destination_.parent_path();  // "out/" -> "out"
+  temporary_ = temporary_name(destination_);
+  std::error_code error;
+  if (!replace_ && std::filesystem::exists(destination_, error) &&
+      !std::filesystem::is_empty(destination_, error)) {
+    fail(ErrorCode::usage, "\"{}\" exists already and is not empty", destination_.string());
+  }
+  std::filesystem::remove_all(temporary_, error);
+  if (!std::filesystem::create_directories(temporary_, error) || error) {
+    errno = error.value();
+    fail_errno("create folder", destination_);
+  }
+}
+
+AtomicFolder::~AtomicFolder() {
+  if (committed_) return;
+  std::error_code ignored;  // a destructor has nobody to tell
+  std::filesystem::remove_all(temporary_, ignored);
+}
+
+void AtomicFolder::commit() {
+  std::error_code error;
+  const std::filesystem::path old = temporary_.string() + ".old";
+  if (std::filesystem::exists(destination_, error)) std::filesystem::rename(destination_, old, error);
+  if (!error) std::filesystem::rename(temporary_, destination_, error);
+  if (error) {
+    errno = error.value();
+    fail_errno("rename into place", destination_);
+  }
+  committed_ = true;
+  std::filesystem::remove_all(old, error);
+  sync_parent(destination_);
+}
+
+std::string read_text_file(const std::filesystem::path& path, uint64_t limit) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail_errno("open", path);
+  std::string text;
+  std::array<char, 1 << 16> buffer;
+  for (;;) {
+    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      fail_errno("read", path);
+    }
+    if (got == 0) return text;
+    text.append(buffer.data(), size_t(got));
+    if (text.size() > limit) {
+      fail(ErrorCode::invalid_input, "\"{}\" is larger than {} bytes", path.string(), limit);
+    }
+  }
+}
+
+void write_text_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(text)));
+  file.commit();
+}
+
+void install_mapping_fault_handler() {
+  struct sigaction action = {};
+  action.sa_sigaction = on_sigbus;
+  action.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGBUS, &action, nullptr);
+}
+
+void check_mapping_faults() {
+  if (!any_fault.exchange(false)) return;
+  fail(ErrorCode::io, "a mapped file became shorter while it was read; some of its data is gone");
+}
+
+}  // namespace lathe

@@ -1,0 +1,97 @@
+// Files: read-only mappings, and writing that is all or nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace lathe {
+
+// A whole file mapped read-only. Shared between the views that point into it.
+// Throws not_found, io. An empty file maps to an empty span.
+class MappedFile {
+ public:
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+  // Tells the kernel that `part` will be read soon, or is not needed any more (so that peak RSS follows
+  // what is in use, not the file). `part` must lie within bytes().
+  void will_need(std::span<const std::byte> part) const;
+  void drop(std::span<const std::byte> part) const;
+
+ private:
+  MappedFile(std::filesystem::path path, const std::byte* data, size_t size);
+  std::filesystem::path path_;
+  const std::byte* data_;
+  size_t size_;
+};
+
+// A file that appears under its name only when commit() has succeeded: written to a temporary name in the
+// same folder, fsynced, renamed. Without commit() the destructor removes the temporary.
+// Throws io; ENOSPC, EDQUOT and EFBIG give ErrorCode::resource.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);  // appends at position()
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);  // does not move position(); thread safe
+  void pad_to(uint64_t alignment);  // appends zeros
+  // Reserves `bytes` on disk now, so that a full disk fails before the work is done.
+  void reserve(uint64_t bytes);
+  void seek(uint64_t offset) { position_ = offset; }
+  uint64_t position() const { return position_; }
+  const std::filesystem::path& path() const { return path_; }
+  // Starts writing dirty pages in [offset, offset + size) back and drops them from memory once written.
+  void flush_behind(uint64_t offset, uint64_t size);
+
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int fd_ = -1;
+  uint64_t position_ = 0;
+};
+
+// A folder that appears under its name only when commit() has succeeded. Files are written inside path().
+// An existing destination folder is replaced only if `replace` is set; otherwise the constructor throws usage.
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(std::filesystem::path destination, bool replace = false);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+  const std::filesystem::path& path() const { return temporary_; }
+  void commit();
+
+ private:
+  std::filesystem::path destination_;
+  std::filesystem::path temporary_;
+  bool replace_;
+  bool committed_ = false;
+};
+
+// Whole small file as text. Throws not_found, io; invalid_input when larger than `limit` bytes.
+std::string read_text_file(const std::filesystem::path& path, uint64_t limit = uint64_t{1} << 30);
+// All or nothing, through AtomicFile.
+void write_text_file(const std::filesystem::path& path, std::string_view text);
+
+// From now on a read beyond the end of a mapping whose file shrank (SIGBUS) throws on this thread's next
+// check instead of killing the process: the handler maps zero pages there and records the fault.
+void install_mapping_fault_handler();
+// Throws io naming the file if a mapping has faulted since the last call.
+void check_mapping_faults();
+
+}  // namespace lathe

@@ -1,0 +1,96 @@
+// An operator: how many inputs and outputs, what its attributes are, what it gives (types and shapes), and a
+// slow obvious reference that computes it.
+//
+// Each operator is one file, `op/<snake_case_name>.cpp`, that defines `const OpDef& <snake_case_name>_op()` in
+// namespace lathe::op. The file's name is the registration: CMake generates the table that find_op reads.
+// Standard operators carry their ONNX name at opset 27; operators of our own are named "lathe.Name".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "op/attributes.h"
+#include "tensor/dtype.h"
+#include "tensor/encoding.h"
+#include "tensor/shape.h"
+#include "tensor/tensor.h"
+
+namespace lathe::op {
+
+// What is known of a value before run time.
+struct TypeInfo {
+  tensor::DType dtype = tensor::DType::undefined;
+  tensor::Shape shape;
+  // The elements of a small integer tensor (rank 0 or 1) where they are known, symbols included: the result
+  // of Shape, Concat, Gather, Range ... Lets Reshape and Expand infer their output.
+  std::optional<std::vector<tensor::Dim>> elements;
+
+  friend bool operator==(const TypeInfo& a, const TypeInfo& b) = default;
+};
+std::string to_string(const TypeInfo& type);  // "f32[batch, 576]"
+
+// Input of OpDef::infer. Omitted optional inputs are nullptr.
+struct InferContext {
+  std::string_view op;
+  const Attributes& attributes;
+  std::vector<const TypeInfo*> inputs;
+  // The value of an input that is a plain constant, else nullptr. Same length as inputs.
+  std::vector<const tensor::Tensor*> constants;
+  std::vector<TypeInfo> outputs;  // sized by the caller to the outputs wanted; infer fills them
+
+  bool has_input(size_t i) const { return i < inputs.size() && inputs[i] != nullptr; }
+  // Input i, which must be there. Throws invalid_input naming op and position.
+  const TypeInfo& input(size_t i) const;
+};
+
+// Input of OpDef::evaluate. Inputs are plain tensors (constants dequantised to their logical dtype); omitted
+// optional ones are undefined. Shapes have been checked by infer on the actual dims.
+struct EvaluateContext {
+  const Attributes& attributes;
+  std::vector<tensor::Tensor> inputs;
+  std::vector<tensor::Tensor> outputs;  // sized to the outputs wanted; evaluate assigns each
+
+  bool has_input(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
+};
+
+enum class AttributeKind { integer, real, string, integers, reals, strings, tensor };
+
+struct AttributeSpec {
+  std::string_view name;
+  AttributeKind kind;
+  bool required = false;
+};
+
+constexpr int kVariadic = -1;
+
+struct OpDef {
+  std::string_view name;
+  int min_inputs = 0;
+  int max_inputs = 0;  // or kVariadic
+  int min_outputs = 1;
+  int max_outputs = 1;  // or kVariadic
+  std::vector<AttributeSpec> attributes;
+  // Fills outputs; throws invalid_input with operator, expected and found.
+  void (*infer)(InferContext&) = nullptr;
+  void (*evaluate)(EvaluateContext&) = nullptr;
+};
+
+// nullptr when there is no such operator.
+const OpDef* find_op(std::string_view name);
+// Throws unsupported naming it.
+const OpDef& get_op(std::string_view name);
+// All operators, sorted by name.
+std::span<const OpDef* const> all_ops();
+
+// Checks arity and attribute names and kinds against the definition. Throws invalid_input.
+void check_signature(const OpDef& def, size_t inputs, size_t outputs, const Attributes& attributes);
+
+// Runs infer on actual tensors, then evaluate, then checks that what came out has the inferred dtype and dims.
+std::vector<tensor::Tensor> evaluate(const OpDef& def, std::vector<tensor::Tensor> inputs,
+                                     const Attributes& attributes, size_t outputs = 1);
+
+}  // namespace lathe::op
