@@ -6,14 +6,15 @@ if(LATHE_TESTS)
 endif()
 
 # lathe_layer(NAME DEPENDENCY...): src/NAME/**.cpp becomes lathe_NAME; *_test.cpp become test_NAME;
-# *_fuzz.cpp become one fuzzer each; main.cpp is left out (the program is built from it).
+# *_fuzz.cpp become one fuzzer each; main.cpp is left out (the program is built from it), so are *_tier.cpp (see
+# cpu_kernels.cmake).
 function(lathe_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
   set(tests ${sources})
   set(fuzzers ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cpp$")
-  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|_bench|/main)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|_bench|_tier|/main)\\.cpp$")
   if(NOT sources)
     file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/${name}_empty.cpp CONTENT "")
     set(sources ${CMAKE_BINARY_DIR}/generated/${name}_empty.cpp)

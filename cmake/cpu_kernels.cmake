@@ -1,0 +1,33 @@
+# CPU kernels that are compiled once per tier of instructions.
+
+# lathe_tier_sources(LAYER FOLDER): every src/FOLDER/x_tier.cpp (left out of the layer's own glob) is compiled for
+# each tier with LATHE_TIER defined as avx2 or avx512 and joins lathe_LAYER. Such a file keeps all it defines in
+# namespace lathe::...::LATHE_TIER or in an anonymous namespace and calls no inline function of another header:
+# of several copies of an inline function the linker keeps any one, and that one may hold instructions that the
+# machine does not have. The test `tier_symbols` looks for such copies.
+function(lathe_tier_sources layer folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*_tier.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  set(avx2_flags -mavx2 -mfma -mf16c -mbmi -mbmi2 -mtune=haswell)
+  # gcc prefers 256-bit vectors unless told; -mtune is for scheduling only.
+  set(avx512_flags ${avx2_flags} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
+      -mtune=icelake-client)
+  get_target_property(dependencies lathe_${layer} LINK_LIBRARIES)
+  set(objects "")
+  foreach(tier avx2 avx512)
+    set(target lathe_${layer}_${tier})
+    add_library(${target} OBJECT ${sources})
+    target_compile_options(${target} PRIVATE ${${tier}_flags})
+    target_compile_definitions(${target} PRIVATE LATHE_TIER=${tier})
+    target_link_libraries(${target} PRIVATE ${dependencies})
+    target_sources(lathe_${layer} PRIVATE $<TARGET_OBJECTS:${target}>)
+    list(APPEND objects $<TARGET_OBJECTS:${target}>)
+  endforeach()
+  # An unoptimised or sanitised build may keep copies that the optimised one inlines, so it is not asked.
+  if(LATHE_TESTS AND CMAKE_BUILD_TYPE STREQUAL "Release")
+    add_test(NAME tier_symbols COMMAND ${CMAKE_COMMAND} "-DOBJECTS=${objects}" -DNM=${CMAKE_NM}
+             -P ${CMAKE_SOURCE_DIR}/cmake/check_tier_symbols.cmake COMMAND_EXPAND_LISTS)
+  endif()
+endfunction()
