@@ -40,13 +40,10 @@ void unify_nans(std::span<float> values) {
   }
 }
 
-Json goldens() {
-  return read_json_file(LATHE_TESTS_DIR "/tensor/blocks.json");
-}
-
 TEST(Encoding, DecodesEveryTypeBitForBit) {
+  const Json goldens = read_json_file(LATHE_TESTS_DIR "/tensor/blocks.json");
   size_t types = 0;
-  for (const auto& [name, golden] : goldens().items()) {
+  for (const auto& [name, golden] : goldens.items()) {
     SCOPED_TRACE(name);
     const std::optional<Encoding> encoding = find_encoding(name);
     ASSERT_TRUE(encoding);
@@ -89,7 +86,6 @@ TEST(Encoding, RowBytesNeedsWholeBlocks) {
   EXPECT_EQ(row_bytes(Encoding::q8_0, 0), 0u);
   EXPECT_THROW(row_bytes(Encoding::q4_0, 33), Error);
   EXPECT_THROW(row_bytes(Encoding::q4_0, -32), Error);
-  EXPECT_THROW(row_bytes(Encoding::q8_k, INT64_MAX / 256 * 256), Error);
 }
 
 }  // namespace
