@@ -1,0 +1,80 @@
+// What a backend offers: an ordered table of kernels per operator; the first that takes an instruction gets it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/cpu/isa.h"
+#include "backend/cpu/linear.h"
+#include "base/team.h"
+#include "plan/plan.h"
+
+namespace lathe::backend {
+
+// Limits that scratch and arena are booked for.
+struct Capacity {
+  int64_t tokens = 0;
+  int64_t outputs = 0;
+  int64_t sequences = 0;
+  int64_t blocks_per_sequence = 0;
+  int threads = 1;
+};
+
+// What a session chose for its run.
+struct Settings {
+  cpu::Isa isa = cpu::Isa::avx2;
+  cpu::Compute compute = cpu::Compute::f32;
+  tensor::DType kv = tensor::DType::f32;
+  bool deterministic = false;
+};
+
+// One packed step as the kernels see it.
+struct Step {
+  int64_t tokens = 0;
+  int64_t outputs = 0;
+  int64_t sequences = 0;
+  int64_t rows(plan::Rows kind) const;
+};
+
+// An instruction with everything resolved to addresses.
+struct Bound {
+  const plan::Plan* plan = nullptr;
+  const plan::Instruction* instruction = nullptr;
+  std::vector<std::byte*> inputs;   // null for absent operands; constants are read only
+  std::vector<std::byte*> outputs;
+  std::byte* scratch = nullptr;     // shared by all instructions, scratch_size() of the largest
+  int64_t blocks_per_sequence = 0;
+  Settings settings;
+  Capacity capacity;
+  // Kernel's own prepared data (call descriptors); owned here, made by prepare().
+  std::shared_ptr<void> prepared;
+};
+
+struct Kernel {
+  std::string_view name;  // "cpu.linear"
+  std::string_view op;    // "lathe.Linear"
+  // Why this kernel does not take the instruction; nullopt if it does.
+  std::optional<std::string> (*refusal)(const plan::Plan& plan, const plan::Instruction& instruction);
+  // Bytes of scratch it needs.
+  size_t (*scratch_size)(const plan::Plan& plan, const plan::Instruction& instruction, const Settings& settings,
+                         const Capacity& capacity);
+  // Once per session, after addresses are known. May be null.
+  void (*prepare)(Bound& bound);
+  // Every member of the team runs it; a barrier follows. No allocation, no lock, no log.
+  void (*run)(const Bound& bound, const Step& step, TeamMember& member) noexcept;
+};
+
+// Best first, the reference last.
+std::span<const Kernel> kernels();
+// The first that takes the instruction. Throws unsupported with every refusal when none does.
+const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& instruction);
+// By name; throws unsupported.
+const Kernel& get_kernel(std::string_view name);
+
+}  // namespace lathe::backend

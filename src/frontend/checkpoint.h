@@ -1,0 +1,62 @@
+// A downloaded language model as the front end sees it: a Hugging Face style config, tensors, and the files
+// that travel with it, whatever container they came in.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "io/gguf.h"
+#include "io/safetensors.h"
+#include "tensor/source.h"
+
+namespace lathe::frontend {
+
+struct Architecture;
+
+// Values are immutable after open(); tensors are views into mapped files that the checkpoint keeps alive (the
+// sources themselves do too).
+class Checkpoint {
+ public:
+  // A Hugging Face folder (config.json + safetensors) or a .gguf file (the first of a split set). Throws
+  // not_found, invalid_input, unsupported.
+  static Checkpoint open(const std::filesystem::path& path);
+  // True when open() would try: a folder with config.json, or a file that begins with GGUF's magic.
+  static bool recognises(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  bool is_gguf() const { return gguf_ != nullptr; }
+  const io::GgufFile& gguf() const;
+  // config.json, or its equivalent made from GGUF metadata.
+  const Json& config() const { return config_; }
+  const Architecture& architecture() const { return *architecture_; }
+
+  // The stored tensor, or nullptr.
+  tensor::SourcePtr find_tensor(std::string_view name) const;
+  std::vector<std::string> tensor_names() const;  // sorted
+
+  // Files that belong to the model, by the name Hugging Face gives them: tokenizer.json,
+  // tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja, and
+  // config.json itself. GGUF metadata is turned into them.
+  const std::map<std::string, std::string>& assets() const { return assets_; }
+  // The files the tensors live in, in order (for hashes and sizes).
+  const std::vector<std::filesystem::path>& files() const { return files_; }
+
+ private:
+  void open_folder();
+  void open_gguf();
+
+  std::filesystem::path path_;
+  Json config_;
+  const Architecture* architecture_ = nullptr;
+  std::shared_ptr<const io::GgufFile> gguf_;
+  std::map<std::string, tensor::SourcePtr, std::less<>> tensors_;
+  std::map<std::string, std::string> assets_;
+  std::vector<std::filesystem::path> files_;
+};
+
+}  // namespace lathe::frontend

@@ -1,0 +1,120 @@
+// A decoder-only language model as data, and the one builder that turns it into a graph.
+//
+// An architecture (frontend/arch/x.cpp) maps its Hugging Face config to DecoderConfig and lists its tensor
+// names; what differs between models is a field here, never a test for a model's name.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "frontend/checkpoint.h"
+#include "frontend/rope.h"
+#include "ir/graph.h"
+#include "ir/model.h"
+
+namespace lathe::frontend {
+
+enum class NormKind { rms, layer };
+
+// What the MLP does between its matrices: gate kinds have two input matrices.
+enum class MlpKind { silu_gate, gelu_gate, gelu_tanh_gate, gelu, gelu_tanh, silu, relu };
+
+// How a checkpoint stores the query, key and value projections.
+enum class QkvForm {
+  separate,      // three matrices
+  concatenated,  // one matrix: all queries, all keys, all values
+  per_head,      // one matrix: for each head its query, key and value rows (GPT-NeoX)
+};
+
+struct DecoderConfig {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t intermediate_size = 0;
+  int64_t context_length = 0;  // positions the model was made for
+  NormKind norm = NormKind::rms;
+  double norm_epsilon = 1e-5;
+  MlpKind mlp = MlpKind::silu_gate;
+  RopeConfig rope;
+  bool parallel_residual = false;  // x + attention(norm1(x)) + mlp(norm2(x))
+  bool tied_embeddings = false;    // the head is the embedding matrix
+  QkvForm qkv = QkvForm::separate;
+  // What the config says of biases, where it says anything; the tensors must agree.
+  std::optional<bool> attention_bias;
+  std::optional<bool> mlp_bias;
+};
+
+// Throws invalid_input naming field and value for numbers that no model has (negative, zero, absurdly large,
+// heads that do not divide).
+void check(const DecoderConfig& config);
+
+// Helpers for read_config. head_dim from the config or hidden / heads; the MLP kind of a `hidden_act` in a gated
+// or a plain MLP (unsupported for an activation that is not known).
+int64_t head_dim_of(const Json& config, int64_t hidden_size, int64_t num_heads);
+MlpKind gated_mlp(std::string_view hidden_act);
+MlpKind plain_mlp(std::string_view hidden_act);
+
+// The roles tensors play. Names hold "{}" for the layer.
+enum class Slot {
+  embed,
+  attn_norm, attn_norm_bias,
+  q, k, v, qkv,
+  q_bias, k_bias, v_bias, qkv_bias,
+  o, o_bias,
+  mlp_norm, mlp_norm_bias,
+  gate, up, down,
+  gate_bias, up_bias, down_bias,
+  final_norm, final_norm_bias,
+  head, head_bias,
+};
+
+// One record a line in an architecture's table.
+struct WeightName {
+  Slot slot;
+  std::string_view hf;
+  std::string_view gguf;
+};
+
+// One file in frontend/arch, found by its name through the generated table.
+struct Architecture {
+  std::string_view model_type;    // config.json's model_type, e.g. "gpt_neox"
+  std::string_view hf_class;      // "GPTNeoXForCausalLM"
+  std::string_view gguf_name;     // general.architecture
+  std::span<const WeightName> weights;
+  // Suffixes of tensors that old checkpoints carry and no model reads (masks, rotary tables).
+  std::span<const std::string_view> ignored_suffixes;
+  DecoderConfig (*read_config)(const Json& config);
+  // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null.
+  void (*complete_gguf_config)(Json& config, const io::GgufFile& file) = nullptr;
+  // How a GGUF of this architecture stores what a Hugging Face folder stores otherwise.
+  bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order (facts of GGUF's llama)
+  QkvForm gguf_qkv = QkvForm::separate;
+};
+
+std::span<const Architecture* const> all_architectures();
+// By config.json's model_type or by GGUF's general.architecture. Throws unsupported, listing those known.
+const Architecture& get_architecture(const Checkpoint& checkpoint);
+
+// The graph of one decoder step in Optimum's form, in the standard operators of the newest opset plus
+// lathe.RotaryTable and lathe.CausalMask:
+//   input_ids [batch_size, sequence_length] i64
+//   attention_mask [batch_size, past_sequence_length + sequence_length] i64
+//   position_ids [batch_size, sequence_length] i64
+//   past_key_values.N.key/value [batch_size, kv_heads, past_sequence_length, head_dim]
+//   -> logits [batch_size, sequence_length, vocab], present.N.key/value
+// `dtype` is the type it computes in (f32, f16, bf16); plain weights are converted on the way, encoded ones
+// keep their encoding and make f32. Weights stay views into the checkpoint.
+ir::Model build_decoder(const Checkpoint& checkpoint, tensor::DType dtype);
+
+// The type that the checkpoint itself would compute in: that of its matrices, f32 for block formats.
+tensor::DType natural_dtype(const Checkpoint& checkpoint);
+
+}  // namespace lathe::frontend

@@ -1,0 +1,288 @@
+#include "frontend/lowering.h"
+
+#include <array>
+#include <cmath>
+#include <map>
+#include <numbers>
+
+#include "base/error.h"
+#include "frontend/builder.h"
+
+namespace lathe::frontend {
+namespace {
+
+using ir::Node;
+using op::Attributes;
+using tensor::DType;
+
+// What an expansion works with: a builder on the new graph, the node, and its inputs there.
+struct Expansion {
+  Builder b;
+  const Node& node;
+  std::vector<Value> inputs;
+
+  bool has(size_t i) const { return i < inputs.size() && inputs[i]; }
+  const op::TypeInfo& type(size_t i) const { return b.graph().type(inputs[i]); }
+  int64_t dim(size_t i, int axis) const {
+    const tensor::Shape& shape = type(i).shape;
+    const tensor::Dim& dim = shape[axis < 0 ? shape.size() - size_t(-axis) : size_t(axis)];
+    if (!dim.is_constant()) fail(ErrorCode::unsupported, "dimension {} of input {} is symbolic", dim.to_string(), i);
+    return dim.value();
+  }
+  Value mean(Value x) const {
+    return b.node("ReduceMean", {x, b.ints({-1})}, {{"keepdims", int64_t{1}}});
+  }
+};
+using Results = std::vector<Value>;
+
+// y = x / sqrt(mean(x^2) + epsilon) * scale, computed in f32 (ONNX RMSNormalization-23).
+Results expand_rms_normalization(const Expansion& e) {
+  const Builder& b = e.b;
+  if (e.node.attributes.get_int("axis", -1) != -1) fail(ErrorCode::unsupported, "only axis -1 has an expansion");
+  const double epsilon = e.node.attributes.get_float("epsilon", 1e-5);
+  const Value x = b.cast(e.inputs[0], DType::f32);
+  const Value variance = e.mean(b.mul(x, x));
+  const Value root = b.node("Sqrt", {b.add(variance, b.scalar(epsilon, DType::f32))});
+  return {b.mul(b.cast(b.div(x, root), e.type(1).dtype), e.inputs[1])};
+}
+
+// y = (x - mean) / sqrt(variance + epsilon) * scale + bias, computed in f32 (ONNX LayerNormalization-17).
+Results expand_layer_normalization(const Expansion& e) {
+  const Builder& b = e.b;
+  if (e.node.attributes.get_int("axis", -1) != -1) fail(ErrorCode::unsupported, "only axis -1 has an expansion");
+  if (e.node.outputs.size() > 1) fail(ErrorCode::unsupported, "mean and deviation outputs have no expansion");
+  const double epsilon = e.node.attributes.get_float("epsilon", 1e-5);
+  const DType dtype = e.type(0).dtype;
+  const Value x = b.cast(e.inputs[0], DType::f32);
+  const Value centred = b.sub(x, e.mean(x));
+  const Value variance = e.mean(b.mul(centred, centred));
+  const Value root = b.node("Sqrt", {b.add(variance, b.scalar(epsilon, DType::f32))});
+  const Value scaled = b.mul(b.cast(b.div(centred, root), dtype), e.inputs[1]);
+  return {e.has(2) ? b.add(scaled, e.inputs[2]) : scaled};
+}
+
+// x sigmoid(alpha x) (ONNX Swish-24).
+Results expand_swish(const Expansion& e) {
+  const double alpha = e.node.attributes.get_float("alpha", 1);
+  const Value x = e.inputs[0];
+  const Value inner = alpha == 1 ? x : e.b.mul(x, e.b.scalar(alpha, e.type(0).dtype));
+  return {e.b.mul(x, e.b.node("Sigmoid", {inner}))};
+}
+
+// Exact: x/2 (1 + erf(x / sqrt 2)); tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (ONNX Gelu-20).
+Results expand_gelu(const Expansion& e) {
+  const Builder& b = e.b;
+  const DType dtype = e.type(0).dtype;
+  const Value x = e.inputs[0];
+  Value inner;
+  if (e.node.attributes.get_string("approximate", "none") == "tanh") {
+    const Value cubed = b.mul(b.mul(x, x), x);
+    const Value sum = b.add(x, b.mul(cubed, b.scalar(0.044715, dtype)));
+    inner = b.node("Tanh", {b.mul(sum, b.scalar(std::sqrt(2 / std::numbers::pi), dtype))});
+  } else {
+    inner = b.node("Erf", {b.mul(x, b.scalar(std::numbers::sqrt2 / 2, dtype))});
+  }
+  return {b.mul(b.mul(x, b.scalar(0.5, dtype)), b.add(inner, b.scalar(1, dtype)))};
+}
+
+// Rotation of the leading dimensions of each head (ONNX RotaryEmbedding-23), cos and sin given per position.
+Results expand_rotary_embedding(const Expansion& e) {
+  const Builder& b = e.b;
+  if (e.has(3)) fail(ErrorCode::unsupported, "position_ids have no expansion; gather cos and sin first");
+  const bool flat = e.type(0).shape.size() == 3;
+  const int64_t heads = flat ? e.node.attributes.get_int("num_heads", 0) : 0;
+  if (!flat || heads <= 0) fail(ErrorCode::unsupported, "only [batch, sequence, heads x dim] has an expansion");
+  const int64_t width = e.dim(0, -1);
+  const int64_t head_dim = width / heads;
+  const int64_t rotary = e.node.attributes.get_int("rotary_embedding_dim", 0);
+  const int64_t turned = rotary == 0 ? head_dim : rotary;
+  const bool interleaved = e.node.attributes.get_int("interleaved", 0) != 0;
+
+  const Value x = b.reshape(e.inputs[0], {0, 0, heads, head_dim});
+  const Value cos = b.unsqueeze(e.inputs[1], {2});
+  const Value sin = b.unsqueeze(e.inputs[2], {2});
+  const Value first = interleaved ? b.slice(x, 0, turned, 3, 2) : b.slice(x, 0, turned / 2, 3);
+  const Value second = interleaved ? b.slice(x, 1, turned, 3, 2) : b.slice(x, turned / 2, turned, 3);
+  const Value real = b.sub(b.mul(first, cos), b.mul(second, sin));
+  const Value imaginary = b.add(b.mul(first, sin), b.mul(second, cos));
+  std::vector<Value> parts = {real, imaginary};
+  if (interleaved) {
+    const Value pairs = b.concat({b.unsqueeze(real, {4}), b.unsqueeze(imaginary, {4})}, 4);
+    parts = {b.reshape(pairs, {0, 0, heads, turned})};
+  }
+  if (turned < head_dim) parts.push_back(b.slice(x, turned, head_dim, 3));
+  const Value y = parts.size() == 1 ? parts[0] : b.concat(parts, 3);
+  return {b.reshape(y, {0, 0, width})};
+}
+
+// Grouped-query attention with an additive mask (ONNX Attention-23, three-dimensional form). The query heads of
+// a key-value head become rows of one product, so nothing is repeated. Softmax in f32.
+Results expand_attention(const Expansion& e) {
+  const Builder& b = e.b;
+  const Attributes& attributes = e.node.attributes;
+  const bool plain = e.type(0).shape.size() == 3 && attributes.get_int("is_causal", 0) == 0 && !e.has(6) &&
+                     e.node.outputs.size() <= 3;
+  if (!plain || e.has(4) != e.has(5) || (e.has(3) && e.type(3).shape.size() != 4)) {
+    fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
+  }
+  const int64_t heads = attributes.get_int("q_num_heads", 0);
+  const int64_t kv_heads = attributes.get_int("kv_num_heads", 0);
+  const int64_t head_dim = e.dim(0, -1) / heads;
+  const int64_t value_dim = e.dim(2, -1) / kv_heads;
+  const int64_t group = heads / kv_heads;
+  const DType dtype = e.type(0).dtype;
+  const auto split = [&](Value x, int64_t count, int64_t dim) {
+    return b.transpose(b.reshape(x, {0, 0, count, dim}), {0, 2, 1, 3});
+  };
+
+  Value key = split(e.inputs[1], kv_heads, head_dim);
+  Value value = split(e.inputs[2], kv_heads, value_dim);
+  if (e.has(4)) {
+    key = b.concat({e.inputs[4], key}, 2);
+    value = b.concat({e.inputs[5], value}, 2);
+  }
+  const double scale = attributes.get_float("scale", 1 / std::sqrt(double(head_dim)));
+  const Value scaled = b.mul(e.inputs[0], b.scalar(scale, dtype));
+  Value query = split(scaled, heads, head_dim);                                // [batch, heads, seq, dim]
+  if (group > 1) query = b.reshape(query, {0, kv_heads, -1, head_dim});        // [batch, kv, group*seq, dim]
+  Value scores = b.node("MatMul", {query, b.transpose(key, {0, 1, 3, 2})});    // [.., total]
+  scores = b.cast(scores, DType::f32);
+  if (const double cap = attributes.get_float("softcap", 0); cap != 0) {
+    const Value limit = b.scalar(cap, DType::f32);
+    scores = b.mul(b.node("Tanh", {b.div(scores, limit)}), limit);
+  }
+  Value sum_shape;
+  if (e.has(3)) {
+    Value mask = b.cast(e.inputs[3], DType::f32);
+    if (group > 1) {  // [batch, kv, group, seq, total] while the mask is added
+      sum_shape = b.node("Shape", {scores});
+      const Value lengths = b.concat({b.slice(b.node("Shape", {e.inputs[0]}), 1, 2, 0),
+                                      b.slice(sum_shape, 3, 4, 0)}, 0);
+      const Value grouped = b.concat({b.slice(sum_shape, 0, 2, 0), b.ints({group}), lengths}, 0);
+      scores = b.node("Reshape", {scores, grouped});
+      mask = b.unsqueeze(mask, {1});
+    }
+    scores = b.add(scores, mask);
+  }
+  Value weights = b.cast(b.node("Softmax", {scores}, {{"axis", int64_t{-1}}}), dtype);
+  if (sum_shape) weights = b.node("Reshape", {weights, sum_shape});
+  Value y = b.node("MatMul", {weights, value});                                // [batch, kv, group*seq, dim]
+  if (group > 1) {
+    // heads come back from the rows: seq is the only length left to infer
+    y = b.node("Reshape", {y, b.concat({b.slice(b.node("Shape", {y}), 0, 1, 0), b.ints({heads}),
+                                        b.slice(b.node("Shape", {e.inputs[0]}), 1, 2, 0),
+                                        b.ints({value_dim})}, 0)});
+  }
+  y = b.reshape(b.transpose(y, {0, 2, 1, 3}), {0, 0, heads * value_dim});
+  return {y, key, value};
+}
+
+// cos and sin of position x frequency, see op/lathe_rotary_table.
+Results expand_rotary_table(const Expansion& e) {
+  const Builder& b = e.b;
+  const Attributes& attributes = e.node.attributes;
+  const Value positions = b.cast(e.inputs[0], DType::f32);
+  Value frequencies = e.inputs[1];
+  if (attributes.has("dynamic_factor")) {
+    const double factor = attributes.get_float("dynamic_factor", 1);
+    const double trained = attributes.get_float("trained_length", 1);
+    const int64_t dims = 2 * e.dim(1, 0);
+    std::vector<float> exponents;
+    for (int64_t i = 0; i < dims; i += 2) exponents.push_back(float(i) / float(dims));
+    const auto constant = [&](double v) { return b.scalar(v, DType::f32); };
+    const Value last = b.node("ReduceMax", {positions}, {{"keepdims", int64_t{0}}});
+    const Value length = b.node("Max", {b.add(last, constant(1)), constant(trained)});
+    const Value growth = b.sub(b.mul(length, constant(factor / trained)), constant(factor - 1));
+    const Value base = b.mul(b.node("Pow", {growth, constant(double(dims) / double(dims - 2))}),
+                             constant(attributes.get_float("theta", 10000)));
+    const Value powers = b.graph().add_constant(
+        "rope.exponents", tensor::Tensor::of<float>({dims / 2}, std::span<const float>(exponents)));
+    frequencies = b.node("Reciprocal", {b.node("Pow", {base, powers})});
+  }
+  const Value angles = b.mul(b.unsqueeze(positions, {-1}), frequencies);
+  const double scale = attributes.get_float("scale", 1);
+  const auto scaled = [&](Value x) { return scale == 1 ? x : b.mul(x, b.scalar(scale, DType::f32)); };
+  return {scaled(b.node("Cos", {angles})), scaled(b.node("Sin", {angles}))};
+}
+
+// 0 where a query may look (not in the future, not padding), a large negative number elsewhere: finite, so that
+// rows of padding stay finite too. See op/lathe_causal_mask.
+Results expand_causal_mask(const Expansion& e) {
+  const Builder& b = e.b;
+  const auto length = [&](Value x) {
+    return b.node("Gather", {b.node("Shape", {x}), b.graph().add_constant("axis", tensor::Tensor::scalar<int64_t>(1))},
+                  {{"axis", int64_t{0}}});
+  };
+  const auto range = [&](Value begin, Value end) { return b.node("Range", {begin, end, b.scalar(1, DType::i64)}); };
+  const auto dtype = DType(e.node.attributes.get_int("dtype", int64_t(DType::f32)));
+  const Value total = length(e.inputs[0]);
+  const Value keys = range(b.scalar(0, DType::i64), total);                   // [total]
+  const Value queries = range(b.sub(total, length(e.inputs[1])), total);      // [sequence]
+  const Value causal = b.node("LessOrEqual", {b.unsqueeze(keys, {0}), b.unsqueeze(queries, {1})});
+  const Value real = b.unsqueeze(b.node("Cast", {e.inputs[0]}, {{"to", int64_t(DType::boolean)}}), {1, 2});
+  const Value seen = b.node("And", {real, causal});                           // [batch, 1, sequence, total]
+  const double hidden = dtype == DType::f16 ? -30000 : -1e30;
+  return {b.cast(b.node("Where", {seen, b.scalar(0, DType::f32), b.scalar(hidden, DType::f32)}), dtype)};
+}
+
+struct Rule {
+  std::string_view op;
+  int since;  // first opset that has the operator as it stands; 0: none has
+  Results (*expand)(const Expansion&);
+};
+constexpr int kNever = 1000;
+
+constexpr std::array kRules = {
+    Rule{"RMSNormalization", 23, expand_rms_normalization},
+    Rule{"LayerNormalization", 17, expand_layer_normalization},
+    Rule{"Swish", 24, expand_swish},
+    Rule{"Gelu", 20, expand_gelu},
+    Rule{"RotaryEmbedding", 23, expand_rotary_embedding},
+    Rule{"Attention", 23, expand_attention},
+    Rule{"lathe.RotaryTable", kNever, expand_rotary_table},
+    Rule{"lathe.CausalMask", kNever, expand_causal_mask},
+};
+
+const Rule* find_rule(std::string_view op) {
+  for (const Rule& rule : kRules) {
+    if (rule.op == op) return &rule;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+ir::Graph lower_to_opset(const ir::Graph& graph, int opset) {
+  ir::Graph lowered(graph.name());
+  std::map<Value, Value> mapped;  // old -> new
+  for (const Value input : graph.inputs()) mapped[input] = lowered.add_input(graph.name(input), graph.type(input));
+  for (const Value constant : graph.constants()) {
+    mapped[constant] = lowered.add_constant(graph.name(constant), graph.source(constant));
+  }
+  for (const ir::NodeId id : graph.nodes()) {
+    const Node& node = graph.node(id);
+    std::vector<Value> inputs;
+    for (const Value input : node.inputs) inputs.push_back(input ? mapped.at(input) : Value{});
+    const Rule* rule = find_rule(node.op);
+    const bool expand = rule && opset < rule->since;
+    if (!expand && node.op.starts_with("lathe.")) {
+      fail(ErrorCode::unsupported, "node \"{}\": {} has no standard form", node.name, node.op);
+    }
+    std::vector<Value> results;
+    if (expand) {
+      results = with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] {
+        return rule->expand({Builder(lowered, node.name), node, std::move(inputs)});
+      });
+    } else {
+      results = lowered.node(lowered.add_node(node.op, std::move(inputs), node.attributes, node.name,
+                                              int(node.outputs.size()))).outputs;
+    }
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (node.outputs[i]) mapped[node.outputs[i]] = results[i];
+    }
+  }
+  for (const Value output : graph.outputs()) lowered.add_output(mapped.at(output), graph.name(output));
+  return lowered;
+}
+
+}  // namespace lathe::frontend

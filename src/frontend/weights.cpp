@@ -1,0 +1,149 @@
+#include "frontend/weights.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace lathe::frontend {
+
+using ir::Value;
+using tensor::Dims;
+using tensor::DType;
+using tensor::Encoding;
+using tensor::SourcePtr;
+
+Weights::Weights(const Checkpoint& checkpoint, const DecoderConfig& config, DType dtype)
+    : checkpoint_(checkpoint), config_(config), dtype_(dtype) {
+  const Architecture& architecture = checkpoint.architecture();
+  qkv_ = checkpoint.is_gguf() ? architecture.gguf_qkv : config.qkv;
+  for (const WeightName& weight : architecture.weights) {
+    names_.emplace(weight.slot, checkpoint.is_gguf() ? weight.gguf : weight.hf);
+  }
+}
+
+std::string Weights::name_of(Slot slot, int64_t layer) const {
+  const auto it = names_.find(slot);
+  if (it == names_.end()) return {};
+  std::string name(it->second);
+  if (const size_t hole = name.find("{}"); hole != std::string::npos) {
+    name.replace(hole, 2, std::to_string(layer));
+  }
+  return name;
+}
+
+bool Weights::has(Slot slot, int64_t layer) const {
+  const std::string name = name_of(slot, layer);
+  return !name.empty() && checkpoint_.find_tensor(name) != nullptr;
+}
+
+SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
+  const std::string name = name_of(slot, layer);
+  SourcePtr source = name.empty() ? nullptr : checkpoint_.find_tensor(name);
+  if (!source) return nullptr;
+  used_.insert(name);
+  if (source->dims() != dims) {
+    fail(ErrorCode::invalid_input, "tensor \"{}\": expected {}, found {}{}", name,
+         tensor::to_string(std::span<const int64_t>(dims)), tensor::to_string(source->dtype()),
+         tensor::to_string(std::span<const int64_t>(source->dims())));
+  }
+  const DType stored = source->dtype();
+  if (stored != DType::f32 && stored != DType::f16 && stored != DType::bf16 && stored != DType::f64) {
+    fail(ErrorCode::unsupported, "tensor \"{}\": weights of type {} are not supported (f32, f16, bf16, f64)", name,
+         tensor::to_string(stored));
+  }
+  return source;
+}
+
+SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {
+  SourcePtr source = find_source(slot, layer, dims);
+  if (!source) {
+    fail(ErrorCode::invalid_input, "\"{}\": missing tensor \"{}\" {}", checkpoint_.path().string(),
+         name_of(slot, layer), tensor::to_string(std::span<const int64_t>(dims)));
+  }
+  return source;
+}
+
+Value Weights::constant(ir::Graph& graph, const std::string& name, SourcePtr source) {
+  if (source->encoding() == Encoding::plain && source->dtype() != dtype_) {
+    source = tensor::converted_source(std::move(source), dtype_);
+  } else if (source->encoding() != Encoding::plain && dtype_ != DType::f32) {
+    source = tensor::converted_source(std::move(source), dtype_);
+  }
+  return graph.add_constant(name, std::move(source));
+}
+
+Value Weights::get(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims) {
+  return constant(graph, name_of(slot, layer), get_source(slot, layer, dims));
+}
+
+Value Weights::find(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims) {
+  SourcePtr source = find_source(slot, layer, dims);
+  return source ? constant(graph, name_of(slot, layer), std::move(source)) : Value{};
+}
+
+SourcePtr Weights::projection_rows(SourcePtr stored, int index, const Dims& dims) const {
+  const int64_t head_dim = config_.head_dim;
+  const bool interleaved = checkpoint_.is_gguf() && checkpoint_.architecture().gguf_interleaves_rotary && index < 2;
+  const int64_t q_rows = config_.num_heads * head_dim;
+  const int64_t kv_rows = config_.num_kv_heads * head_dim;
+  const int64_t first_row = index == 0 ? 0 : q_rows + (index - 1) * kv_rows;
+  const QkvForm form = qkv_;
+  if (form == QkvForm::separate && !interleaved) return stored;
+  const auto map = [=](int64_t row) {
+    const int64_t head = row / head_dim;
+    int64_t within = row % head_dim;
+    // Meta's order pairs (0,1), (2,3) ..; Hugging Face's rotates halves: row i of a half is 2i or 2i + 1 there.
+    if (interleaved) within = within % (head_dim / 2) * 2 + within / (head_dim / 2);
+    switch (form) {
+      case QkvForm::separate: return head * head_dim + within;
+      case QkvForm::concatenated: return first_row + head * head_dim + within;
+      case QkvForm::per_head: return (head * 3 + index) * head_dim + within;
+    }
+    return int64_t{-1};
+  };
+  if (dims.size() > 1) return tensor::row_mapped_source(std::move(stored), dims, map);
+  const Dims column = {stored->dims()[0], 1};  // a bias: rows of one element
+  SourcePtr rows = tensor::row_mapped_source(tensor::reshaped_source(std::move(stored), column), {dims[0], 1}, map);
+  return tensor::reshaped_source(std::move(rows), dims);
+}
+
+Weights::Projection Weights::projection(ir::Graph& graph, int index, int64_t layer) {
+  static constexpr Slot kWeight[] = {Slot::q, Slot::k, Slot::v};
+  static constexpr Slot kBias[] = {Slot::q_bias, Slot::k_bias, Slot::v_bias};
+  static constexpr std::string_view kSuffix[] = {".q", ".k", ".v"};
+  const bool separate = qkv_ == QkvForm::separate;
+  const Slot weight_slot = separate ? kWeight[index] : Slot::qkv;
+  const Slot bias_slot = separate ? kBias[index] : Slot::qkv_bias;
+  const int64_t rows = (index == 0 ? config_.num_heads : config_.num_kv_heads) * config_.head_dim;
+  const int64_t all_rows = (config_.num_heads + 2 * config_.num_kv_heads) * config_.head_dim;
+  const int64_t stored_rows = separate ? rows : all_rows;
+  const auto name = [&](Slot slot) {
+    return name_of(slot, layer) + (separate ? std::string() : std::string(kSuffix[index]));
+  };
+
+  Projection result;
+  SourcePtr weight = get_source(weight_slot, layer, {stored_rows, config_.hidden_size});
+  result.weight = constant(graph, name(weight_slot),
+                           projection_rows(std::move(weight), index, {rows, config_.hidden_size}));
+  if (SourcePtr bias = find_source(bias_slot, layer, {stored_rows})) {
+    result.bias = constant(graph, name(bias_slot), projection_rows(std::move(bias), index, {rows}));
+  }
+  return result;
+}
+
+void Weights::check_all_used() const {
+  const Architecture& architecture = checkpoint_.architecture();
+  for (const std::string& name : checkpoint_.tensor_names()) {
+    if (used_.count(name)) continue;
+    if (config_.tied_embeddings && name == name_of(Slot::head, 0)) continue;
+    const bool ignored = std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
+                                     [&](std::string_view suffix) { return name.ends_with(suffix); });
+    if (ignored) continue;
+    fail(ErrorCode::invalid_input, "\"{}\": tensor \"{}\" {} has no place in {} with {} layers",
+         checkpoint_.path().string(), name,
+         tensor::to_string(std::span<const int64_t>(checkpoint_.find_tensor(name)->dims())),
+         architecture.model_type, config_.num_layers);
+  }
+}
+
+}  // namespace lathe::frontend

@@ -1,0 +1,53 @@
+// The tensors of a checkpoint under the roles an architecture gives them, as constants of a graph.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "frontend/decoder.h"
+
+namespace lathe::frontend {
+
+// Looks weights up by slot and layer, checks dtype and dims, puts them into the form the builder wants (split
+// query-key-value, Hugging Face rotary order, the graph's dtype) without reading them, and remembers which
+// tensors were used. Builder-time helper; one per build.
+class Weights {
+ public:
+  Weights(const Checkpoint& checkpoint, const DecoderConfig& config, tensor::DType dtype);
+
+  // The constant for a slot. get: must exist with exactly these dims, else invalid_input with name, expected
+  // and found. find: absent Value when the checkpoint does not have it.
+  ir::Value get(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
+  ir::Value find(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
+  bool has(Slot slot, int64_t layer) const;
+
+  // Query, key or value projection (index 0, 1, 2) whatever form the checkpoint keeps them in; bias absent if
+  // there is none.
+  struct Projection {
+    ir::Value weight;
+    ir::Value bias;
+  };
+  Projection projection(ir::Graph& graph, int index, int64_t layer);
+
+  // Throws invalid_input naming the first tensor that no slot asked for, but for those the architecture
+  // ignores and a stored copy of tied embeddings.
+  void check_all_used() const;
+
+ private:
+  std::string name_of(Slot slot, int64_t layer) const;
+  tensor::SourcePtr find_source(Slot slot, int64_t layer, const tensor::Dims& dims);
+  tensor::SourcePtr get_source(Slot slot, int64_t layer, const tensor::Dims& dims);
+  // Query, key or value rows out of `stored`, in Hugging Face order; dims are those of the result.
+  tensor::SourcePtr projection_rows(tensor::SourcePtr stored, int index, const tensor::Dims& dims) const;
+  ir::Value constant(ir::Graph& graph, const std::string& name, tensor::SourcePtr source);
+
+  const Checkpoint& checkpoint_;
+  const DecoderConfig& config_;
+  tensor::DType dtype_;
+  QkvForm qkv_;
+  std::map<Slot, std::string_view> names_;
+  std::set<std::string, std::less<>> used_;
+};
+
+}  // namespace lathe::frontend
