@@ -23,7 +23,9 @@ class Attributes {
   Attributes() = default;
   Attributes(std::initializer_list<std::pair<const std::string, AttributeValue>> values) : values_(values) {}
 
-  void set(std::string name, AttributeValue value) { values_.insert_or_assign(std::move(name), std::move(value)); }
+  void set(std::string name, AttributeValue value) {
+    values_.insert_or_assign(std::move(name), std::move(value));
+  }
   void erase(std::string_view name);
   bool has(std::string_view name) const { return values_.find(name) != values_.end(); }
 
@@ -32,8 +34,12 @@ class Attributes {
   std::optional<std::string> find_string(std::string_view name) const;
   std::optional<std::vector<int64_t>> find_ints(std::string_view name) const;
   const tensor::Tensor* find_tensor(std::string_view name) const;
-  int64_t get_int(std::string_view name, int64_t otherwise) const { return find_int(name).value_or(otherwise); }
-  double get_float(std::string_view name, double otherwise) const { return find_float(name).value_or(otherwise); }
+  int64_t get_int(std::string_view name, int64_t otherwise) const {
+    return find_int(name).value_or(otherwise);
+  }
+  double get_float(std::string_view name, double otherwise) const {
+    return find_float(name).value_or(otherwise);
+  }
   std::string get_string(std::string_view name, std::string_view otherwise) const {
     return find_string(name).value_or(std::string(otherwise));
   }

@@ -1,8 +1,8 @@
 // An operator: how many inputs and outputs, what its attributes are, what it gives (types and shapes), and a
 // slow obvious reference that computes it.
 //
-// Each operator is one file, `op/<snake_case_name>.cpp`, that defines `const OpDef& <snake_case_name>_op()` in
-// namespace lathe::op. The file's name is the registration: CMake generates the table that find_op reads.
+// Each operator is one file, `op/<snake_case_name>.cpp`, that defines `const OpDef& <snake_case_name>_op()`
+// in namespace lathe::op. The file's name is the registration: CMake generates the table that find_op reads.
 // Standard operators carry their ONNX name at opset 27; operators of our own are named "lathe.Name".
 #pragma once
 
@@ -41,6 +41,10 @@ struct InferContext {
   // The value of an input that is a plain constant, else nullptr. Same length as inputs.
   std::vector<const tensor::Tensor*> constants;
   std::vector<TypeInfo> outputs;  // sized by the caller to the outputs wanted; infer fills them
+  // A text that no other node of the graph has: makes the symbols of dimensions that only the run knows
+  // (NonZero, Slice by a computed length ...) distinct. Without '+', '*', '.' and blanks; may be empty when
+  // there is one node.
+  std::string unique_name = {};
 
   bool has_input(size_t i) const { return i < inputs.size() && inputs[i] != nullptr; }
   // Input i, which must be there. Throws invalid_input naming op and position.
@@ -73,7 +77,7 @@ struct OpDef {
   int max_inputs = 0;  // or kVariadic
   int min_outputs = 1;
   int max_outputs = 1;  // or kVariadic
-  std::vector<AttributeSpec> attributes;
+  std::vector<AttributeSpec> attributes = {};
   // Fills outputs; throws invalid_input with operator, expected and found.
   void (*infer)(InferContext&) = nullptr;
   void (*evaluate)(EvaluateContext&) = nullptr;
@@ -89,7 +93,8 @@ std::span<const OpDef* const> all_ops();
 // Checks arity and attribute names and kinds against the definition. Throws invalid_input.
 void check_signature(const OpDef& def, size_t inputs, size_t outputs, const Attributes& attributes);
 
-// Runs infer on actual tensors, then evaluate, then checks that what came out has the inferred dtype and dims.
+// Runs infer on actual tensors, then evaluate, then checks that what came out has the inferred dtype and
+// dims.
 std::vector<tensor::Tensor> evaluate(const OpDef& def, std::vector<tensor::Tensor> inputs,
                                      const Attributes& attributes, size_t outputs = 1);
 

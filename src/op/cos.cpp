@@ -1,0 +1,19 @@
+// The cosine of radians.
+#include <cmath>
+
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& cos_op() {
+  static const OpDef def{
+      .name = "Cos",
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .infer = [](InferContext& context) { infer_unary(context, kFloat); },
+      .evaluate =
+          [](EvaluateContext& context) { evaluate_real(context, [](double x) { return std::cos(x); }); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op

@@ -1,0 +1,19 @@
+// The error function.
+#include <cmath>
+
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& erf_op() {
+  static const OpDef def{
+      .name = "Erf",
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .infer = [](InferContext& context) { infer_unary(context, kFloat); },
+      .evaluate =
+          [](EvaluateContext& context) { evaluate_real(context, [](double x) { return std::erf(x); }); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op

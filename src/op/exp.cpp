@@ -1,0 +1,19 @@
+// e^x.
+#include <cmath>
+
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& exp_op() {
+  static const OpDef def{
+      .name = "Exp",
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .infer = [](InferContext& context) { infer_unary(context, kFloat); },
+      .evaluate =
+          [](EvaluateContext& context) { evaluate_real(context, [](double x) { return std::exp(x); }); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op

@@ -1,0 +1,25 @@
+// a >= b, broadcast.
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& greater_or_equal_op() {
+  static const OpDef def{
+      .name = "GreaterOrEqual",
+      .min_inputs = 2,
+      .max_inputs = 2,
+      .infer =
+          [](InferContext& context) {
+            infer_compare(context, kNumeric);
+            combine_elements(context,
+                             [](const tensor::Dim& a, const tensor::Dim& b) -> std::optional<tensor::Dim> {
+                               if (!a.is_constant() || !b.is_constant()) return std::nullopt;
+                               return tensor::Dim(a.value() >= b.value());
+                             });
+          },
+      .evaluate =
+          [](EvaluateContext& context) { evaluate_compare(context, [](auto a, auto b) { return a >= b; }); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op

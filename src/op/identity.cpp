@@ -1,0 +1,21 @@
+// The input itself.
+#include "op/inference.h"
+
+namespace lathe::op {
+
+const OpDef& identity_op() {
+  static const OpDef def{
+      .name = "Identity",
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .infer =
+          [](InferContext& context) {
+            context.outputs[0] = require(context, 0, kAny);
+            set_elements(context.outputs[0], known_dims(context, 0));
+          },
+      .evaluate = [](EvaluateContext& context) { context.outputs[0] = context.inputs[0]; },
+  };
+  return def;
+}
+
+}  // namespace lathe::op

@@ -1,0 +1,26 @@
+// The largest of one or more tensors, broadcast; NaN wins.
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& max_op() {
+  static const OpDef def{
+      .name = "Max",
+      .min_inputs = 1,
+      .max_inputs = kVariadic,
+      .infer =
+          [](InferContext& context) {
+            infer_variadic(context, kNumeric);
+            if (context.inputs.size() != 2) return;
+            combine_elements(context,
+                             [](const tensor::Dim& a, const tensor::Dim& b) -> std::optional<tensor::Dim> {
+                               if (provably_at_least(a, b)) return a;
+                               if (provably_at_least(b, a)) return b;
+                               return std::nullopt;
+                             });
+          },
+      .evaluate = [](EvaluateContext& context) { evaluate_variadic(context, NanMax{}); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op

@@ -1,0 +1,122 @@
+#include "op/op.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+
+namespace lathe::op {
+
+#include "op_declarations.inc"
+
+namespace {
+
+using OpFunction = const OpDef& (*)();
+
+constexpr OpFunction kFunctions[] = {
+#include "op_entries.inc"
+};
+constexpr size_t kCount = std::size(kFunctions);
+
+std::array<const OpDef*, kCount> sorted_ops() {
+  std::array<const OpDef*, kCount> ops;
+  for (size_t i = 0; i < kCount; ++i) ops[i] = &kFunctions[i]();
+  std::sort(ops.begin(), ops.end(), [](const OpDef* a, const OpDef* b) { return a->name < b->name; });
+  return ops;
+}
+
+// Whether `value` may stand for an attribute of this kind; an int is a real too.
+bool accepts(AttributeKind kind, const AttributeValue& value) {
+  if (kind == AttributeKind::real && std::holds_alternative<int64_t>(value)) return true;
+  return size_t(kind) == value.index();  // AttributeKind lists the alternatives of AttributeValue in order
+}
+
+std::string arity_text(int min, int max) {
+  if (max == kVariadic) return fmt::format("at least {}", min);
+  return min == max ? fmt::format("{}", min) : fmt::format("{} to {}", min, max);
+}
+
+void check_count(const OpDef& def, std::string_view what, size_t found, int min, int max) {
+  if (found >= size_t(min) && (max == kVariadic || found <= size_t(max))) return;
+  fail(ErrorCode::invalid_input, "{}: expected {} {}, found {}", def.name, arity_text(min, max), what, found);
+}
+
+void check_result(const OpDef& def, size_t index, const TypeInfo& expected, const tensor::Tensor& found) {
+  LATHE_CHECK(found.defined(), "{} did not compute output {}", def.name, index);
+  bool fits = found.dtype() == expected.dtype && size_t(found.rank()) == expected.shape.size();
+  for (size_t i = 0; fits && i < expected.shape.size(); ++i) {
+    const auto dim = expected.shape[i].constant();  // a symbol is a length that only the values decide
+    fits = !dim || *dim == found.dims()[i];
+  }
+  LATHE_CHECK(fits, "{} output {}: inferred {}, computed {}{}", def.name, index, to_string(expected),
+              tensor::to_string(found.dtype()), tensor::to_string(std::span(found.dims())));
+}
+
+}  // namespace
+
+std::string to_string(const TypeInfo& type) {
+  return fmt::format("{}{}", tensor::to_string(type.dtype), tensor::to_string(type.shape));
+}
+
+const TypeInfo& InferContext::input(size_t i) const {
+  if (!has_input(i)) fail(ErrorCode::invalid_input, "{}: input {} is missing", op, i);
+  return *inputs[i];
+}
+
+std::span<const OpDef* const> all_ops() {
+  static const std::array<const OpDef*, kCount> ops = sorted_ops();
+  return ops;
+}
+
+const OpDef* find_op(std::string_view name) {
+  const auto ops = all_ops();
+  const auto it = std::lower_bound(ops.begin(), ops.end(), name,
+                                   [](const OpDef* def, std::string_view n) { return def->name < n; });
+  return it != ops.end() && (*it)->name == name ? *it : nullptr;
+}
+
+const OpDef& get_op(std::string_view name) {
+  const OpDef* def = find_op(name);
+  if (!def) fail(ErrorCode::unsupported, "no operator named \"{}\"", name);
+  return *def;
+}
+
+void check_signature(const OpDef& def, size_t inputs, size_t outputs, const Attributes& attributes) {
+  check_count(def, "inputs", inputs, def.min_inputs, def.max_inputs);
+  check_count(def, "outputs", outputs, def.min_outputs, def.max_outputs);
+  for (const auto& [name, value] : attributes) {
+    const auto it = std::find_if(def.attributes.begin(), def.attributes.end(),
+                                 [&name = name](const AttributeSpec& spec) { return spec.name == name; });
+    if (it == def.attributes.end()) {
+      fail(ErrorCode::invalid_input, "{}: no attribute named \"{}\"", def.name, name);
+    }
+    if (!accepts(it->kind, value)) {
+      fail(ErrorCode::invalid_input, "{}: attribute \"{}\" has the wrong kind", def.name, name);
+    }
+  }
+  for (const AttributeSpec& spec : def.attributes) {
+    if (spec.required && !attributes.has(spec.name)) {
+      fail(ErrorCode::invalid_input, "{}: attribute \"{}\" is missing", def.name, spec.name);
+    }
+  }
+}
+
+std::vector<tensor::Tensor> evaluate(const OpDef& def, std::vector<tensor::Tensor> inputs,
+                                     const Attributes& attributes, size_t outputs) {
+  check_signature(def, inputs.size(), outputs, attributes);
+  std::vector<TypeInfo> types(inputs.size());
+  InferContext infer{.op = def.name, .attributes = attributes, .inputs = {}, .constants = {}, .outputs = {}};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined()) types[i] = {inputs[i].dtype(), tensor::to_shape(inputs[i].dims()), std::nullopt};
+    infer.inputs.push_back(inputs[i].defined() ? &types[i] : nullptr);
+    infer.constants.push_back(inputs[i].defined() ? &inputs[i] : nullptr);
+  }
+  infer.outputs.resize(outputs);
+  def.infer(infer);
+  EvaluateContext context{attributes, std::move(inputs), std::vector<tensor::Tensor>(outputs)};
+  def.evaluate(context);
+  for (size_t i = 0; i < outputs; ++i) check_result(def, i, infer.outputs[i], context.outputs[i]);
+  return std::move(context.outputs);
+}
+
+}  // namespace lathe::op

@@ -1,0 +1,28 @@
+// The product over the axes; of nothing, 1.
+#include "op/elementwise.h"
+#include "op/reduce.h"
+
+namespace lathe::op {
+
+const OpDef& reduce_prod_op() {
+  static const OpDef def = reduce_def(
+      "ReduceProd",
+      [](InferContext& context) {
+        infer_reduce(context, kFloat | kInteger);
+        const auto data = known_dims(context, 0);
+        if (!data || context.input(0).shape.size() != 1 || context.outputs[0].shape.size() > 1) return;
+        if (context.outputs[0].shape == context.input(0).shape && data->size() != 1)
+          return;  // nothing reduced
+        tensor::Dim total(1);
+        for (const tensor::Dim& dim : *data) total = total * dim;
+        set_elements(context.outputs[0], std::vector{total});
+      },
+      [](EvaluateContext& context) {
+        evaluate_reduce(
+            context, [](auto, tensor::DType) { return 1; }, WrappingMultiply{},
+            [](auto total, int64_t) { return total; });
+      });
+  return def;
+}
+
+}  // namespace lathe::op

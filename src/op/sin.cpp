@@ -1,0 +1,19 @@
+// The sine of radians.
+#include <cmath>
+
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& sin_op() {
+  static const OpDef def{
+      .name = "Sin",
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .infer = [](InferContext& context) { infer_unary(context, kFloat); },
+      .evaluate =
+          [](EvaluateContext& context) { evaluate_real(context, [](double x) { return std::sin(x); }); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op
