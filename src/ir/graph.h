@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,8 +39,8 @@ struct Node {
 enum class ValueKind { input, constant, result };
 
 // Invariants (verify() checks them): every value is defined before it is used; names of values are unique and
-// not empty; every node's op exists and its signature and inferred types hold; outputs are values of the graph.
-// Copying copies structure; sources are shared.
+// not empty; every node's op exists and its signature and inferred types hold; outputs are values of the
+// graph. Copying copies structure; sources are shared.
 class Graph {
  public:
   explicit Graph(std::string name = "main") : name_(std::move(name)) {}
@@ -47,13 +48,18 @@ class Graph {
   const std::string& name() const { return name_; }
 
   // Construction. Names that are taken already (or empty) get a number appended; constants are looked up by
-  // the name they were added under.
+  // the name they were added under (source_name). Symbols of input types must survive printing: no blanks,
+  // commas, brackets or quotes.
   Value add_input(std::string_view name, op::TypeInfo type);
   Value add_constant(std::string_view name, tensor::SourcePtr source);
   Value add_constant(std::string_view name, tensor::Tensor tensor);
-  void add_output(Value value, std::string_view name);  // renames `value` if it is a result
+  // The output gets exactly this name: `value` is renamed, or, where it cannot be (an input, a constant, an
+  // output under another name already), copied by an Identity node. Another result or constant of that name
+  // gives way; throws invalid_input when an input or output has it.
+  void add_output(Value value, std::string_view name);
   // Appends a node (or inserts it before `before`), infers its output types; throws as infer does, with the
-  // node's name as context. `outputs` is the number of outputs wanted.
+  // node's name as context, and then leaves the graph as it was. `outputs` is the number of outputs wanted.
+  // Absent inputs at the end are dropped. Results are called after the node, or after its op.
   NodeId add_node(std::string_view op, std::vector<Value> inputs, op::Attributes attributes = {},
                   std::string_view name = "", int outputs = 1, NodeId before = {});
 
@@ -70,19 +76,29 @@ class Graph {
   bool is_output(Value value) const;
   NodeId producer(Value value) const;  // absent for inputs and constants
   const tensor::SourcePtr& source(Value constant) const;
+  // The name the constant was added under ("model.norm.weight"), whatever the value is called now. Unique.
+  const std::string& source_name(Value constant) const;
   // The tensor of a plain constant of at most 64 KiB; nullptr for anything else. Cached.
   const tensor::Tensor* small_constant(Value value) const;
   std::span<const NodeId> users(Value value) const;  // each user once per use
   std::optional<Value> find(std::string_view value_name) const;
 
-  // Rewriting.
+  // What the outputs of the node would be inferred as now. Throws as infer does.
+  std::vector<op::TypeInfo> inferred_types(NodeId node) const;
+
+  // Rewriting. Spans that reading returned are invalid afterwards. Types are not inferred again unless it
+  // says so: call infer_types() after replacing a value by one of another type.
   void set_input(NodeId node, size_t index, Value value);
   void set_attribute(NodeId node, std::string name, op::AttributeValue value);
-  void replace_uses(Value from, Value to);  // in nodes and graph outputs; output names move with them
-  void erase(NodeId node);                  // none of its outputs may be in use
+  // In nodes (but the one that produces `to`) and graph outputs. Output names move with them: `from` and `to`
+  // swap names; where `to` cannot be renamed it is copied by an Identity node of that name.
+  void replace_uses(Value from, Value to);
+  void erase(NodeId node);  // none of its outputs may be in use
+  // Symbols that an operator named after its result (the length of NonZero ...) follow: types are inferred
+  // again then.
   void rename(Value value, std::string_view name);
   void remove_input(size_t index);  // must have no users
-  void replace_outputs(std::vector<Value> outputs) ;
+  void replace_outputs(std::vector<Value> outputs);
   // Infers every type again, in order (after inputs changed type); throws like add_node.
   void infer_types();
   void set_type(Value input, op::TypeInfo type);  // of a graph input; call infer_types() afterwards
@@ -94,21 +110,30 @@ class Graph {
     ValueKind kind = ValueKind::result;
     NodeId producer;
     tensor::SourcePtr source;
+    std::string source_name;
     std::vector<NodeId> users;
     mutable std::shared_ptr<const tensor::Tensor> small;  // shared with copies of the graph
   };
 
-  std::string unique_name(std::string_view wanted) const;
+  const ValueData& data(Value value) const;
+  ValueData& data(Value value);
+  Node& mutable_node(NodeId id);
+  std::string unique_name(std::string_view wanted);
   Value new_value(ValueData data);
-  void infer_node(NodeId id);
+  std::vector<op::TypeInfo> infer(const Node& node, std::string_view result_name) const;
+  void claim_name(Value value, std::string_view name);
+  void remove_user(Value value, NodeId user);
+  void forget(Value value);
 
   std::string name_;
   std::vector<ValueData> values_;
-  std::vector<std::optional<Node>> nodes_;
+  std::vector<std::optional<Node>> nodes_;  // empty: erased
   std::vector<NodeId> order_;
   std::vector<Value> inputs_;
   std::vector<Value> outputs_;
   std::map<std::string, Value, std::less<>> by_name_;
+  std::map<std::string, Value, std::less<>> by_source_name_;
+  std::map<std::string, int32_t, std::less<>> next_number_;  // appended to a name that is taken
 };
 
 // Checks the invariants. Throws internal naming node and value.
@@ -118,28 +143,45 @@ void verify(const Graph& graph);
 //   graph main {
 //     input %input_ids: i64[batch, sequence]
 //     const %norm: f32[576] = "model.norm.weight" plain
-//     %h: f32[batch, sequence, 576] = RMSNormalization(%x, %norm) {axis = -1, epsilon = 1e-05} "layers.0.norm"
-//     output %h
+//     %h: f32[batch, sequence, 576] = RMSNormalization(%x, %norm) {axis = -1, epsilon = 1e-05}
+//     "layers.0.norm" output %h
 //   }
-// Plain constants of at most 16 elements are printed with their values instead of a name in quotes; omitted
-// inputs print as `_`. Deterministic. With `types` off, result types are left out (parse infers them).
-std::string print(const Graph& graph);
-// Inverse of print. Constants given by name are asked of `resolve`(name in quotes, dtype, encoding, dims).
+// Plain constants of at most 16 elements are printed with their values ({1.0, 2.0}, then the name they were
+// added under if it is another); omitted inputs print as `_`. Names with other characters than letters,
+// digits and _ . / - stand in quotes (%"a b"); values of types without arithmetic print as `hex 00ff`.
+// Deterministic.
+struct PrintOptions {
+  bool types = true;       // of results; parse infers them if they are left out, and compares them if not
+  bool node_names = true;  // the text in quotes after a node, and after a constant that was renamed
+};
+std::string print(const Graph& graph, const PrintOptions& options = {});
+// The same graph to two readers: results and constants are numbered in order (inputs and outputs keep their
+// names), node names are left out. For comparing what passes made.
+std::string print_canonical(const Graph& graph);
+// Inverse of print. Constants given by name are asked of `resolve`(name in quotes, dtype, encoding, dims); it
+// may be empty when there are none. Lines that begin with // are skipped.
 // Throws invalid_input with line number.
-using ConstantResolver = std::function<tensor::SourcePtr(const std::string& name, tensor::DType dtype,
-                                                         tensor::Encoding encoding, const tensor::Dims& dims)>;
+using ConstantResolver = std::function<tensor::SourcePtr(
+    const std::string& name, tensor::DType dtype, tensor::Encoding encoding, const tensor::Dims& dims)>;
 Graph parse(std::string_view text, const ConstantResolver& resolve);
 
-// The reference executor: runs every node's `evaluate` in order; slow, obvious, for any graph.
-// Throws invalid_input if an input is missing or its dtype or dims do not fit the declared type; symbols must
-// bind consistently.
+// The reference executor: runs every node's `evaluate` in order; slow, obvious, for any graph. A constant is
+// loaded when its first user runs and freed after its last, so are results; memory follows what is alive.
+// Throws invalid_input if an input is missing, unknown, or its dtype or dims do not fit the declared type
+// (symbols must bind consistently), and if a result's dims contradict the type that was inferred for it.
 struct EvaluateOptions {
-  // Called with each result as it appears; return false to stop early.
+  // Called with each result as it appears; return false to stop early (what is there by then is returned).
   std::function<bool(Value, const tensor::Tensor&)> observe;
-  // Results wanted; empty means the graph's outputs. Only what they need is computed.
+  // Values wanted; empty means the graph's outputs. Only what they need is computed, and only the inputs that
+  // this needs must be given.
   std::vector<Value> results;
 };
-std::map<std::string, tensor::Tensor> evaluate(const Graph& graph, const std::map<std::string, tensor::Tensor>& inputs,
+// What the symbols of the input types are for these inputs: {"batch": 2, "sequence": 7}. Throws as evaluate.
+std::map<std::string, int64_t, std::less<>> bind_symbols(const Graph& graph,
+                                                         const std::map<std::string, tensor::Tensor>& inputs);
+
+std::map<std::string, tensor::Tensor> evaluate(const Graph& graph,
+                                               const std::map<std::string, tensor::Tensor>& inputs,
                                                const EvaluateOptions& options = {});
 
 }  // namespace lathe::ir

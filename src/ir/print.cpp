@@ -1,0 +1,76 @@
+#include "base/error.h"
+#include "ir/graph.h"
+#include "ir/literals.h"
+
+namespace lathe::ir {
+namespace {
+
+constexpr int64_t kMaxInlineElements = 16;
+
+std::string operand(const Graph& graph, Value value) {
+  return value ? fmt::format("%{}", spelled_name(graph.name(value))) : "_";
+}
+
+std::string typed(const Graph& graph, Value value) {
+  return fmt::format("{}: {}", operand(graph, value), op::to_string(graph.type(value)));
+}
+
+std::string constant_line(const Graph& graph, Value value, const PrintOptions& options) {
+  const tensor::Source& source = *graph.source(value);
+  const bool is_small = tensor::element_count(source.dims()) <= kMaxInlineElements;
+  const tensor::Tensor* small = is_small ? graph.small_constant(value) : nullptr;
+  const std::string& added_as = graph.source_name(value);
+  std::string text;
+  if (!small)
+    text = fmt::format("{} {}", spelled_string(added_as), to_string(source.encoding()));
+  else if (added_as == graph.name(value) || !options.node_names)
+    text = spelled_elements(*small);
+  else
+    text = fmt::format("{} {}", spelled_elements(*small), spelled_string(added_as));
+  return fmt::format("  const {} = {}\n", typed(graph, value), text);
+}
+
+std::string node_line(const Graph& graph, NodeId id, const PrintOptions& options) {
+  const Node& node = graph.node(id);
+  std::vector<std::string> results, operands, attributes;
+  for (const Value output : node.outputs) {
+    results.push_back(output && options.types ? typed(graph, output) : operand(graph, output));
+  }
+  for (const Value input : node.inputs) operands.push_back(operand(graph, input));
+  for (const auto& [name, value] : node.attributes) {
+    attributes.push_back(fmt::format("{} = {}", spelled_name(name), spelled_attribute(value)));
+  }
+  std::string line =
+      fmt::format("  {} = {}({})", fmt::join(results, ", "), node.op, fmt::join(operands, ", "));
+  if (!attributes.empty()) line += fmt::format(" {{{}}}", fmt::join(attributes, ", "));
+  if (options.node_names && !node.name.empty()) line += fmt::format(" {}", spelled_string(node.name));
+  return line + "\n";
+}
+
+}  // namespace
+
+std::string print(const Graph& graph, const PrintOptions& options) {
+  std::string text = fmt::format("graph {} {{\n", spelled_name(graph.name()));
+  for (const Value input : graph.inputs()) text += fmt::format("  input {}\n", typed(graph, input));
+  for (const Value constant : graph.constants()) text += constant_line(graph, constant, options);
+  for (const NodeId id : graph.nodes()) text += node_line(graph, id, options);
+  for (const Value output : graph.outputs()) text += fmt::format("  output {}\n", operand(graph, output));
+  return text + "}\n";
+}
+
+std::string print_canonical(const Graph& graph) {
+  Graph copy = graph;
+  std::vector<Value> numbered = copy.constants();
+  for (const NodeId id : copy.nodes()) {
+    for (const Value output : copy.node(id).outputs) {
+      if (output) numbered.push_back(output);
+    }
+  }
+  std::erase_if(numbered, [&](Value value) { return copy.is_output(value); });
+  // Two rounds, or a name of the second kind could be taken by a value whose turn comes later.
+  for (size_t i = 0; i < numbered.size(); ++i) copy.rename(numbered[i], fmt::format("~{}", i));
+  for (size_t i = 0; i < numbered.size(); ++i) copy.rename(numbered[i], fmt::format("r{}", i));
+  return print(copy, {.node_names = false});
+}
+
+}  // namespace lathe::ir
