@@ -74,57 +74,57 @@ std::shared_ptr<const MappedFile> OnnxFile::external_file(const OnnxTensor& tens
   return file;
 }
 
-tensor::SourcePtr OnnxFile::external_source(const OnnxTensor& tensor, const OnnxExternal& external) const {
+OnnxTensor OnnxFile::resolve(const OnnxTensor& tensor, std::shared_ptr<const MappedFile>& file) const {
+  file = file_;
+  const auto* external = std::get_if<OnnxExternal>(&tensor.values);
+  if (!external) return tensor;
   const DType dtype = tensor.dtype();
   if (dtype == DType::string) {
     fail(ErrorCode::invalid_input, "tensor \"{}\": strings cannot be external", tensor.name);
   }
   const uint64_t size = tensor::byte_size(dtype, tensor::element_count(tensor.dims));
-  if (external.length.value_or(size) != size) {
+  if (external->length.value_or(size) != size) {
     fail(ErrorCode::invalid_input, "tensor \"{}\": expected {} bytes of external data, found {}", tensor.name,
-         size, *external.length);
+         size, *external->length);
   }
-  const std::shared_ptr<const MappedFile> file = external_file(tensor, external.location);
-  const uint64_t offset = external.offset.value_or(0);
+  file = external_file(tensor, external->location);
+  const uint64_t offset = external->offset.value_or(0);
   const auto all = file->bytes();
   if (offset > all.size() || size > all.size() - offset) {
     fail(ErrorCode::invalid_input, "tensor \"{}\": {} bytes at {} are beyond the end of \"{}\", which has {}",
-         tensor.name, size, offset, external.location, all.size());
+         tensor.name, size, offset, external->location, all.size());
   }
-  OnnxTensor inline_tensor;
-  inline_tensor.name = tensor.name;
-  inline_tensor.data_type = tensor.data_type;
-  inline_tensor.dims = tensor.dims;
-  inline_tensor.values = OnnxRaw{all.subspan(size_t(offset), size_t(size))};
-  return tensor::mapped_source(dtype, Encoding::plain, tensor.dims, *find_onnx_bytes(inline_tensor), file,
-                               fmt::format("{}: {}", file->path().filename().string(), tensor.name));
+  OnnxTensor result = tensor;
+  result.values = OnnxRaw{all.subspan(size_t(offset), size_t(size))};
+  return result;
 }
 
 tensor::SourcePtr OnnxFile::tensor_source(const OnnxTensor& tensor) const {
   if (const auto* source = std::get_if<tensor::SourcePtr>(&tensor.values)) return *source;
-  if (const auto* external = std::get_if<OnnxExternal>(&tensor.values); external && !tensor.segmented) {
-    return external_source(tensor, *external);
-  }
-  const std::string origin = fmt::format("{}: {}", path().filename().string(), tensor.name);
+  std::shared_ptr<const MappedFile> file;
+  const OnnxTensor resolved = resolve(tensor, file);
   if (tensor.dtype() == DType::string) {
     fail(ErrorCode::unsupported, "tensor \"{}\" holds strings, not numbers", tensor.name);
   }
-  if (const auto bytes = find_onnx_bytes(tensor)) {
-    return tensor::mapped_source(tensor.dtype(), Encoding::plain, tensor.dims, *bytes, file_, origin);
+  const std::string origin = fmt::format("{}: {}", file->path().filename().string(), tensor.name);
+  if (const auto bytes = find_onnx_bytes(resolved)) {
+    return tensor::mapped_source(tensor.dtype(), Encoding::plain, tensor.dims, *bytes, file, origin);
   }
-  return tensor::memory_source(load_onnx_tensor(tensor), origin);
+  return tensor::memory_source(load_onnx_tensor(resolved), origin);
 }
 
 tensor::Tensor OnnxFile::load(const OnnxTensor& tensor) const {
-  if (std::holds_alternative<OnnxExternal>(tensor.values)) return tensor::load(*tensor_source(tensor));
-  return load_onnx_tensor(tensor);
+  std::shared_ptr<const MappedFile> file;
+  return load_onnx_tensor(resolve(tensor, file));
 }
 
 OnnxModel OnnxFile::model_with_sources() const {
   OnnxModel result = model_;
   each_tensor(result, [&](OnnxTensor& tensor) {
-    if (tensor.dtype() == DType::string)
-      tensor.values = load(tensor).strings();
+    const DType dtype = tensor.dtype();
+    const int64_t row = tensor.dims.empty() ? 1 : tensor.dims.back();
+    if (dtype == DType::string || tensor::bits(dtype) * (row % 8) % 8 != 0)
+      tensor.values = load(tensor);
     else
       tensor.values = tensor_source(tensor);
   });

@@ -61,15 +61,16 @@ class OnnxFile {
   tensor::SourcePtr tensor_source(const OnnxTensor& tensor) const;
   // The same as a tensor in memory, strings included.
   tensor::Tensor load(const OnnxTensor& tensor) const;
-  // A copy of model() whose tensors are sources or strings: it needs neither this object nor a resolver, and
-  // is what write_onnx takes.
+  // A copy of model() whose tensors are sources, or in memory where they cannot be: it does not need this
+  // object, and is what write_onnx takes.
   OnnxModel model_with_sources() const;
 
  private:
   explicit OnnxFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}
   std::shared_ptr<const MappedFile> external_file(const OnnxTensor& tensor,
                                                   const std::string& location) const;
-  tensor::SourcePtr external_source(const OnnxTensor& tensor, const OnnxExternal& external) const;
+  // `tensor` with external data replaced by a view of `file`, which is set to where its bytes then lie.
+  OnnxTensor resolve(const OnnxTensor& tensor, std::shared_ptr<const MappedFile>& file) const;
 
   std::shared_ptr<const MappedFile> file_;
   OnnxModel model_;

@@ -72,11 +72,7 @@ OnnxTensor OnnxTensor::of(std::string name, tensor::Tensor values) {
   OnnxTensor result;
   result.data_type = int32_t(values.dtype());
   result.dims = values.dims();
-  if (values.dtype() == tensor::DType::string) {
-    result.values = values.strings();
-  } else {
-    result.values = tensor::memory_source(std::move(values), name);
-  }
+  result.values = std::move(values);
   result.name = std::move(name);
   return result;
 }

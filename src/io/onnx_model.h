@@ -40,9 +40,10 @@ struct OnnxExternal {
 };
 
 // Where the values of a tensor are. Nothing at all (an empty tensor, or a broken file), one of the three
-// forms a file can have, or what a model that is being built uses: strings, or a source of any other dtype.
-using OnnxValues = std::variant<std::monostate, OnnxRaw, OnnxTyped, OnnxExternal, std::vector<std::string>,
-                                tensor::SourcePtr>;
+// forms a file can have, or what a model that is being built uses: a source, or a tensor in memory (the only
+// form for strings, and for sub-byte rows that do not fill whole bytes).
+using OnnxValues =
+    std::variant<std::monostate, OnnxRaw, OnnxTyped, OnnxExternal, tensor::Tensor, tensor::SourcePtr>;
 
 struct OnnxTensor {
   std::string name;

@@ -166,6 +166,8 @@ std::optional<Bytes> find_onnx_bytes(const OnnxTensor& tensor) {
       ++runs;
     });
     if (runs > 1) return std::nullopt;
+  } else if (const tensor::Tensor* owned = std::get_if<tensor::Tensor>(&tensor.values)) {
+    bytes = owned->bytes();
   } else if (const tensor::SourcePtr* source = std::get_if<tensor::SourcePtr>(&tensor.values)) {
     return (*source)->contiguous();
   }
@@ -175,14 +177,12 @@ std::optional<Bytes> find_onnx_bytes(const OnnxTensor& tensor) {
 
 tensor::Tensor load_onnx_tensor(const OnnxTensor& tensor) {
   check_readable(tensor);
-  if (const auto* strings = std::get_if<std::vector<std::string>>(&tensor.values)) {
-    if (tensor.dtype() != DType::string) {
-      fail(ErrorCode::invalid_input, "tensor \"{}\" of {} holds strings", tensor.name,
-           to_string(tensor.dtype()));
+  if (const auto* owned = std::get_if<tensor::Tensor>(&tensor.values)) {
+    if (owned->dtype() != tensor.dtype()) {
+      fail(ErrorCode::invalid_input, "tensor \"{}\" of {} holds {}", tensor.name, to_string(tensor.dtype()),
+           to_string(owned->dtype()));
     }
-    const auto expected = uint64_t(tensor::element_count(tensor.dims));
-    if (strings->size() != expected) fail_size(tensor, expected, strings->size(), "strings");
-    return tensor::Tensor::of_strings(tensor.dims, *strings);
+    return owned->reshaped(tensor.dims);
   }
   if (const auto* source = std::get_if<tensor::SourcePtr>(&tensor.values)) return tensor::load(**source);
   if (const std::optional<Bytes> bytes = find_onnx_bytes(tensor)) {

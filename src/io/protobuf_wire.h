@@ -69,7 +69,7 @@ class WireReader {
 //
 //   WireWriter writer;
 //   describe(writer);              // measures
-//   writer.start(sink);            // writer.size() is known from here on
+//   writer.start(sink);            // writer.size() is final
 //   describe(writer);              // writes
 //   writer.finish();
 class WireWriter {
@@ -79,7 +79,8 @@ class WireWriter {
   void start(Sink sink);
   // Hands the rest to the sink; LATHE_CHECKs that the second pass wrote exactly what the first measured.
   void finish();
-  uint64_t size() const { return measured_; }
+  // Bytes of the message: what has been measured, during the first pass so far.
+  uint64_t size() const { return measuring() ? position_ : measured_; }
   bool measuring() const { return !sink_; }
 
   void varint(uint32_t field, uint64_t value);
