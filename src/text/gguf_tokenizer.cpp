@@ -1,0 +1,273 @@
+#include "text/gguf_tokenizer.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "text/utf8.h"
+
+namespace lathe::text {
+namespace {
+
+enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+
+// The word patterns that the models' authors published in their tokenizer.json files.
+constexpr std::string_view kLlama3 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// How one kind of `pre` cuts text.
+struct PreTokenization {
+  std::string_view pattern;        // empty: ByteLevel's own (GPT-2's)
+  bool single_digits = false;      // each digit alone, before anything else
+  bool nfc = false;                // text is normalized first
+  bool ignore_merges = false;      // a word that is a token is not merged together
+  bool add_bos_by_default = false;  // when the file does not say
+};
+
+constexpr PreTokenization kGpt2Kind{.pattern = {}};
+constexpr PreTokenization kNeoxKind{.pattern = {}, .nfc = true};
+constexpr PreTokenization kDigitKind{.pattern = {}, .single_digits = true};
+constexpr PreTokenization kLlama3Kind{.pattern = kLlama3, .ignore_merges = true, .add_bos_by_default = true};
+constexpr PreTokenization kQwen2Kind{.pattern = kQwen2, .nfc = true};
+constexpr PreTokenization kTekkenKind{.pattern = kTekken, .ignore_merges = true, .add_bos_by_default = true};
+constexpr PreTokenization kGpt4oKind{.pattern = kGpt4o};
+
+constexpr std::array<std::pair<std::string_view, const PreTokenization*>, 24> kKinds = {{
+    {"default", &kGpt2Kind},     {"gpt-2", &kGpt2Kind},        {"gpt2", &kGpt2Kind},
+    {"phi-2", &kGpt2Kind},       {"gpt-neox", &kNeoxKind},     {"olmo", &kNeoxKind},
+    {"dolly", &kNeoxKind},       {"mpt", &kNeoxKind},          {"smollm", &kDigitKind},
+    {"starcoder", &kDigitKind},  {"refact", &kDigitKind},      {"command-r", &kDigitKind},
+    {"codeshell", &kDigitKind},  {"llama3", &kLlama3Kind},     {"llama-v3", &kLlama3Kind},
+    {"llama-bpe", &kLlama3Kind}, {"falcon3", &kLlama3Kind},    {"qwen2", &kQwen2Kind},
+    {"megrez", &kQwen2Kind},     {"tekken", &kTekkenKind},     {"pixtral", &kTekkenKind},
+    {"gpt-4o", &kGpt4oKind},     {"llama4", &kGpt4oKind},      {"deepseek-r1-qwen", &kQwen2Kind},
+}};
+
+const PreTokenization& kind_of(const std::string& pre) {
+  if (pre.empty()) return kGpt2Kind;  // files older than the key
+  std::string known;
+  for (const auto& [name, kind] : kKinds) {
+    if (name == pre) return *kind;
+    known.append(known.empty() ? "" : ", ").append(name);
+  }
+  fail(ErrorCode::unsupported, "tokenizer.ggml.pre \"{}\" is not known; known are {}", pre, known);
+}
+
+int32_t type_of(const GgufTokenizer& gguf, size_t id) {
+  return gguf.token_type.empty() ? int32_t(kNormal) : gguf.token_type[id];
+}
+
+void check(const GgufTokenizer& gguf) {
+  const auto fits = [&](size_t size, std::string_view key) {
+    if (size != 0 && size != gguf.tokens.size()) {
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected {} entries, found {}", key, gguf.tokens.size(), size);
+    }
+  };
+  if (gguf.tokens.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: no tokens");
+  fits(gguf.token_type.size(), "token_type");
+  fits(gguf.scores.size(), "scores");
+  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
+    if (valid_utf8_prefix(gguf.tokens[id]) != gguf.tokens[id].size()) {
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: token {} is not UTF-8", id);
+    }
+  }
+}
+
+// Appends without the search for an equal key that makes ordered objects slow to build.
+void append_member(Json& object, const std::string& key, Json value) {
+  Json::object_t& members = object.get_ref<Json::object_t&>();
+  static_cast<Json::object_t::Container&>(members).emplace_back(key, std::move(value));
+}
+
+Json vocabulary(const GgufTokenizer& gguf) {
+  Json vocab = Json::object();
+  std::unordered_map<std::string_view, size_t> seen;
+  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
+    const auto [known, is_new] = seen.emplace(gguf.tokens[id], id);
+    if (!is_new) {
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: {} and {} are both \"{}\"", known->second, id,
+           gguf.tokens[id]);
+    }
+    append_member(vocab, gguf.tokens[id], id);
+  }
+  return vocab;
+}
+
+Json added_tokens(const GgufTokenizer& gguf) {
+  Json added = Json::array();
+  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
+    const int32_t type = type_of(gguf, id);
+    if ((type != kControl && type != kUnknown && type != kUserDefined) || gguf.tokens[id].empty()) continue;
+    added.push_back({{"id", id},
+                     {"content", gguf.tokens[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", type != kUserDefined}});
+  }
+  return added;
+}
+
+// BOS and EOS around the text, or null where neither is wanted.
+Json post_processor(const GgufTokenizer& gguf, bool add_bos, bool add_eos) {
+  Json single = Json::array(), pair = Json::array(), special = Json::object();
+  const auto sequence = [](Json& items, std::string_view name, int type_id) {
+    items.push_back({{"Sequence", {{"id", name}, {"type_id", type_id}}}});
+  };
+  const auto token = [&](std::optional<int64_t> id, std::string_view key) {
+    if (!id || *id < 0 || uint64_t(*id) >= gguf.tokens.size()) {
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected an id below {}, found {}", key, gguf.tokens.size(),
+           id ? *id : -1);
+    }
+    const std::string& text = gguf.tokens[size_t(*id)];
+    special[text] = {{"id", text}, {"ids", {*id}}, {"tokens", {text}}};
+    return text;
+  };
+  const auto around = [&](Json& items, std::string_view name, int type_id) {
+    const auto put = [&](const std::string& text) {
+      items.push_back({{"SpecialToken", {{"id", text}, {"type_id", type_id}}}});
+    };
+    if (add_bos) put(token(gguf.bos_token_id, "bos_token_id"));
+    sequence(items, name, type_id);
+    if (add_eos) put(token(gguf.eos_token_id, "eos_token_id"));
+  };
+  if (!add_bos && !add_eos) return nullptr;
+  around(single, "A", 0);
+  around(pair, "A", 0);
+  around(pair, "B", 1);
+  return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
+}
+
+Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Json post, Json decoder, Json model) {
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", added_tokens(gguf)},
+          {"normalizer", std::move(normalizer)},
+          {"pre_tokenizer", std::move(pre_tokenizer)},
+          {"post_processor", std::move(post)},
+          {"decoder", std::move(decoder)},
+          {"model", std::move(model)}};
+}
+
+Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sentencepiece, bool ignore_merges) {
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", std::move(unk_token)},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", sentencepiece},
+          {"byte_fallback", sentencepiece},
+          {"ignore_merges", ignore_merges},
+          {"vocab", vocabulary(gguf)},
+          {"merges", std::move(merges)}};
+}
+
+Json byte_level(bool use_regex) {
+  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+}
+
+Json from_gpt2(const GgufTokenizer& gguf) {
+  const PreTokenization& kind = kind_of(gguf.pre);
+  Json parts = Json::array();
+  if (kind.single_digits) parts.push_back({{"type", "Digits"}, {"individual_digits", true}});
+  if (!kind.pattern.empty()) {
+    parts.push_back(
+        {{"type", "Split"}, {"pattern", {{"Regex", kind.pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
+  }
+  parts.push_back(byte_level(kind.pattern.empty()));
+  Json pre_tokenizer = parts.size() == 1 ? parts[0] : Json{{"type", "Sequence"}, {"pretokenizers", parts}};
+  Json normalizer = kind.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
+  Json merges = Json::array();
+  for (const std::string& merge : gguf.merges) merges.push_back(merge);
+  const bool add_bos = gguf.add_bos_token.value_or(kind.add_bos_by_default);
+  return document(gguf, std::move(normalizer), std::move(pre_tokenizer),
+                  post_processor(gguf, add_bos, gguf.add_eos_token.value_or(false)), byte_level(true),
+                  bpe_model(gguf, std::move(merges), nullptr, false, kind.ignore_merges));
+}
+
+struct ScoredMerge {
+  int32_t left, right;
+  float score;
+  size_t left_characters, right_characters;
+};
+
+// SentencePiece merges to the piece of the highest score. As a list of merges that is: every way to make a
+// piece of two others, by falling score; equal ones by falling lengths of the parts, then (the sort is stable)
+// in order of the piece and of its parts' ids.
+Json merges_from_scores(const GgufTokenizer& gguf) {
+  std::unordered_map<std::string_view, int32_t> ids;
+  for (size_t id = 0; id < gguf.tokens.size(); ++id) ids.emplace(gguf.tokens[id], int32_t(id));
+  std::vector<ScoredMerge> merges, local;
+  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
+    const std::string_view piece = gguf.tokens[id];
+    std::vector<size_t> starts;  // of the characters, and the end
+    for (size_t at = 0; at < piece.size(); take_code_point(piece, at)) starts.push_back(at);
+    starts.push_back(piece.size());
+    local.clear();
+    for (size_t cut = 1; cut + 1 < starts.size(); ++cut) {
+      const auto left = ids.find(piece.substr(0, starts[cut])), right = ids.find(piece.substr(starts[cut]));
+      if (left == ids.end() || right == ids.end()) continue;
+      local.push_back({left->second, right->second, gguf.scores[id], cut, starts.size() - 1 - cut});
+    }
+    std::sort(local.begin(), local.end(), [](const ScoredMerge& a, const ScoredMerge& b) {
+      return std::pair(a.left, a.right) < std::pair(b.left, b.right);
+    });
+    merges.insert(merges.end(), local.begin(), local.end());
+  }
+  std::stable_sort(merges.begin(), merges.end(), [](const ScoredMerge& a, const ScoredMerge& b) {
+    if (a.score != b.score) return a.score > b.score;
+    return std::pair(a.left_characters, a.right_characters) > std::pair(b.left_characters, b.right_characters);
+  });
+  Json list = Json::array();
+  for (const ScoredMerge& merge : merges) {
+    list.push_back({gguf.tokens[size_t(merge.left)], gguf.tokens[size_t(merge.right)]});
+  }
+  return list;
+}
+
+Json from_sentencepiece(const GgufTokenizer& gguf) {
+  if (gguf.scores.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: missing for model \"llama\"");
+  for (const float score : gguf.scores) {
+    if (!(score == score)) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: a score is not a number");
+  }
+  constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581
+  const bool prefix = gguf.add_space_prefix.value_or(true);
+  Json steps = Json::array();
+  if (prefix) steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
+  steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
+  Json decoders = {{{"type", "Replace"}, {"pattern", {{"String", kSpace}}}, {"content", " "}},
+                   {{"type", "ByteFallback"}},
+                   {{"type", "Fuse"}}};
+  if (prefix) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  Json unk_token = nullptr;
+  if (gguf.unknown_token_id && *gguf.unknown_token_id >= 0 && uint64_t(*gguf.unknown_token_id) < gguf.tokens.size()) {
+    unk_token = gguf.tokens[size_t(*gguf.unknown_token_id)];
+  }
+  return document(gguf, {{"type", "Sequence"}, {"normalizers", steps}}, nullptr,
+                  post_processor(gguf, gguf.add_bos_token.value_or(true), gguf.add_eos_token.value_or(false)),
+                  {{"type", "Sequence"}, {"decoders", decoders}},
+                  bpe_model(gguf, merges_from_scores(gguf), std::move(unk_token), true, false));
+}
+
+}  // namespace
+
+Json tokenizer_json_from_gguf(const GgufTokenizer& gguf) {
+  check(gguf);
+  if (gguf.model == "gpt2") return from_gpt2(gguf);
+  if (gguf.model == "llama") return from_sentencepiece(gguf);
+  fail(ErrorCode::unsupported, "tokenizer.ggml.model \"{}\" is not known; known are gpt2, llama", gguf.model);
+}
+
+}  // namespace lathe::text

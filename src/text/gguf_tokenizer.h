@@ -1,0 +1,31 @@
+// The tokenizer inside a GGUF file, as a tokenizer.json.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace lathe::text {
+
+// The `tokenizer.ggml.*` metadata; what is absent in the file stays empty.
+struct GgufTokenizer {
+  std::string model;                // "gpt2": byte-level BPE; "llama": SentencePiece BPE
+  std::string pre;                  // which words gpt2's text is cut into, e.g. "llama-bpe"
+  std::vector<std::string> tokens;  // by id
+  std::vector<float> scores;        // by id; "llama" only
+  std::vector<int32_t> token_type;  // by id: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::vector<std::string> merges;  // "a b", best first; "gpt2" only
+  std::optional<int64_t> bos_token_id, eos_token_id, unknown_token_id, padding_token_id;
+  std::optional<bool> add_bos_token, add_eos_token, add_space_prefix;
+  std::string chat_template;
+};
+
+// A tokenizer.json that the `tokenizers` library loads, too, and that encodes the same way. Throws
+// unsupported for an unknown model or pre (the message lists those known), invalid_input for metadata that
+// does not fit together.
+Json tokenizer_json_from_gguf(const GgufTokenizer& gguf);
+
+}  // namespace lathe::text
