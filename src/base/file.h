@@ -52,6 +52,8 @@ class AtomicFile {
   void seek(uint64_t offset) { position_ = offset; }
   uint64_t position() const { return position_; }
   const std::filesystem::path& path() const { return path_; }
+  // Where the bytes are until commit().
+  const std::filesystem::path& temporary_path() const { return temporary_; }
   // Starts writing dirty pages in [offset, offset + size) back and drops them from memory once written.
   void flush_behind(uint64_t offset, uint64_t size);
 

@@ -36,8 +36,9 @@ struct Buffer {
   tensor::DType dtype = tensor::DType::f32;
   Rows rows = Rows::tokens;
   int64_t columns = 0;
-  // Place in the arena, in bytes per row of its kind; buffers of one kind that live at the same time do not
-  // overlap. Set by plan_memory; inputs have their own place too.
+  // Place in the arena of its kind: it begins at offset x rows and has row_bytes x rows bytes, where rows is
+  // the step's count for `rows`. Buffers that live at the same time do not overlap, whatever the counts. Set
+  // by plan_memory; inputs have their own place too, unless placed_by_runtime.
   int64_t offset = 0;
 
   template <class V>
@@ -124,7 +125,8 @@ struct Plan {
   std::vector<State> states;
   std::vector<Instruction> instructions;
   int64_t logits = -1;   // buffer [outputs, vocabulary]
-  // Bytes of arena per row of each kind, set by plan_memory.
+  // Bytes of arena per row of each kind, set by plan_memory. Buffers of Rows::sequences and
+  // Rows::sequences_one share one arena of arena_sequences x (sequences + 1) bytes, the latter behind the former.
   int64_t arena_tokens = 0;
   int64_t arena_outputs = 0;
   int64_t arena_sequences = 0;
@@ -137,6 +139,11 @@ inline constexpr std::string_view kFirstToken = "first_token";        // i32 [se
 inline constexpr std::string_view kFirstPosition = "first_position";  // i32 [sequences]
 inline constexpr std::string_view kBlockTable = "block_table";        // i32 [sequences, blocks]
 inline constexpr std::string_view kOutputRows = "output_rows";        // i64 [outputs]
+
+// Whether the runtime places the buffer of this name itself: one of the inputs above, offset 0, not in the arena.
+bool placed_by_runtime(std::string_view name);
+// Bytes of one row: columns (or 1) x element.
+int64_t row_bytes(const Buffer& buffer);
 
 // Index of the buffer called `name`, or -1.
 int64_t find_buffer(const Plan& plan, std::string_view name);

@@ -41,6 +41,12 @@ enum class DType : uint8_t {
 
 std::string_view to_string(DType dtype);              // "f32", "bf16", "i64", ...
 std::optional<DType> find_dtype(std::string_view name);  // the inverse
+// The same for base/fields.h; false: no such name.
+inline bool from_string(std::string_view text, DType& dtype) {
+  const auto found = find_dtype(text);
+  if (found) dtype = *found;
+  return found.has_value();
+}
 
 // Bits of one element in memory; 0 for undefined and string. Types below 8 bits are packed, first element in
 // the lowest bits, each tensor padded to a whole byte.

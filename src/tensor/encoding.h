@@ -59,6 +59,12 @@ struct BlockFormat {
 const BlockFormat& block_format(Encoding encoding);
 std::string_view to_string(Encoding encoding);  // "plain", "q4_k"
 std::optional<Encoding> find_encoding(std::string_view name);
+// The same for base/fields.h; false: no such name.
+inline bool from_string(std::string_view text, Encoding& encoding) {
+  const auto found = find_encoding(text);
+  if (found) encoding = *found;
+  return found.has_value();
+}
 
 // Bytes of a row of `elements` values. Throws invalid_input when they do not fill whole blocks.
 size_t row_bytes(Encoding encoding, int64_t elements);
