@@ -1,0 +1,270 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace lathe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// An empty folder of its own for each test.
+class FileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "lathe_file_test_XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::vector<std::string> names(const fs::path& folder) const {
+    std::vector<std::string> found;
+    for (const auto& entry : fs::directory_iterator(folder))
+      found.push_back(entry.path().filename().string());
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  fs::path folder_;
+};
+using File = FileTest;
+using Folder = FileTest;
+using Mapping = FileTest;
+
+std::span<const std::byte> bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+template <class Body>
+ErrorCode code_of(Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "nothing thrown";
+  return ErrorCode::internal;
+}
+
+TEST_F(File, AppearsWithCommitOnly) {
+  const fs::path path = folder_ / "a.bin";
+  AtomicFile file(path);
+  file.write(bytes("hello "));
+  file.write(bytes("world"));
+  EXPECT_EQ(file.position(), 11u);
+  EXPECT_FALSE(fs::exists(path));
+  file.commit();
+  EXPECT_EQ(read_text_file(path), "hello world");
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"a.bin"});
+}
+
+TEST_F(File, WithoutCommitTheOldFileStaysAndNothingIsLeft) {
+  const fs::path path = folder_ / "a.bin";
+  write_text_file(path, "old");
+  {
+    AtomicFile file(path);
+    file.write(bytes("new and longer"));
+    EXPECT_EQ(read_text_file(path), "old");
+  }
+  EXPECT_EQ(read_text_file(path), "old");
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"a.bin"});
+  write_text_file(path, "new");
+  EXPECT_EQ(read_text_file(path), "new");
+}
+
+TEST_F(File, AnExceptionWhileWritingLeavesNothing) {
+  EXPECT_THROW(
+      {
+        AtomicFile file(folder_ / "b");
+        file.write(bytes("part"));
+        fail(ErrorCode::invalid_input, "half way");
+      },
+      Error);
+  EXPECT_TRUE(names(folder_).empty());
+}
+
+TEST_F(File, WritesAtOffsetsAndPads) {
+  const fs::path path = folder_ / "c";
+  AtomicFile file(path);
+  file.write(bytes("abc"));
+  file.pad_to(8);
+  EXPECT_EQ(file.position(), 8u);
+  file.pad_to(8);  // nothing to do
+  EXPECT_EQ(file.position(), 8u);
+  file.write_at(1, bytes("X"));
+  EXPECT_EQ(file.position(), 8u);
+  file.write(bytes("end"));
+  file.pad_to(10000);  // more than one page of zeros
+  file.seek(8);
+  file.write(bytes("E"));
+  file.flush_behind(0, 4096);
+  file.commit();
+  std::string wanted("aXc\0\0\0\0\0End", 11);
+  wanted.resize(10000);
+  EXPECT_EQ(read_text_file(path), wanted);
+}
+
+TEST_F(File, MissingFolderAndFileAreNotFound) {
+  EXPECT_EQ(code_of([&] { AtomicFile file(folder_ / "none" / "a"); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { read_text_file(folder_ / "none"); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { MappedFile::open(folder_ / "none"); }), ErrorCode::not_found);
+  write_text_file(folder_ / "file", "x");
+  EXPECT_EQ(code_of([&] { MappedFile::open(folder_ / "file" / "below"); }), ErrorCode::not_found);
+}
+
+TEST_F(File, CommitOntoAFolderFailsAndLeavesNothing) {
+  fs::create_directory(folder_ / "taken");
+  EXPECT_EQ(code_of([&] { write_text_file(folder_ / "taken", "x"); }), ErrorCode::io);
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"taken"});
+  EXPECT_TRUE(names(folder_ / "taken").empty());
+}
+
+TEST_F(File, TextLargerThanTheLimitIsRefused) {
+  const fs::path path = folder_ / "t";
+  write_text_file(path, std::string(100000, 'x'));
+  EXPECT_EQ(read_text_file(path).size(), 100000u);
+  EXPECT_EQ(read_text_file(path, 100000).size(), 100000u);
+  EXPECT_EQ(code_of([&] { read_text_file(path, 99999); }), ErrorCode::invalid_input);
+}
+
+// A file system of 1 MiB of its own.
+TEST_F(File, AFullDiskIsAResourceErrorAndTheOldFileStays) {
+  if (::geteuid() != 0 || ::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=1m") != 0) {
+    GTEST_SKIP() << "cannot mount a tmpfs: needs root";
+  }
+  struct Unmount {
+    const fs::path& folder;
+    ~Unmount() { ::umount(folder.c_str()); }
+  } const unmount{folder_};
+  const fs::path path = folder_ / "a";
+  write_text_file(path, "old");
+  const std::string large(size_t{2} << 20, 'x');
+  EXPECT_EQ(code_of([&] { write_text_file(path, large); }), ErrorCode::resource);
+  EXPECT_EQ(code_of([&] {
+              AtomicFile file(path);
+              file.reserve(large.size());
+            }),
+            ErrorCode::resource);
+  EXPECT_EQ(read_text_file(path), "old");
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"a"});
+  write_text_file(path, "fits again");  // the failed ones gave their space back
+  EXPECT_EQ(read_text_file(path), "fits again");
+}
+
+TEST_F(Folder, AppearsWithCommitOnly) {
+  const fs::path path = folder_ / "out";
+  {
+    AtomicFolder out(path);
+    write_text_file(out.path() / "a", "1");
+    EXPECT_FALSE(fs::exists(path));
+  }
+  EXPECT_TRUE(names(folder_).empty());
+  AtomicFolder out(path.string() + "/");  // as shells complete it
+  write_text_file(out.path() / "a", "1");
+  out.commit();
+  EXPECT_EQ(names(path), std::vector<std::string>{"a"});
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"out"});
+}
+
+TEST_F(Folder, AnExistingOneIsReplacedOnRequestOnly) {
+  const fs::path path = folder_ / "out";
+  fs::create_directory(path);
+  write_text_file(path / "old", "1");
+  EXPECT_EQ(code_of([&] { AtomicFolder out(path); }), ErrorCode::usage);
+  EXPECT_EQ(names(path), std::vector<std::string>{"old"});
+  {
+    AtomicFolder out(path, true);
+    write_text_file(out.path() / "new", "2");
+  }
+  EXPECT_EQ(names(path), std::vector<std::string>{"old"});
+  AtomicFolder out(path, true);
+  write_text_file(out.path() / "new", "2");
+  out.commit();
+  EXPECT_EQ(names(path), std::vector<std::string>{"new"});
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"out"});
+}
+
+TEST_F(Folder, AnEmptyOneMayExist) {
+  fs::create_directory(folder_ / "out");
+  AtomicFolder out(folder_ / "out");
+  write_text_file(out.path() / "a", "1");
+  out.commit();
+  EXPECT_EQ(names(folder_ / "out"), std::vector<std::string>{"a"});
+}
+
+TEST_F(Mapping, ShowsTheBytes) {
+  const std::string text(10000, 'm');
+  write_text_file(folder_ / "m", text);
+  const auto file = MappedFile::open(folder_ / "m");
+  ASSERT_EQ(file->bytes().size(), text.size());
+  EXPECT_EQ(std::memcmp(file->bytes().data(), text.data(), text.size()), 0);
+  EXPECT_EQ(file->path(), folder_ / "m");
+  file->will_need(file->bytes().subspan(5000, 100));
+  file->drop(file->bytes());
+  EXPECT_EQ(file->bytes()[9999], std::byte('m'));  // comes back from the file
+}
+
+TEST_F(Mapping, AnEmptyFileIsAnEmptySpan) {
+  write_text_file(folder_ / "e", "");
+  EXPECT_TRUE(MappedFile::open(folder_ / "e")->bytes().empty());
+}
+
+TEST_F(Mapping, WhatIsNoFileIsRefused) {
+  EXPECT_EQ(code_of([&] { MappedFile::open(folder_); }), ErrorCode::invalid_input);
+  ASSERT_EQ(::mkfifo((folder_ / "dir_like").c_str(), 0600), 0);
+  // Opening a FIFO for reading would wait for a writer: give it one.
+  const int writer = ::open((folder_ / "dir_like").c_str(), O_RDWR);
+  EXPECT_EQ(code_of([&] { MappedFile::open(folder_ / "dir_like"); }), ErrorCode::invalid_input);
+  ::close(writer);
+}
+
+// The file shrinks under the mapping: a read there would be SIGBUS.
+TEST_F(Mapping, AShrunkFileIsAnErrorNotDeath) {
+  install_mapping_fault_handler();
+  EXPECT_NO_THROW(check_mapping_faults());
+  const fs::path path = folder_ / "shrinks";
+  write_text_file(path, std::string(5 * 4096, 'x'));
+  const auto file = MappedFile::open(path);
+  ASSERT_EQ(::truncate(path.c_str(), 4096), 0);
+  const auto* data = reinterpret_cast<const volatile char*>(file->bytes().data());
+  EXPECT_EQ(char(data[4095]), 'x');
+  EXPECT_NO_THROW(check_mapping_faults());
+  EXPECT_EQ(char(data[3 * 4096 + 17]), 0);
+  EXPECT_EQ(code_of([] { check_mapping_faults(); }), ErrorCode::io);
+  EXPECT_NO_THROW(check_mapping_faults());  // told once
+  EXPECT_EQ(char(data[4 * 4096]), 0);       // each page of its own
+  EXPECT_EQ(code_of([] { check_mapping_faults(); }), ErrorCode::io);
+}
+
+// A SIGBUS that no mapping of ours explains must still end the process.
+TEST_F(Mapping, ForeignFaultsAreNotHidden) {
+  const fs::path path = folder_ / "foreign";
+  write_text_file(path, std::string(4096, 'x'));
+  EXPECT_EXIT(
+      {
+        install_mapping_fault_handler();
+        const int fd = ::open(path.c_str(), O_RDONLY);
+        const auto* data =
+            static_cast<const volatile char*>(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0));
+        if (::truncate(path.c_str(), 0) != 0) ::_exit(3);
+        ::_exit(data[0]);
+      },
+      testing::KilledBySignal(SIGBUS), "");
+}
+
+}  // namespace
+}  // namespace lathe
