@@ -40,8 +40,8 @@ function(lathe_layer name)
 endfunction()
 
 # lathe_registry(LAYER FOLDER RETURN SUFFIX): for every src/FOLDER/x.cpp that has no header of its own
-# generates the declaration `RETURN x<SUFFIX>();` and a table entry {"x", &x<SUFFIX>} in
-# generated/<folder>_registry.inc as LATHE_DECLARE and LATHE_ENTRY macro lines.
+# generates the declaration `RETURN x<SUFFIX>();` in generated/<folder>_declarations.inc and the table entry
+# `&x<SUFFIX>,` in generated/<folder>_entries.inc (slashes of FOLDER become underscores).
 function(lathe_registry layer folder return suffix)
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
   list(FILTER files EXCLUDE REGEX "(_test|_fuzz|_bench)\\.cpp$")
@@ -58,5 +58,12 @@ function(lathe_registry layer folder return suffix)
   string(REPLACE "/" "_" table ${folder})
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/${table}_declarations.inc CONTENT "${declarations}")
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/${table}_entries.inc CONTENT "${entries}")
-  target_include_directories(lathe_${layer} PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  # Only the file that reads the table sees the build folder, so that compiler caches serve all the others.
+  get_target_property(sources lathe_${layer} SOURCES)
+  foreach(source ${sources})
+    file(STRINGS ${source} reads REGEX "\"${table}_(declarations|entries)\\.inc\"")
+    if(reads)
+      set_property(SOURCE ${source} APPEND PROPERTY INCLUDE_DIRECTORIES ${CMAKE_BINARY_DIR}/generated)
+    endif()
+  endforeach()
 endfunction()

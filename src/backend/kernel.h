@@ -56,12 +56,13 @@ struct Bound {
   std::shared_ptr<void> prepared;
 };
 
+// One file of backend/cpu/ops: `const Kernel& <file>_kernel()`; the file's name is the registration.
 struct Kernel {
   std::string_view name;  // "cpu.linear"
-  std::string_view op;    // "lathe.Linear"
+  std::string_view op;    // "lathe.Linear"; empty: any
   // Why this kernel does not take the instruction; nullopt if it does.
   std::optional<std::string> (*refusal)(const plan::Plan& plan, const plan::Instruction& instruction);
-  // Bytes of scratch it needs.
+  // Bytes of scratch it needs. May be null.
   size_t (*scratch_size)(const plan::Plan& plan, const plan::Instruction& instruction, const Settings& settings,
                          const Capacity& capacity);
   // Once per session, after addresses are known. May be null.
@@ -70,8 +71,8 @@ struct Kernel {
   void (*run)(const Bound& bound, const Step& step, TeamMember& member) noexcept;
 };
 
-// Best first, the reference last.
-std::span<const Kernel> kernels();
+// In the order they are asked, the reference last.
+std::span<const Kernel* const> kernels();
 // The first that takes the instruction. Throws unsupported with every refusal when none does.
 const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& instruction);
 // By name; throws unsupported.

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,7 +29,6 @@ class Checkpoint {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_gguf() const { return gguf_ != nullptr; }
-  const io::GgufFile& gguf() const;
   // config.json, or its equivalent made from GGUF metadata.
   const Json& config() const { return config_; }
   const Architecture& architecture() const { return *architecture_; }
@@ -45,6 +43,9 @@ class Checkpoint {
   const std::map<std::string, std::string>& assets() const { return assets_; }
   // The files the tensors live in, in order (for hashes and sizes).
   const std::vector<std::filesystem::path>& files() const { return files_; }
+  // Bytes of all tensors as stored, and how many there are of each kind ("f32", "q4_1").
+  uint64_t tensor_bytes() const;
+  std::map<std::string, int64_t> tensor_kinds() const;
 
  private:
   void open_folder();
@@ -53,7 +54,7 @@ class Checkpoint {
   std::filesystem::path path_;
   Json config_;
   const Architecture* architecture_ = nullptr;
-  std::shared_ptr<const io::GgufFile> gguf_;
+  std::shared_ptr<const io::GgufModel> gguf_;
   std::map<std::string, tensor::SourcePtr, std::less<>> tensors_;
   std::map<std::string, std::string> assets_;
   std::vector<std::filesystem::path> files_;

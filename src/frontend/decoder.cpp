@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "frontend/builder.h"
+#include "frontend/contract_from.h"
 #include "frontend/weights.h"
 
 namespace lathe::frontend {
@@ -47,8 +48,12 @@ struct StepValues {
   Value mask;  // [batch, 1, sequence, past + sequence], added to the scores
 };
 
-StepValues build_step_values(const Builder& b, const DecoderConfig& config, const Inputs& inputs, DType dtype) {
-  const RopeTable table = rope_table(config.rope);
+StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights, const Inputs& inputs,
+                             DType dtype) {
+  RopeTable table = rope_table(config.rope);
+  if (const auto factors = weights.find_floats(Slot::rope_factors, config.rope.dims / 2)) {
+    for (size_t i = 0; i < factors->size(); ++i) table.inverse_frequencies[i] /= (*factors)[i];
+  }
   const int64_t half = int64_t(table.inverse_frequencies.size());
   const Value frequencies = b.graph().add_constant(
       "rope.inverse_frequencies",
@@ -166,9 +171,6 @@ AttentionResult build_layer(const Builder& b, const DecoderConfig& config, Weigh
   return attention;
 }
 
-void fill_contract(const Checkpoint& checkpoint, const DecoderConfig& config, DType dtype,
-                   contract::Contract& contract);
-
 }  // namespace
 
 void check(const DecoderConfig& config) {
@@ -235,7 +237,7 @@ ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
 
   const Value embed = weights.get(graph, Slot::embed, 0, {config.vocab_size, config.hidden_size});
   Value x = b.node("Gather", {embed, inputs.input_ids}, {{"axis", int64_t{0}}}, "embed");
-  const StepValues step = build_step_values(b, config, inputs, dtype);
+  const StepValues step = build_step_values(b, config, weights, inputs, dtype);
 
   std::vector<AttentionResult> layers;
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
@@ -256,7 +258,7 @@ ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
   weights.check_all_used();
 
   ir::Model model;
-  fill_contract(checkpoint, config, dtype, model.contract);
+  model.contract = make_contract(checkpoint, config);
   model.graphs.emplace(graph.name(), std::move(graph));
   for (const auto& [name, text] : checkpoint.assets()) model.assets.emplace(name, ir::Asset{text});
   return model;

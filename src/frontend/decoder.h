@@ -74,6 +74,7 @@ enum class Slot {
   gate_bias, up_bias, down_bias,
   final_norm, final_norm_bias,
   head, head_bias,
+  rope_factors,  // [rotary / 2], divide the frequencies
 };
 
 // One record a line in an architecture's table.
@@ -93,15 +94,16 @@ struct Architecture {
   std::span<const std::string_view> ignored_suffixes;
   DecoderConfig (*read_config)(const Json& config);
   // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null.
-  void (*complete_gguf_config)(Json& config, const io::GgufFile& file) = nullptr;
+  void (*complete_gguf_config)(Json& config, const io::GgufMetadata& metadata) = nullptr;
   // How a GGUF of this architecture stores what a Hugging Face folder stores otherwise.
   bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order (facts of GGUF's llama)
   QkvForm gguf_qkv = QkvForm::separate;
 };
 
 std::span<const Architecture* const> all_architectures();
-// By config.json's model_type or by GGUF's general.architecture. Throws unsupported, listing those known.
-const Architecture& get_architecture(const Checkpoint& checkpoint);
+// By config.json's model_type, and by GGUF's general.architecture. Throw unsupported, listing those known.
+const Architecture& get_architecture(std::string_view model_type);
+const Architecture& get_gguf_architecture(std::string_view gguf_name);
 
 // The graph of one decoder step in Optimum's form, in the standard operators of the newest opset plus
 // lathe.RotaryTable and lathe.CausalMask:

@@ -31,9 +31,12 @@ std::string Weights::name_of(Slot slot, int64_t layer) const {
   return name;
 }
 
-bool Weights::has(Slot slot, int64_t layer) const {
-  const std::string name = name_of(slot, layer);
-  return !name.empty() && checkpoint_.find_tensor(name) != nullptr;
+std::optional<std::vector<float>> Weights::find_floats(Slot slot, int64_t count) {
+  const SourcePtr source = find_source(slot, 0, {count});
+  if (!source) return std::nullopt;
+  std::vector<float> values(static_cast<size_t>(count));
+  source->read_rows_f32(0, 1, values);
+  return values;
 }
 
 SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {

@@ -20,7 +20,8 @@ class Weights {
   // and found. find: absent Value when the checkpoint does not have it.
   ir::Value get(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
   ir::Value find(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
-  bool has(Slot slot, int64_t layer) const;
+  // The values of a small vector without a layer; nullopt when the checkpoint does not have it.
+  std::optional<std::vector<float>> find_floats(Slot slot, int64_t count);
 
   // Query, key or value projection (index 0, 1, 2) whatever form the checkpoint keeps them in; bias absent if
   // there is none.

@@ -56,13 +56,13 @@ DecoderConfig read_config(const Json& json) {
   return config;
 }
 
-void complete_gguf_config(Json& config, const io::GgufFile& file) {
-  const int64_t rotary_dims = file.get_int("gptneox.rope.dimension_count");
+void complete_gguf_config(Json& config, const io::GgufMetadata& metadata) {
+  const int64_t rotary_dims = metadata.get_int("gptneox.rope.dimension_count");
   const int64_t head_dim = get_int(config, "hidden_size") / std::max<int64_t>(get_int(config, "num_attention_heads"), 1);
   // Half a dimension more, so that int(head_dim * rotary_pct) gives the count back whatever the rounding.
   config["rotary_pct"] = (double(rotary_dims) + 0.5) / double(std::max<int64_t>(head_dim, 1));
   if (rotary_dims == head_dim) config["rotary_pct"] = 1.0;
-  config["use_parallel_residual"] = file.find_bool("gptneox.use_parallel_residual").value_or(true);
+  config["use_parallel_residual"] = metadata.find_bool("gptneox.use_parallel_residual").value_or(true);
   config["hidden_act"] = "gelu";
 }
 

@@ -25,9 +25,10 @@ constexpr WeightName kWeights[] = {
     {Slot::down_bias, "model.layers.{}.mlp.down_proj.bias", "blk.{}.ffn_down.bias"},
     {Slot::final_norm, "model.norm.weight", "output_norm.weight"},
     {Slot::head, "lm_head.weight", "output.weight"},
+    {Slot::rope_factors, "", "rope_freqs.weight"},
 };
 
-constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq", "rope_freqs.weight"};
+constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq"};
 
 DecoderConfig read_config(const Json& json) {
   DecoderConfig config;

@@ -1,0 +1,146 @@
+#include "runtime/program.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+namespace lathe::runtime {
+namespace {
+
+using backend::Capacity;
+using backend::Settings;
+using plan::Buffer;
+using plan::Operand;
+using plan::OperandKind;
+using plan::Rows;
+
+constexpr size_t kAlign = 4096;
+
+// The arenas of the row kinds stand one after another.
+struct ArenaParts {
+  size_t tokens;
+  size_t outputs;
+  size_t sequences;
+  size_t total() const { return tokens + outputs + sequences; }
+};
+
+ArenaParts arena_parts(const plan::Plan& plan, const Capacity& capacity) {
+  const auto bytes = [](int64_t per_row, int64_t rows) {
+    return align_up(checked_mul(size_t(per_row), size_t(rows), "arena"), kAlign);
+  };
+  return {bytes(plan.arena_tokens, capacity.tokens), bytes(plan.arena_outputs, capacity.outputs),
+          bytes(plan.arena_sequences, capacity.sequences + 1)};
+}
+
+size_t scratch_bytes(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
+  size_t largest = 0;
+  for (const plan::Instruction& instruction : plan.instructions) {
+    const backend::Kernel& kernel = backend::get_kernel(instruction.kernel);
+    if (kernel.scratch_size) largest = std::max(largest, kernel.scratch_size(plan, instruction, settings, capacity));
+  }
+  return align_up(largest, kAlign);
+}
+
+}  // namespace
+
+Arena::Arena(size_t bytes) : size_(align_up(std::max(bytes, size_t{1}), kAlign)) {
+  void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail(ErrorCode::resource, "no memory for {} bytes of working space", size_);
+  data_ = static_cast<std::byte*>(memory);
+}
+
+Arena::~Arena() { ::munmap(data_, size_); }
+
+size_t Program::bytes_needed(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
+  return arena_parts(plan, capacity).total() + scratch_bytes(plan, settings, capacity);
+}
+
+Program::Program(const plan::EngineFile& engine, const KvCache& cache, const Settings& settings,
+                 const Capacity& capacity)
+    : engine_(engine),
+      cache_(cache),
+      capacity_(capacity),
+      arena_(bytes_needed(engine.manifest().plan, settings, capacity)) {
+  const plan::Plan& plan = engine.manifest().plan;
+  inputs_.token_ids.resize(size_t(capacity.tokens));
+  inputs_.positions.resize(size_t(capacity.tokens));
+  inputs_.first_token.resize(size_t(capacity.sequences + 1));
+  inputs_.first_position.resize(size_t(capacity.sequences));
+  inputs_.block_table.resize(size_t(capacity.sequences * capacity.blocks_per_sequence));
+  inputs_.output_rows.resize(size_t(capacity.outputs));
+  scratch_ = arena_.data() + arena_parts(plan, capacity).total();
+
+  for (const plan::Instruction& instruction : plan.instructions) {
+    Entry entry;
+    entry.kernel = &backend::get_kernel(instruction.kernel);
+    entry.bound.plan = &plan;
+    entry.bound.instruction = &instruction;
+    for (const Operand& operand : instruction.inputs) entry.bound.inputs.push_back(address(operand));
+    for (const Operand& operand : instruction.outputs) entry.bound.outputs.push_back(address(operand));
+    entry.bound.scratch = scratch_;
+    entry.bound.blocks_per_sequence = capacity.blocks_per_sequence;
+    entry.bound.settings = settings;
+    entry.bound.capacity = capacity;
+    if (entry.kernel->prepare) entry.kernel->prepare(entry.bound);
+    entries_.push_back(std::move(entry));
+  }
+}
+
+std::byte* Program::input_address(const Buffer& buffer) {
+  const auto data = [](auto& vector) { return reinterpret_cast<std::byte*>(vector.data()); };
+  if (buffer.name == plan::kTokenIds) return data(inputs_.token_ids);
+  if (buffer.name == plan::kPositions) return data(inputs_.positions);
+  if (buffer.name == plan::kFirstToken) return data(inputs_.first_token);
+  if (buffer.name == plan::kFirstPosition) return data(inputs_.first_position);
+  if (buffer.name == plan::kBlockTable) return data(inputs_.block_table);
+  if (buffer.name == plan::kOutputRows) return data(inputs_.output_rows);
+  return nullptr;
+}
+
+std::byte* Program::address(const Operand& operand) {
+  const plan::Plan& plan = engine_.manifest().plan;
+  switch (operand.kind) {
+    case OperandKind::absent: return nullptr;
+    case OperandKind::constant:  // kernels only read it
+      return const_cast<std::byte*>(engine_.constant(plan.constants[size_t(operand.index)]).data());
+    case OperandKind::state: return cache_.layer(size_t(operand.index));
+    case OperandKind::buffer: break;
+  }
+  const Buffer& buffer = plan.buffers[size_t(operand.index)];
+  if (std::byte* input = input_address(buffer)) return input;
+  const ArenaParts parts = arena_parts(plan, capacity_);
+  switch (buffer.rows) {
+    case Rows::tokens: return arena_.data() + buffer.offset * capacity_.tokens;
+    case Rows::outputs: return arena_.data() + parts.tokens + buffer.offset * capacity_.outputs;
+    case Rows::sequences:
+    case Rows::sequences_one:
+      return arena_.data() + parts.tokens + parts.outputs + buffer.offset * (capacity_.sequences + 1);
+  }
+  return nullptr;
+}
+
+const float* Program::values(int64_t buffer) const {
+  const Operand operand{OperandKind::buffer, buffer};
+  return reinterpret_cast<const float*>(const_cast<Program*>(this)->address(operand));
+}
+
+void Program::run(const backend::Step& step, Team& team, const AfterInstruction& after) {
+  if (!after) {
+    team.run([&](TeamMember& member) {
+      for (const Entry& entry : entries_) {
+        entry.kernel->run(entry.bound, step, member);
+        member.barrier();
+      }
+    });
+    return;
+  }
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    team.run([&](TeamMember& member) { entries_[i].kernel->run(entries_[i].bound, step, member); });
+    after(i);
+  }
+}
+
+}  // namespace lathe::runtime

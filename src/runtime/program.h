@@ -1,0 +1,78 @@
+// A plan bound to memory: arena, scratch, constants and cache resolved to addresses, ready to run steps.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/kernel.h"
+#include "plan/engine_file.h"
+#include "runtime/kv_cache.h"
+
+namespace lathe::runtime {
+
+// Arrays the session fills before a step; sized for the capacity.
+struct StepInputs {
+  std::vector<int64_t> token_ids;       // [tokens]
+  std::vector<int64_t> positions;       // [tokens]
+  std::vector<int32_t> first_token;     // [sequences + 1]
+  std::vector<int32_t> first_position;  // [sequences]
+  std::vector<int32_t> block_table;     // [sequences, blocks_per_sequence]
+  std::vector<int64_t> output_rows;     // [outputs]
+};
+
+// Memory from mmap, resident when touched.
+class Arena {
+ public:
+  explicit Arena(size_t bytes);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Called after instruction `index` has run, on the calling thread.
+using AfterInstruction = std::function<void(size_t index)>;
+
+class Program {
+ public:
+  // `engine` and `cache` must outlive it. Throws unsupported for a kernel this program does not have.
+  Program(const plan::EngineFile& engine, const KvCache& cache, const backend::Settings& settings,
+          const backend::Capacity& capacity);
+
+  // Bytes of arena and scratch a program would take.
+  static size_t bytes_needed(const plan::Plan& plan, const backend::Settings& settings,
+                             const backend::Capacity& capacity);
+
+  StepInputs& inputs() { return inputs_; }
+  // Runs all instructions on the team; with `after`, one instruction at a time.
+  void run(const backend::Step& step, Team& team, const AfterInstruction& after = {});
+  // The first element of a buffer; f32 buffers only.
+  const float* values(int64_t buffer) const;
+
+ private:
+  std::byte* address(const plan::Operand& operand);
+  std::byte* input_address(const plan::Buffer& buffer);
+
+  const plan::EngineFile& engine_;
+  const KvCache& cache_;
+  backend::Capacity capacity_;
+  StepInputs inputs_;
+  Arena arena_;
+  std::byte* scratch_ = nullptr;
+  struct Entry {
+    backend::Bound bound;
+    const backend::Kernel* kernel;
+  };
+  std::vector<Entry> entries_;
+};
+
+}  // namespace lathe::runtime

@@ -1,0 +1,318 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "runtime/kv_cache.h"
+#include "runtime/program.h"
+
+namespace lathe::runtime {
+namespace {
+
+using backend::Capacity;
+using backend::Settings;
+using backend::cpu::Compute;
+using backend::cpu::kKvBlock;
+using tensor::DType;
+
+// Rows of logits computed at a time; more are cut into several steps.
+constexpr int64_t kMinOutputs = 32;
+
+Compute compute_of(std::string_view name) {
+  for (const Compute compute : {Compute::f32, Compute::bf16, Compute::f16, Compute::i8}) {
+    if (to_string(compute) == name) return compute;
+  }
+  fail(ErrorCode::invalid_input, "no rounding of activations is called \"{}\" (f32, bf16, f16, i8)", name);
+}
+
+DType kv_of(std::string_view name) {
+  const auto dtype = tensor::find_dtype(name);
+  if (!dtype || (*dtype != DType::f32 && *dtype != DType::f16 && *dtype != DType::bf16)) {
+    fail(ErrorCode::unsupported, "the cache cannot hold \"{}\" (f32, f16, bf16)", name);
+  }
+  return *dtype;
+}
+
+Settings settings_of(const plan::Plan& plan, const SessionOptions& options) {
+  Settings settings;
+  settings.isa = options.isa.value_or(backend::cpu::best_isa());
+  if (!backend::cpu::has_isa(settings.isa)) {
+    fail(ErrorCode::unsupported, "this machine has no {}", backend::cpu::to_string(settings.isa));
+  }
+  settings.compute = compute_of(options.compute.empty() ? plan.compute : options.compute);
+  settings.kv = kv_of(options.kv.empty() ? plan.kv : options.kv);
+  settings.deterministic = options.deterministic;
+  return settings;
+}
+
+std::vector<backend::cpu::KvShape> cache_layers(const plan::Plan& plan, DType kv) {
+  std::vector<backend::cpu::KvShape> layers;
+  for (const plan::State& state : plan.states) layers.push_back({kv, state.kv_heads, state.head_dim});
+  return layers;
+}
+
+struct Sequence {
+  KvCache::Table table;
+  int64_t length = 0;
+};
+
+// Tokens of one packed step, as parts of the caller's items.
+struct Part {
+  size_t item;
+  int64_t begin;  // within the item's tokens
+  int64_t count;
+};
+
+}  // namespace
+
+struct Session::Impl {
+  std::shared_ptr<const plan::EngineFile> engine;
+  Settings settings;
+  Capacity capacity;
+  int64_t context_length;
+  Team team;
+  std::unique_ptr<KvCache> cache;
+  std::unique_ptr<Program> program;
+  std::map<SequenceId, Sequence> sequences;
+  SequenceId next_id = 0;
+  Tap tap;
+
+  const plan::Plan& plan() const { return engine->manifest().plan; }
+  Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOptions& options);
+
+  Sequence& get(SequenceId id);
+  void check_items(std::span<const StepItem> items);
+  std::vector<Part> take_parts(std::span<const StepItem> items, size_t& item, int64_t& begin) const;
+  void run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits);
+  int64_t fill_inputs(std::span<const StepItem> items, std::span<const Part> parts);
+  [[noreturn]] void report_bad_logit(const backend::Step& step, int64_t row, int64_t index, float value);
+  void call_tap(size_t instruction, const backend::Step& step);
+};
+
+Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOptions& options)
+    : engine(std::move(e)),
+      settings(settings_of(engine->manifest().plan, options)),
+      team(options.threads > 0 ? options.threads : available_cpus()) {
+  const contract::Contract& contract = engine->manifest().contract;
+  const int64_t cache_tokens = options.cache_tokens > 0 ? options.cache_tokens : contract.context_length;
+  context_length = std::min(contract.context_length, cache_tokens);
+  const int64_t blocks = ceil_div(cache_tokens, kKvBlock);
+  capacity.tokens = std::max<int64_t>(1, std::min(options.max_step_tokens, cache_tokens));
+  capacity.sequences = std::max<int64_t>(1, options.max_sequences);
+  capacity.outputs = std::max(kMinOutputs, capacity.sequences);
+  capacity.blocks_per_sequence = ceil_div(context_length, kKvBlock);
+  capacity.threads = team.size();
+
+  const auto layers = cache_layers(plan(), settings.kv);
+  const size_t cache_bytes = KvCache::bytes_needed(layers, blocks);
+  const size_t work_bytes = Program::bytes_needed(plan(), settings, capacity);
+  const uint64_t available = available_memory_bytes();
+  if (cache_bytes + work_bytes > available) {
+    fail(ErrorCode::resource, "{} positions of cache need {} bytes and a step of {} tokens {} bytes, {} are available",
+         cache_tokens, cache_bytes, capacity.tokens, work_bytes, available);
+  }
+  cache = std::make_unique<KvCache>(layers, blocks);
+  program = std::make_unique<Program>(*engine, *cache, settings, capacity);
+}
+
+Sequence& Session::Impl::get(SequenceId id) {
+  const auto it = sequences.find(id);
+  if (it == sequences.end()) fail(ErrorCode::usage, "there is no sequence {}", id);
+  return it->second;
+}
+
+void Session::Impl::check_items(std::span<const StepItem> items) {
+  const int64_t vocab = engine->manifest().contract.vocab_size;
+  std::map<SequenceId, int64_t> lengths;
+  for (const StepItem& item : items) {
+    if (item.tokens.empty()) fail(ErrorCode::usage, "sequence {}: no tokens", item.sequence);
+    if (!lengths.emplace(item.sequence, 0).second) {
+      fail(ErrorCode::usage, "sequence {} appears twice in a step", item.sequence);
+    }
+    const int64_t length = get(item.sequence).length + int64_t(item.tokens.size());
+    if (length > context_length) {
+      fail(ErrorCode::invalid_input, "sequence {} would have {} tokens, the context holds {}", item.sequence, length,
+           context_length);
+    }
+    for (const int32_t token : item.tokens) {
+      if (token < 0 || token >= vocab) {
+        fail(ErrorCode::usage, "token {} is outside the vocabulary of {}", token, vocab);
+      }
+    }
+  }
+}
+
+// As much of the items from (item, begin) on as one packed step holds; moves the place on.
+std::vector<Part> Session::Impl::take_parts(std::span<const StepItem> items, size_t& item, int64_t& begin) const {
+  std::vector<Part> parts;
+  int64_t tokens = 0;
+  int64_t outputs = 0;
+  while (item < items.size() && int64_t(parts.size()) < capacity.sequences) {
+    const int64_t left = int64_t(items[item].tokens.size()) - begin;
+    int64_t count = std::min(left, capacity.tokens - tokens);
+    if (items[item].logits == Logits::all) count = std::min(count, capacity.outputs - outputs);
+    if (items[item].logits == Logits::last && count == left && outputs == capacity.outputs) --count;
+    if (count <= 0) break;
+    parts.push_back({item, begin, count});
+    tokens += count;
+    if (items[item].logits == Logits::all) outputs += count;
+    else if (items[item].logits == Logits::last && count == left) ++outputs;
+    begin += count;
+    if (count < left) break;
+    ++item;
+    begin = 0;
+  }
+  return parts;
+}
+
+// Returns the number of rows of logits.
+int64_t Session::Impl::fill_inputs(std::span<const StepItem> items, std::span<const Part> parts) {
+  StepInputs& inputs = program->inputs();
+  int64_t token = 0;
+  int64_t outputs = 0;
+  for (size_t s = 0; s < parts.size(); ++s) {
+    const Part& part = parts[s];
+    const StepItem& item = items[part.item];
+    Sequence& sequence = get(item.sequence);
+    cache->grow(sequence.table, sequence.length + part.count);
+    inputs.first_token[s] = int32_t(token);
+    inputs.first_position[s] = int32_t(sequence.length);
+    std::copy(sequence.table.blocks.begin(), sequence.table.blocks.end(),
+              inputs.block_table.begin() + int64_t(s) * capacity.blocks_per_sequence);
+    for (int64_t i = 0; i < part.count; ++i, ++token) {
+      inputs.token_ids[size_t(token)] = item.tokens[size_t(part.begin + i)];
+      inputs.positions[size_t(token)] = sequence.length + i;
+      const bool last = part.begin + i + 1 == int64_t(item.tokens.size());
+      if (item.logits == Logits::all || (item.logits == Logits::last && last)) {
+        inputs.output_rows[size_t(outputs++)] = token;
+      }
+    }
+  }
+  inputs.first_token[parts.size()] = int32_t(token);
+  return outputs;
+}
+
+void Session::Impl::call_tap(size_t index, const backend::Step& step) {
+  const plan::Instruction& instruction = plan().instructions[index];
+  for (const plan::Operand& output : instruction.outputs) {
+    if (output.kind != plan::OperandKind::buffer) continue;
+    const plan::Buffer& buffer = plan().buffers[size_t(output.index)];
+    if (buffer.dtype != DType::f32) continue;
+    const int64_t rows = step.rows(buffer.rows);
+    tap(instruction, buffer, {program->values(output.index), size_t(rows * std::max<int64_t>(buffer.columns, 1))}, rows);
+  }
+}
+
+// Runs the step again, looking at every tensor, to name the first that is not finite.
+void Session::Impl::report_bad_logit(const backend::Step& step, int64_t row, int64_t index, float value) {
+  program->run(step, team, [&](size_t i) {
+    for (const plan::Operand& output : plan().instructions[i].outputs) {
+      if (output.kind != plan::OperandKind::buffer) continue;
+      const plan::Buffer& buffer = plan().buffers[size_t(output.index)];
+      if (buffer.dtype != DType::f32) continue;
+      const int64_t columns = std::max<int64_t>(buffer.columns, 1);
+      const float* values = program->values(output.index);
+      for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
+        if (std::isfinite(values[at])) continue;
+        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite",
+             buffer.name, plan().instructions[i].op, plan().instructions[i].name, values[at], at / columns,
+             at % columns);
+      }
+    }
+  });
+  fail(ErrorCode::verification, "logit {} of row {} is {}", index, row, value);
+}
+
+void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const Part> parts,
+                              const OnLogits& on_logits) {
+  const int64_t outputs = fill_inputs(items, parts);
+  backend::Step step;
+  step.tokens = program->inputs().first_token[parts.size()];
+  step.outputs = outputs;
+  step.sequences = int64_t(parts.size());
+  if (tap) program->run(step, team, [&](size_t i) { call_tap(i, step); });
+  else program->run(step, team);
+  check_mapping_faults();
+
+  const int64_t vocab = engine->manifest().contract.vocab_size;
+  const float* logits = program->values(plan().logits);
+  for (int64_t row = 0; row < outputs; ++row) {
+    for (int64_t i = 0; i < vocab; ++i) {
+      if (!std::isfinite(logits[row * vocab + i])) report_bad_logit(step, row, i, logits[row * vocab + i]);
+    }
+  }
+  int64_t row = 0;
+  for (const Part& part : parts) {
+    const StepItem& item = items[part.item];
+    get(item.sequence).length += part.count;
+    for (int64_t i = 0; i < part.count; ++i) {
+      const bool last = part.begin + i + 1 == int64_t(item.tokens.size());
+      if (item.logits == Logits::none || (item.logits == Logits::last && !last)) continue;
+      if (on_logits) on_logits(part.item, part.begin + i, {logits + row * vocab, size_t(vocab)});
+      ++row;
+    }
+  }
+}
+
+Session::Session(std::shared_ptr<const plan::EngineFile> engine, const SessionOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(engine), options)) {}
+Session::~Session() = default;
+
+const plan::EngineFile& Session::engine() const { return *impl_->engine; }
+int64_t Session::context_length() const { return impl_->context_length; }
+int64_t Session::vocab_size() const { return contract().vocab_size; }
+int Session::threads() const { return impl_->team.size(); }
+std::string Session::isa() const { return std::string(backend::cpu::to_string(impl_->settings.isa)); }
+void Session::set_tap(Tap tap) { impl_->tap = std::move(tap); }
+
+SequenceId Session::create() {
+  const SequenceId id = impl_->next_id++;
+  impl_->sequences.emplace(id, Sequence{});
+  return id;
+}
+
+void Session::release(SequenceId id) {
+  impl_->cache->shrink(impl_->get(id).table, 0);
+  impl_->sequences.erase(id);
+}
+
+void Session::truncate(SequenceId id, int64_t length) {
+  Sequence& sequence = impl_->get(id);
+  if (length < 0 || length > sequence.length) {
+    fail(ErrorCode::usage, "sequence {} has {} positions, cannot be cut to {}", id, sequence.length, length);
+  }
+  impl_->cache->shrink(sequence.table, length);
+  sequence.length = length;
+}
+
+int64_t Session::length(SequenceId id) const { return impl_->get(id).length; }
+
+void Session::step(std::span<const StepItem> items, const OnLogits& on_logits) {
+  impl_->check_items(items);
+  std::vector<int64_t> before;
+  for (const StepItem& item : items) before.push_back(impl_->get(item.sequence).length);
+  try {
+    size_t item = 0;
+    int64_t begin = 0;
+    while (item < items.size()) impl_->run_parts(items, impl_->take_parts(items, item, begin), on_logits);
+  } catch (...) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      Sequence& sequence = impl_->get(items[i].sequence);
+      impl_->cache->shrink(sequence.table, before[i]);
+      sequence.length = before[i];
+    }
+    throw;
+  }
+}
+
+std::span<const float> Session::step(SequenceId sequence, std::span<const int32_t> tokens) {
+  std::span<const float> result;
+  const StepItem item{sequence, tokens, Logits::last};
+  step(std::span(&item, 1), [&](size_t, int64_t, std::span<const float> logits) { result = logits; });
+  return result;
+}
+
+}  // namespace lathe::runtime
