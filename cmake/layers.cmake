@@ -60,6 +60,7 @@ function(lathe_registry layer folder return suffix)
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/${table}_entries.inc CONTENT "${entries}")
   # Only the file that reads the table sees the build folder, so that compiler caches serve all the others.
   get_target_property(sources lathe_${layer} SOURCES)
+  list(FILTER sources INCLUDE REGEX "^/.*\\.cpp$")
   foreach(source ${sources})
     file(STRINGS ${source} reads REGEX "\"${table}_(declarations|entries)\\.inc\"")
     if(reads)
