@@ -16,6 +16,7 @@ namespace lathe::text {
 struct AddedToken {
   int32_t id = 0;
   std::string content;
+  std::string text;          // what it decodes to: the content, normalized if `normalized` is set
   bool special = false;      // left out by decode() on request
   bool single_word = false;  // only between characters that are not of a word
   bool lstrip = false;       // takes the white space before it along

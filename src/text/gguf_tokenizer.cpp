@@ -2,18 +2,26 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "text/utf8.h"
 
 namespace lathe::text {
 namespace {
 
-enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum TokenType : int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 // The word patterns that the models' authors published in their tokenizer.json files.
 constexpr std::string_view kLlama3 =
@@ -27,10 +35,10 @@ constexpr std::string_view kGpt4o =
 
 // How one kind of `pre` cuts text.
 struct PreTokenization {
-  std::string_view pattern;        // empty: ByteLevel's own (GPT-2's)
-  bool single_digits = false;      // each digit alone, before anything else
-  bool nfc = false;                // text is normalized first
-  bool ignore_merges = false;      // a word that is a token is not merged together
+  std::string_view pattern;         // empty: ByteLevel's own (GPT-2's)
+  bool single_digits = false;       // each digit alone, before anything else
+  bool nfc = false;                 // text is normalized first
+  bool ignore_merges = false;       // a word that is a token is not merged together
   bool add_bos_by_default = false;  // when the file does not say
 };
 
@@ -43,14 +51,14 @@ constexpr PreTokenization kTekkenKind{.pattern = kTekken, .ignore_merges = true,
 constexpr PreTokenization kGpt4oKind{.pattern = kGpt4o};
 
 constexpr std::array<std::pair<std::string_view, const PreTokenization*>, 24> kKinds = {{
-    {"default", &kGpt2Kind},     {"gpt-2", &kGpt2Kind},        {"gpt2", &kGpt2Kind},
-    {"phi-2", &kGpt2Kind},       {"gpt-neox", &kNeoxKind},     {"olmo", &kNeoxKind},
-    {"dolly", &kNeoxKind},       {"mpt", &kNeoxKind},          {"smollm", &kDigitKind},
-    {"starcoder", &kDigitKind},  {"refact", &kDigitKind},      {"command-r", &kDigitKind},
-    {"codeshell", &kDigitKind},  {"llama3", &kLlama3Kind},     {"llama-v3", &kLlama3Kind},
-    {"llama-bpe", &kLlama3Kind}, {"falcon3", &kLlama3Kind},    {"qwen2", &kQwen2Kind},
-    {"megrez", &kQwen2Kind},     {"tekken", &kTekkenKind},     {"pixtral", &kTekkenKind},
-    {"gpt-4o", &kGpt4oKind},     {"llama4", &kGpt4oKind},      {"deepseek-r1-qwen", &kQwen2Kind},
+    {"default", &kGpt2Kind},     {"gpt-2", &kGpt2Kind},     {"gpt2", &kGpt2Kind},
+    {"phi-2", &kGpt2Kind},       {"gpt-neox", &kNeoxKind},  {"olmo", &kNeoxKind},
+    {"dolly", &kNeoxKind},       {"mpt", &kNeoxKind},       {"smollm", &kDigitKind},
+    {"starcoder", &kDigitKind},  {"refact", &kDigitKind},   {"command-r", &kDigitKind},
+    {"codeshell", &kDigitKind},  {"llama3", &kLlama3Kind},  {"llama-v3", &kLlama3Kind},
+    {"llama-bpe", &kLlama3Kind}, {"falcon3", &kLlama3Kind}, {"qwen2", &kQwen2Kind},
+    {"megrez", &kQwen2Kind},     {"tekken", &kTekkenKind},  {"pixtral", &kTekkenKind},
+    {"gpt-4o", &kGpt4oKind},     {"llama4", &kGpt4oKind},   {"deepseek-r1-qwen", &kQwen2Kind},
 }};
 
 const PreTokenization& kind_of(const std::string& pre) {
@@ -70,7 +78,8 @@ int32_t type_of(const GgufTokenizer& gguf, size_t id) {
 void check(const GgufTokenizer& gguf) {
   const auto fits = [&](size_t size, std::string_view key) {
     if (size != 0 && size != gguf.tokens.size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected {} entries, found {}", key, gguf.tokens.size(), size);
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected {} entries, found {}", key,
+           gguf.tokens.size(), size);
     }
   };
   if (gguf.tokens.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: no tokens");
@@ -127,8 +136,8 @@ Json post_processor(const GgufTokenizer& gguf, bool add_bos, bool add_eos) {
   };
   const auto token = [&](std::optional<int64_t> id, std::string_view key) {
     if (!id || *id < 0 || uint64_t(*id) >= gguf.tokens.size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected an id below {}, found {}", key, gguf.tokens.size(),
-           id ? *id : -1);
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected an id below {}, found {}", key,
+           gguf.tokens.size(), id ? *id : -1);
     }
     const std::string& text = gguf.tokens[size_t(*id)];
     special[text] = {{"id", text}, {"ids", {*id}}, {"tokens", {text}}};
@@ -149,7 +158,8 @@ Json post_processor(const GgufTokenizer& gguf, bool add_bos, bool add_eos) {
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
 }
 
-Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Json post, Json decoder, Json model) {
+Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Json post, Json decoder,
+              Json model) {
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
@@ -161,7 +171,8 @@ Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Js
           {"model", std::move(model)}};
 }
 
-Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sentencepiece, bool ignore_merges) {
+Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sentencepiece,
+               bool ignore_merges) {
   return {{"type", "BPE"},
           {"dropout", nullptr},
           {"unk_token", std::move(unk_token)},
@@ -175,7 +186,8 @@ Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sent
 }
 
 Json byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  return {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
 Json from_gpt2(const GgufTokenizer& gguf) {
@@ -183,8 +195,10 @@ Json from_gpt2(const GgufTokenizer& gguf) {
   Json parts = Json::array();
   if (kind.single_digits) parts.push_back({{"type", "Digits"}, {"individual_digits", true}});
   if (!kind.pattern.empty()) {
-    parts.push_back(
-        {{"type", "Split"}, {"pattern", {{"Regex", kind.pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
+    parts.push_back({{"type", "Split"},
+                     {"pattern", {{"Regex", kind.pattern}}},
+                     {"behavior", "Isolated"},
+                     {"invert", false}});
   }
   parts.push_back(byte_level(kind.pattern.empty()));
   Json pre_tokenizer = parts.size() == 1 ? parts[0] : Json{{"type", "Sequence"}, {"pretokenizers", parts}};
@@ -204,8 +218,8 @@ struct ScoredMerge {
 };
 
 // SentencePiece merges to the piece of the highest score. As a list of merges that is: every way to make a
-// piece of two others, by falling score; equal ones by falling lengths of the parts, then (the sort is stable)
-// in order of the piece and of its parts' ids.
+// piece of two others, by falling score; equal ones by falling lengths of the parts, then (the sort is
+// stable) in order of the piece and of its parts' ids.
 Json merges_from_scores(const GgufTokenizer& gguf) {
   std::unordered_map<std::string_view, int32_t> ids;
   for (size_t id = 0; id < gguf.tokens.size(); ++id) ids.emplace(gguf.tokens[id], int32_t(id));
@@ -228,7 +242,8 @@ Json merges_from_scores(const GgufTokenizer& gguf) {
   }
   std::stable_sort(merges.begin(), merges.end(), [](const ScoredMerge& a, const ScoredMerge& b) {
     if (a.score != b.score) return a.score > b.score;
-    return std::pair(a.left_characters, a.right_characters) > std::pair(b.left_characters, b.right_characters);
+    return std::pair(a.left_characters, a.right_characters) >
+           std::pair(b.left_characters, b.right_characters);
   });
   Json list = Json::array();
   for (const ScoredMerge& merge : merges) {
@@ -238,7 +253,8 @@ Json merges_from_scores(const GgufTokenizer& gguf) {
 }
 
 Json from_sentencepiece(const GgufTokenizer& gguf) {
-  if (gguf.scores.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: missing for model \"llama\"");
+  if (gguf.scores.empty())
+    fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: missing for model \"llama\"");
   for (const float score : gguf.scores) {
     if (!(score == score)) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: a score is not a number");
   }
@@ -252,7 +268,8 @@ Json from_sentencepiece(const GgufTokenizer& gguf) {
                    {{"type", "Fuse"}}};
   if (prefix) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   Json unk_token = nullptr;
-  if (gguf.unknown_token_id && *gguf.unknown_token_id >= 0 && uint64_t(*gguf.unknown_token_id) < gguf.tokens.size()) {
+  if (gguf.unknown_token_id && *gguf.unknown_token_id >= 0 &&
+      uint64_t(*gguf.unknown_token_id) < gguf.tokens.size()) {
     unk_token = gguf.tokens[size_t(*gguf.unknown_token_id)];
   }
   return document(gguf, {{"type", "Sequence"}, {"normalizers", steps}}, nullptr,
@@ -262,6 +279,35 @@ Json from_sentencepiece(const GgufTokenizer& gguf) {
 }
 
 }  // namespace
+
+GgufTokenizer read_gguf_tokenizer(const io::GgufMetadata& metadata) {
+  if (!metadata.find("tokenizer.ggml.model"))
+    fail(ErrorCode::not_found, "the file has no tokenizer.ggml.model");
+  const auto text = [&](std::string_view key) { return std::string(metadata.find_string(key).value_or("")); };
+  const auto texts = [&](std::string_view key) {
+    const auto list = metadata.find_strings(key).value_or(std::span<const std::string_view>{});
+    return std::vector<std::string>(list.begin(), list.end());
+  };
+  GgufTokenizer gguf;
+  gguf.model = text("tokenizer.ggml.model");
+  gguf.pre = text("tokenizer.ggml.pre");
+  gguf.chat_template = text("tokenizer.chat_template");
+  gguf.tokens = texts("tokenizer.ggml.tokens");
+  gguf.merges = texts("tokenizer.ggml.merges");
+  gguf.scores = metadata.find_floats("tokenizer.ggml.scores").value_or(std::vector<float>{});
+  for (const int64_t type :
+       metadata.find_ints("tokenizer.ggml.token_type").value_or(std::vector<int64_t>{})) {
+    gguf.token_type.push_back(checked_cast<int32_t>(type, "tokenizer.ggml.token_type"));
+  }
+  gguf.bos_token_id = metadata.find_int("tokenizer.ggml.bos_token_id");
+  gguf.eos_token_id = metadata.find_int("tokenizer.ggml.eos_token_id");
+  gguf.unknown_token_id = metadata.find_int("tokenizer.ggml.unknown_token_id");
+  gguf.padding_token_id = metadata.find_int("tokenizer.ggml.padding_token_id");
+  gguf.add_bos_token = metadata.find_bool("tokenizer.ggml.add_bos_token");
+  gguf.add_eos_token = metadata.find_bool("tokenizer.ggml.add_eos_token");
+  gguf.add_space_prefix = metadata.find_bool("tokenizer.ggml.add_space_prefix");
+  return gguf;
+}
 
 Json tokenizer_json_from_gguf(const GgufTokenizer& gguf) {
   check(gguf);

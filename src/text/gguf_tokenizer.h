@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "io/gguf_metadata.h"
 
 namespace lathe::text {
 
@@ -22,6 +23,9 @@ struct GgufTokenizer {
   std::optional<bool> add_bos_token, add_eos_token, add_space_prefix;
   std::string chat_template;
 };
+
+// Throws not_found when the file has no tokenizer, invalid_input for values of other types.
+GgufTokenizer read_gguf_tokenizer(const io::GgufMetadata& metadata);
 
 // A tokenizer.json that the `tokenizers` library loads, too, and that encodes the same way. Throws
 // unsupported for an unknown model or pre (the message lists those known), invalid_input for metadata that

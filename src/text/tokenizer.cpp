@@ -99,23 +99,25 @@ Tokenizer::Impl::Impl(Json config_json, Bpe model, std::deque<AddedToken> added)
   frame = make_special_frame(member_or_null(config, "post_processor"));
   decoder = make_decoder(member_or_null(config, "decoder"));
   vocab_size = bpe.vocabulary().size();
-  for (const AddedToken& token : added_tokens) {
+  for (AddedToken& token : added_tokens) {
     if (!bpe.vocabulary().find(token.content)) ++vocab_size;
     added_by_id[token.id] = &token;
     added_by_content[token.content] = &token;
-    if (!token.normalized) {
-      in_raw_text.add(token, token.content);
-      continue;
-    }
-    std::string content = token.content;
-    if (normalizer) normalizer->apply(content);
-    in_normalized_text.add(token, content);
+    token.text = token.content;
+    if (token.normalized && normalizer) normalizer->apply(token.text);
+    (token.normalized ? in_normalized_text : in_raw_text).add(token, token.text);
   }
+}
+
+// `tokenizers` 0.23 asks whether the text that a token decodes to is a special token's content.
+bool Tokenizer::Impl::is_skipped(const AddedToken& token) const {
+  const auto same = added_by_content.find(token.text);
+  return same != added_by_content.end() && same->second->special;
 }
 
 std::string_view Tokenizer::Impl::token(int32_t id) const {
   const auto added = added_by_id.find(id);
-  return added != added_by_id.end() ? std::string_view(added->second->content) : bpe.vocabulary().token(id);
+  return added != added_by_id.end() ? std::string_view(added->second->text) : bpe.vocabulary().token(id);
 }
 
 void Tokenizer::Impl::encode_text(std::string_view text, std::vector<int32_t>& ids) const {
@@ -264,8 +266,8 @@ std::string StreamDecoder::push(int32_t id) {
   LATHE_CHECK(!state_->finished, "id {} pushed after finish()", id);
   const auto added = state_->impl->added_by_id.find(id);
   if (added != state_->impl->added_by_id.end()) {
-    if (state_->skip_special && added->second->special) return {};
-    state_->first->text(added->second->content);
+    if (state_->skip_special && state_->impl->is_skipped(*added->second)) return {};
+    state_->first->text(added->second->text);
   } else {
     const std::string_view token = state_->impl->bpe.vocabulary().token(id);
     if (token.empty()) return {};

@@ -1,10 +1,12 @@
 // Lathe against the `tokenizers` library: tests/text/goldens, made by tools/make_tokenizer_goldens.py.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
+#include "io/gguf.h"
 #include "text/gguf_tokenizer.h"
 #include "text/tokenizer.h"
 
@@ -36,7 +38,8 @@ void expect_same(const Tokenizer& tokenizer, const Json& golden) {
     }
     SCOPED_TRACE(Json(ids).dump());
     EXPECT_EQ(tokenizer.decode(ids, false), decoded);
-    EXPECT_EQ(tokenizer.decode(ids, true), row.contains("skipped") ? row["skipped"].get<std::string>() : decoded);
+    EXPECT_EQ(tokenizer.decode(ids, true),
+              row.contains("skipped") ? row["skipped"].get<std::string>() : decoded);
     EXPECT_EQ(stream(tokenizer, ids, false), decoded);
     if (testing::Test::HasFailure()) return;  // one difference is enough to read
   }
@@ -58,8 +61,8 @@ TEST_P(TokenizerGolden, SameAsTokenizers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden,
-                         testing::Values("neox", "gpt2", "smollm_like", "llama3", "llama2", "llama2_metaspace",
-                                         "clip_like", "oddities", "sentencepiece"),
+                         testing::Values("neox", "gpt2", "smollm_like", "llama3", "llama2",
+                                         "llama2_metaspace", "clip_like", "oddities", "sentencepiece"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(GgufTokenizer, MergesFromScores) {
@@ -76,6 +79,30 @@ TEST(GgufTokenizer, MergesFromScores) {
   const Json reference = read_json_file(kData / "tokenizers" / "sentencepiece.json");
   EXPECT_EQ(ours["model"]["merges"], reference["model"]["merges"]);
   expect_same(Tokenizer::from_json(ours), read_json_file(kData / "goldens" / "sentencepiece.json"));
+}
+
+// LATHE_TEST_MODEL: path of the GGUF of SmolLM2.
+TEST(GgufTokenizer, SmolLm2) {
+  const char* path = std::getenv("LATHE_TEST_MODEL");
+  if (!path) GTEST_SKIP() << "LATHE_TEST_MODEL is not set";
+  const io::GgufFile file = io::GgufFile::open(path);
+  const Json json = tokenizer_json_from_gguf(read_gguf_tokenizer(file.metadata));
+  const Json golden = read_json_file(kData / "goldens" / "smollm2.json");
+  const std::string text = json.dump();
+
+  const auto start = std::chrono::steady_clock::now();
+  const Tokenizer tokenizer = Tokenizer::from_text(text);
+  const auto parsed = std::chrono::steady_clock::now();
+  expect_same(tokenizer, golden);
+  const std::string compiled = tokenizer.serialize();
+  const auto again = std::chrono::steady_clock::now();
+  const Tokenizer loaded = Tokenizer::deserialize(std::as_bytes(std::span(compiled)));
+  const auto done = std::chrono::steady_clock::now();
+  expect_same(loaded, golden);
+  const auto ms = [](auto duration) { return std::chrono::duration<double, std::milli>(duration).count(); };
+  RecordProperty("tokenizer_json_ms", std::to_string(ms(parsed - start)));
+  RecordProperty("compiled_ms", std::to_string(ms(done - again)));
+  RecordProperty("compiled_bytes", std::to_string(compiled.size()));
 }
 
 }  // namespace

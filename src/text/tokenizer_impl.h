@@ -38,7 +38,8 @@ struct Tokenizer::Impl {
   static std::shared_ptr<const Impl> build(TokenizerSource source);
 
   void encode_text(std::string_view text, std::vector<int32_t>& ids) const;
-  std::string_view token(int32_t id) const;  // empty: none
+  std::string_view token(int32_t id) const;        // empty: none
+  bool is_skipped(const AddedToken& token) const;  // by decode(), on request
 };
 
 }  // namespace lathe::text
