@@ -61,15 +61,16 @@ class EngineWriter {
   // verification before commit. Fills manifest.weight_hashes, weight_bytes.
   void finish(Manifest& manifest);
   const std::filesystem::path& temporary_path() const;
-  // Appends or replaces the receipt.
+  // Stands in the file after commit(). Throws usage for a receipt of another engine (engine_hash).
   void set_receipt(const Receipt& receipt);
   void commit();
 
  private:
   AtomicFile file_;
   uint64_t weight_end_ = 0;
-  uint64_t manifest_end_ = 0;
-  std::string header_;
+  uint64_t manifest_end_ = 0;  // 0 before finish()
+  std::string manifest_hash_;
+  std::string receipt_;  // its bytes; empty: none
 };
 
 // An opened engine, mapped read-only and shared. open() checks magic, version, sizes and the manifest's hash:
@@ -100,8 +101,9 @@ class EngineFile {
 
 // True when the file begins like an engine.
 bool is_engine_file(const std::filesystem::path& path);
-// Writes a receipt into an existing engine file, which must not be mapped for execution elsewhere: the receipt
-// is appended and the header switched to it in one write.
+// Writes a receipt into an existing engine file, which must not be mapped for execution elsewhere: the
+// receipt is appended and the header switched to it in one write. A crash leaves the old receipt or the new
+// one. Throws usage for a receipt of another engine (engine_hash), otherwise as open() and AtomicFile.
 void write_receipt(const std::filesystem::path& path, const Receipt& receipt);
 
 }  // namespace lathe::plan

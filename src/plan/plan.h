@@ -29,10 +29,10 @@ enum class Rows {
 std::string_view to_string(Rows rows);
 bool from_string(std::string_view text, Rows& rows);
 
-// A tensor that lives for one step: [rows, columns] (columns 0: rank 1). Inputs of the step are buffers that no
-// instruction writes.
+// A tensor that lives for one step: [rows, columns] (columns 0: rank 1). Inputs of the step are buffers that
+// no instruction writes.
 struct Buffer {
-  std::string name;   // the graph's value, e.g. "layers.0.attention"
+  std::string name;  // the graph's value, e.g. "layers.0.attention"
   tensor::DType dtype = tensor::DType::f32;
   Rows rows = Rows::tokens;
   int64_t columns = 0;
@@ -57,8 +57,8 @@ struct Constant {
   tensor::DType dtype = tensor::DType::f32;  // as stored
   tensor::Encoding encoding = tensor::Encoding::plain;
   std::vector<int64_t> dims;
-  std::string layout;   // "plain": row-major; else a packed layout's name, e.g. "q4_1_panel"
-  int64_t offset = 0;   // in the engine file's weight section
+  std::string layout;  // "plain": row-major; else a packed layout's name, e.g. "q4_1_panel"
+  int64_t offset = 0;  // in the engine file's weight section
   int64_t bytes = 0;
 
   template <class V>
@@ -114,19 +114,21 @@ struct Instruction {
   std::vector<Operand> outputs;
 };
 
-// The plan of one device. Attributes of instructions are kept as graph text does, so that no tensor is inside.
+// The plan of one device. Attributes of instructions are kept as graph text does, so that no tensor is
+// inside.
 struct Plan {
   std::string device = "cpu";
-  std::string compute;  // rounding of activations before products: "f32", "bf16", "f16", "i8"
-  std::string kv;       // element type of the cache: "f32", "f16", "bf16"
+  std::string compute;   // rounding of activations before products: "f32", "bf16", "f16", "i8"
+  std::string kv;        // element type of the cache: "f32", "f16", "bf16"
   int64_t kv_block = 0;  // positions of a cache block
   std::vector<Buffer> buffers;
   std::vector<Constant> constants;
   std::vector<State> states;
   std::vector<Instruction> instructions;
-  int64_t logits = -1;   // buffer [outputs, vocabulary]
+  int64_t logits = -1;  // buffer [outputs, vocabulary]
   // Bytes of arena per row of each kind, set by plan_memory. Buffers of Rows::sequences and
-  // Rows::sequences_one share one arena of arena_sequences x (sequences + 1) bytes, the latter behind the former.
+  // Rows::sequences_one share one arena of arena_sequences x (sequences + 1) bytes, the latter behind the
+  // former.
   int64_t arena_tokens = 0;
   int64_t arena_outputs = 0;
   int64_t arena_sequences = 0;
@@ -140,7 +142,8 @@ inline constexpr std::string_view kFirstPosition = "first_position";  // i32 [se
 inline constexpr std::string_view kBlockTable = "block_table";        // i32 [sequences, blocks]
 inline constexpr std::string_view kOutputRows = "output_rows";        // i64 [outputs]
 
-// Whether the runtime places the buffer of this name itself: one of the inputs above, offset 0, not in the arena.
+// Whether the runtime places the buffer of this name itself: one of the inputs above, offset 0, not in the
+// arena.
 bool placed_by_runtime(std::string_view name);
 // Bytes of one row: columns (or 1) x element.
 int64_t row_bytes(const Buffer& buffer);
@@ -148,9 +151,9 @@ int64_t row_bytes(const Buffer& buffer);
 // Index of the buffer called `name`, or -1.
 int64_t find_buffer(const Plan& plan, std::string_view name);
 
-// Gives every buffer its offset so that buffers whose lifetimes meet do not overlap (greedy by size, a residual
-// input may be written in place by its last user), and sets the arena sizes. Offsets are multiples of 64 bytes
-// per row for f32 buffers of 16 columns or more.
+// Gives every buffer its offset so that buffers whose lifetimes meet do not overlap (greedy by size, a
+// residual input may be written in place by its last user), and sets the arena sizes. Offsets are multiples
+// of 64 bytes per row for f32 buffers of 16 columns or more.
 void plan_memory(Plan& plan);
 
 // Throws invalid_input naming instruction and operand for indices out of range, buffers read before they are

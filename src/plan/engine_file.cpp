@@ -1,0 +1,194 @@
+#include "plan/engine_file.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/team.h"
+#include "plan/engine_header.h"
+#include "plan/manifest.h"
+
+namespace lathe::plan {
+namespace {
+
+// Smaller ones share pages with their neighbours.
+constexpr int64_t kPageAligned = int64_t{1} << 16;
+constexpr int64_t kSmallAlignment = 64;
+// Writes of at least this size start their own way to the disk, so that commit() has little left to wait for.
+constexpr size_t kFlushBytes = size_t{1} << 20;
+
+std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+uint64_t manifest_offset(uint64_t weight_bytes) {
+  return align_up(kHeaderBytes + weight_bytes, kSectionAlignment);
+}
+
+// One hash for each kHashChunk, on all CPUs. Pages are dropped behind, so that RSS does not follow the file.
+std::vector<std::string> hash_chunks(const MappedFile& file, std::span<const std::byte> weights) {
+  std::vector<std::string> hashes(ceil_div<uint64_t>(weights.size(), kHashChunk));
+  const auto threads = std::min<size_t>(size_t(available_cpus()), std::max<size_t>(hashes.size(), 1));
+  Team(int(threads)).for_each(int64_t(hashes.size()), [&](int64_t i) {
+    const size_t begin = size_t(i) * kHashChunk;
+    const auto chunk = weights.subspan(begin, std::min<size_t>(kHashChunk, weights.size() - begin));
+    hashes[size_t(i)] = xxh3_128_hex(chunk);
+    file.drop(chunk);
+  });
+  return hashes;
+}
+
+std::span<const std::byte> section_bytes(std::span<const std::byte> file, const Section& section,
+                                         std::string_view what) {
+  const auto bytes = file.subspan(section.offset, section.bytes);
+  if (xxh3_128_hex(bytes) != section.hash) fail(ErrorCode::invalid_input, "{} damaged", what);
+  return bytes;
+}
+
+void require_own(const Receipt& receipt, std::string_view hash) {
+  if (receipt.engine_hash == hash) return;
+  fail(ErrorCode::usage, "a receipt of engine {} for engine {}", receipt.engine_hash, hash);
+}
+
+// Who owns the bytes [begin, end) of the weight section, for messages.
+std::string owner(const Manifest& manifest, int64_t begin, int64_t end) {
+  for (const Constant& constant : manifest.plan.constants) {
+    if (constant.offset < end && begin < constant.offset + constant.bytes) {
+      return fmt::format("constant \"{}\"", constant.name);
+    }
+  }
+  for (const AssetEntry& asset : manifest.assets) {
+    if (asset.offset < end && begin < asset.offset + asset.bytes)
+      return fmt::format("asset \"{}\"", asset.name);
+  }
+  return "padding";
+}
+
+}  // namespace
+
+EngineWriter::EngineWriter(const std::filesystem::path& path) : file_(path) {}
+
+int64_t EngineWriter::allocate(int64_t bytes) {
+  LATHE_CHECK(bytes >= 0 && manifest_end_ == 0, "{} bytes", bytes);
+  const int64_t alignment = bytes >= kPageAligned ? int64_t{kWeightAlignment} : kSmallAlignment;
+  const int64_t offset = align_up(int64_t(weight_end_), alignment);
+  weight_end_ = uint64_t(checked_add(offset, bytes, "weight section"));
+  return offset;
+}
+
+void EngineWriter::write(int64_t offset, std::span<const std::byte> bytes) {
+  LATHE_CHECK(offset >= 0 && manifest_end_ == 0 && uint64_t(offset) + bytes.size() <= weight_end_,
+              "{} bytes at {} of {}", bytes.size(), offset, weight_end_);
+  file_.write_at(kHeaderBytes + uint64_t(offset), bytes);
+  if (bytes.size() >= kFlushBytes) file_.flush_behind(kHeaderBytes + uint64_t(offset), bytes.size());
+}
+
+AssetEntry EngineWriter::add_asset(std::string name, std::string_view bytes) {
+  const int64_t offset = allocate(int64_t(bytes.size()));
+  write(offset, as_bytes(bytes));
+  return {std::move(name), offset, int64_t(bytes.size())};
+}
+
+void EngineWriter::finish(Manifest& manifest) {
+  LATHE_CHECK(manifest_end_ == 0, "finished twice");
+  const uint64_t offset = manifest_offset(weight_end_);
+  file_.write_at(offset,
+                 as_bytes(std::string_view("\0", 1)));  // padding and bytes never written become zeros
+  manifest.weight_bytes = int64_t(weight_end_);
+  {
+    const auto mapped = MappedFile::open(file_.temporary_path());
+    manifest.weight_hashes = hash_chunks(*mapped, mapped->bytes().subspan(kHeaderBytes, weight_end_));
+  }
+  check(manifest);
+  const std::string bytes = write_manifest(manifest);
+  file_.write_at(offset, as_bytes(bytes));
+  manifest_hash_ = xxh3_128_hex(as_bytes(bytes));
+  manifest_end_ = offset + bytes.size();
+  const Header header{weight_end_, {offset, bytes.size(), manifest_hash_}, {}};
+  file_.write_at(0, as_bytes(write_header(header)));
+}
+
+const std::filesystem::path& EngineWriter::temporary_path() const {
+  return file_.temporary_path();
+}
+
+void EngineWriter::set_receipt(const Receipt& receipt) {
+  LATHE_CHECK(manifest_end_ > 0, "not finished");
+  require_own(receipt, manifest_hash_);
+  receipt_ = write_receipt_bytes(receipt);
+}
+
+void EngineWriter::commit() {
+  LATHE_CHECK(manifest_end_ > 0, "not finished");
+  if (!receipt_.empty()) {
+    const uint64_t manifest = manifest_offset(weight_end_);
+    const uint64_t offset = align_up(manifest_end_, kSectionAlignment);
+    const Header header{weight_end_,
+                        {manifest, manifest_end_ - manifest, manifest_hash_},
+                        {offset, receipt_.size(), xxh3_128_hex(as_bytes(receipt_))}};
+    file_.write_at(offset, as_bytes(receipt_));
+    file_.write_at(0, as_bytes(write_header(header)));
+  }
+  file_.commit();
+}
+
+std::shared_ptr<const EngineFile> EngineFile::open(const std::filesystem::path& path) {
+  return with_context(path.string(), [&] {
+    const auto engine = std::make_shared<EngineFile>();
+    engine->file_ = MappedFile::open(path);
+    const auto bytes = engine->file_->bytes();
+    const Header header = read_header(bytes, bytes.size(), path);
+    engine->weights_ = bytes.subspan(kHeaderBytes, header.weight_bytes);
+    engine->hash_ = header.manifest.hash;
+    const auto manifest = section_bytes(bytes, header.manifest, "manifest");
+    with_context("manifest", [&] {
+      engine->manifest_ = read_manifest(manifest);
+      const auto said = engine->manifest_.weight_bytes;
+      if (said < 0 || uint64_t(said) != header.weight_bytes) {
+        fail(ErrorCode::invalid_input, "weight_bytes is {}, the header says {}", said, header.weight_bytes);
+      }
+      check(engine->manifest_);
+    });
+    if (header.receipt.bytes > 0) {
+      const auto receipt = section_bytes(bytes, header.receipt, "receipt");
+      with_context("receipt", [&] { engine->receipt_ = read_receipt_bytes(receipt); });
+    }
+    return std::shared_ptr<const EngineFile>(engine);
+  });
+}
+
+std::span<const std::byte> EngineFile::constant(const Constant& constant) const {
+  LATHE_CHECK(constant.offset >= 0 && constant.bytes >= 0 && uint64_t(constant.bytes) <= weights_.size() &&
+                  uint64_t(constant.offset) <= weights_.size() - uint64_t(constant.bytes),
+              "constant \"{}\" is not of this engine", constant.name);
+  return weights_.subspan(size_t(constant.offset), size_t(constant.bytes));
+}
+
+std::span<const std::byte> EngineFile::find_asset(std::string_view name) const {
+  for (const AssetEntry& asset : manifest_.assets) {
+    if (asset.name == name) return weights_.subspan(size_t(asset.offset), size_t(asset.bytes));
+  }
+  return {};
+}
+
+void EngineFile::check_weights() const {
+  const std::vector<std::string> found = hash_chunks(*file_, weights_);
+  const std::vector<std::string>& expected = manifest_.weight_hashes;
+  const auto [bad, unused] = std::mismatch(expected.begin(), expected.end(), found.begin(), found.end());
+  if (bad == expected.end()) return;
+  const auto begin = int64_t(size_t(bad - expected.begin()) * kHashChunk);
+  const int64_t end = std::min(begin + int64_t(kHashChunk), manifest_.weight_bytes);
+  fail(ErrorCode::verification, "{}: {}: weight bytes [{}, {}) are damaged: expected hash {}, found {}",
+       path().string(), owner(manifest_, begin, end), begin, end, *bad, *unused);
+}
+
+bool is_engine_file(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  return file->bytes().size() >= kMagic.size() &&
+         std::equal(kMagic.begin(), kMagic.end(), file->bytes().begin(),
+                    [](char expected, std::byte found) { return std::byte(expected) == found; });
+}
+
+}  // namespace lathe::plan

@@ -1,0 +1,33 @@
+// Any bytes as a manifest, as a header and as a receipt: success or Error. The hashes in front of them would
+// stop a fuzzer, not an attacker, so they are left out here.
+#include <cstddef>
+#include <cstdint>
+
+#include "base/error.h"
+#include "plan/engine_header.h"
+#include "plan/manifest.h"
+
+namespace {
+
+template <class Body>
+void attempt(Body&& body) {
+  try {
+    body();
+  } catch (const lathe::Error& error) {
+    if (error.code() == lathe::ErrorCode::internal) __builtin_trap();
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
+  attempt([&] {
+    const lathe::plan::Manifest manifest = lathe::plan::read_manifest(bytes);
+    lathe::plan::print(manifest.plan);
+    lathe::plan::check(manifest);
+  });
+  attempt([&] { lathe::plan::read_receipt_bytes(bytes); });
+  attempt([&] { lathe::plan::read_header(bytes, size, "fuzz.lathe"); });
+  return 0;
+}

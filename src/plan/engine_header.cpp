@@ -1,0 +1,93 @@
+#include "plan/engine_header.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "plan/engine_file.h"
+
+namespace lathe::plan {
+namespace {
+
+constexpr size_t kHashDigits = 32;
+constexpr size_t kHashed = kHeaderUsed - kHashDigits;  // what the header's own hash covers
+
+std::string hash_of(std::string_view bytes) {
+  return xxh3_128_hex(std::as_bytes(std::span(bytes)));
+}
+
+template <class T>
+void put(std::string& out, T value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);  // little-endian, as this machine is
+}
+
+void put(std::string& out, const Section& section) {
+  put(out, section.offset);
+  put(out, section.bytes);
+  LATHE_CHECK(section.hash.empty() || section.hash.size() == kHashDigits);
+  out += section.hash;
+  out.append(kHashDigits - section.hash.size(), '\0');
+}
+
+template <class T>
+T get(std::string_view bytes, size_t at) {
+  T value;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
+}
+
+// A section is offset, size, hash: 48 bytes.
+Section get_section(std::string_view bytes, size_t at) {
+  Section section{get<uint64_t>(bytes, at), get<uint64_t>(bytes, at + 8), {}};
+  if (section.bytes > 0) section.hash = bytes.substr(at + 16, kHashDigits);
+  return section;
+}
+
+void check_inside(std::string_view what, uint64_t offset, uint64_t bytes, uint64_t file_bytes) {
+  if (offset <= file_bytes && bytes <= file_bytes - offset) return;
+  fail(ErrorCode::invalid_input, "truncated: the {} is {} bytes at {}, the file has {}", what, bytes, offset,
+       file_bytes);
+}
+
+}  // namespace
+
+std::string write_header(const Header& header) {
+  std::string out(kMagic);
+  put(out, kEngineVersion);
+  put(out, uint32_t(kHeaderBytes));
+  put(out, kHeaderBytes);
+  put(out, header.weight_bytes);
+  put(out, header.manifest);
+  put(out, header.receipt);
+  LATHE_CHECK(out.size() == kHashed);
+  return out + hash_of(out);
+}
+
+Header read_header(std::span<const std::byte> file, uint64_t file_bytes, const std::filesystem::path& path) {
+  const std::string_view bytes(reinterpret_cast<const char*>(file.data()),
+                               std::min(file.size(), kHeaderUsed));
+  if (!bytes.starts_with(kMagic)) fail(ErrorCode::invalid_input, "not an engine file");
+  if (file_bytes < kHeaderBytes || bytes.size() < kHeaderUsed) {
+    fail(ErrorCode::invalid_input, "truncated: {} bytes are less than a header", file_bytes);
+  }
+  const auto version = get<uint32_t>(bytes, 8);
+  if (version != kEngineVersion) {
+    const std::string name = path.string();
+    fail(ErrorCode::unsupported,
+         "built by engine format {}, this program reads {}; rebuild it with: lathe build {} -o {}", version,
+         kEngineVersion, name, name);
+  }
+  if (bytes.substr(kHashed) != hash_of(bytes.substr(0, kHashed)))
+    fail(ErrorCode::invalid_input, "header damaged");
+  if (get<uint32_t>(bytes, 12) != kHeaderBytes || get<uint64_t>(bytes, 16) != kHeaderBytes) {
+    fail(ErrorCode::invalid_input, "header of {} bytes, weights at {}", get<uint32_t>(bytes, 12),
+         get<uint64_t>(bytes, 16));
+  }
+  const Header header{get<uint64_t>(bytes, 24), get_section(bytes, 32), get_section(bytes, 80)};
+  check_inside("weight section", kHeaderBytes, header.weight_bytes, file_bytes);
+  check_inside("manifest", header.manifest.offset, header.manifest.bytes, file_bytes);
+  check_inside("receipt", header.receipt.offset, header.receipt.bytes, file_bytes);
+  return header;
+}
+
+}  // namespace lathe::plan

@@ -1,0 +1,38 @@
+// The first 160 bytes of an engine file; docs/engine-format.md describes them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace lathe::plan {
+
+constexpr uint64_t kHeaderBytes = 4096;     // the weight section begins here
+constexpr size_t kHeaderUsed = 160;         // the rest is zero
+constexpr uint64_t kSectionAlignment = 64;  // of manifest and receipt
+// Not a text: a transfer that changes line ends is noticed.
+constexpr std::string_view kMagic = {"LATHE\r\n\0", 8};
+
+// A part of the file with its XXH3-128; absent: size 0, hash empty.
+struct Section {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+  std::string hash;
+};
+
+struct Header {
+  uint64_t weight_bytes = 0;
+  Section manifest;
+  Section receipt;
+};
+
+// kHeaderUsed bytes.
+std::string write_header(const Header& header);
+// `bytes`: the file, or its beginning; `file_bytes`: its size, which all sections must fit in. Throws
+// invalid_input, or unsupported for another version, with the command that rebuilds the engine.
+Header read_header(std::span<const std::byte> bytes, uint64_t file_bytes, const std::filesystem::path& path);
+
+}  // namespace lathe::plan

@@ -1,0 +1,214 @@
+#include "plan/manifest.h"
+
+#include <array>
+
+#include "base/checked.h"
+#include "base/fields.h"
+#include "plan/flex.h"
+
+namespace lathe::plan {
+namespace {
+
+constexpr size_t kHashDigits = 32;
+
+// The structs without fields of their own list; append-only, as all of them.
+template <class V>
+void visit_instruction(V& v, Instruction& instruction) {
+  v("op", instruction.op);
+  v("kernel", instruction.kernel);
+  v("name", instruction.name);
+  v("inputs", instruction.inputs);
+  v("outputs", instruction.outputs);
+}
+
+template <class V>
+void visit_plan(V& v, Plan& plan) {
+  v("device", plan.device);
+  v("compute", plan.compute);
+  v("kv", plan.kv);
+  v("kv_block", plan.kv_block);
+  v("buffers", plan.buffers);
+  v("constants", plan.constants);
+  v("states", plan.states);
+  v("logits", plan.logits);
+  v("arena_tokens", plan.arena_tokens);
+  v("arena_outputs", plan.arena_outputs);
+  v("arena_sequences", plan.arena_sequences);
+}
+
+template <class V>
+void visit_manifest(V& v, Manifest& manifest) {
+  v("producer", manifest.producer);
+  v("opset", manifest.opset);
+  v("graph", manifest.graph);
+  v("contract", manifest.contract);
+  v("assets", manifest.assets);
+  v("weight_bytes", manifest.weight_bytes);
+}
+
+// Alternatives of op::AttributeValue in order; a tensor has no form here.
+constexpr std::array<std::string_view, 6> kKinds = {"int", "float", "string", "ints", "floats", "strings"};
+
+// {"epsilon": {"float": 1e-5}}: the tag tells 1 from 1.0 and one empty list from another. Floats may be
+// infinite, which to_json refuses.
+Json attributes_json(const op::Attributes& attributes) {
+  Json result = Json::object();
+  for (const auto& [name, value] : attributes) {
+    LATHE_CHECK(value.index() < kKinds.size(), "attribute \"{}\" is a tensor", name);
+    Json tagged = Json::object();
+    std::visit(
+        [&](const auto& v) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(v)>, tensor::Tensor>)
+            tagged.emplace(std::string(kKinds[value.index()]), v);
+        },
+        value);
+    result.emplace(name, std::move(tagged));
+  }
+  return result;
+}
+
+template <size_t kIndex>
+op::AttributeValue read_value(const Json& json) {
+  std::variant_alternative_t<kIndex, op::AttributeValue> value{};
+  from_json(json, value);
+  return value;
+}
+
+op::AttributeValue read_attribute(const Json& tagged) {
+  using Read = op::AttributeValue (*)(const Json&);
+  static constexpr std::array<Read, kKinds.size()> kReaders = {
+      &read_value<0>, &read_value<1>, &read_value<2>, &read_value<3>, &read_value<4>, &read_value<5>};
+  if (!tagged.is_object() || tagged.size() != 1) fail(ErrorCode::invalid_input, "expected one tagged value");
+  const std::string& kind = tagged.begin().key();
+  for (size_t i = 0; i < kKinds.size(); ++i) {
+    if (kKinds[i] == kind) return kReaders[i](tagged.begin().value());
+  }
+  fail(ErrorCode::invalid_input, "unknown kind \"{}\" of attribute", kind);
+}
+
+op::Attributes read_attributes(const Json& json) {
+  if (!json.is_object()) fields::fail_type("object", json);
+  op::Attributes attributes;
+  for (const auto& [name, tagged] : json.items()) {
+    with_context(name, [&, &n = name, &t = tagged] { attributes.set(n, read_attribute(t)); });
+  }
+  return attributes;
+}
+
+Json instructions_json(const std::vector<Instruction>& instructions) {
+  Json result = Json::array();
+  for (const Instruction& instruction : instructions) {
+    fields::Writer writer;
+    visit_instruction(writer, const_cast<Instruction&>(instruction));  // Writer only reads
+    if (!instruction.attributes.empty())
+      writer.object["attributes"] = attributes_json(instruction.attributes);
+    result.push_back(std::move(writer.object));
+  }
+  return result;
+}
+
+std::vector<Instruction> read_instructions(const Json& json) {
+  if (!json.is_array()) fields::fail_type("array", json);
+  std::vector<Instruction> instructions(json.size());
+  for (size_t i = 0; i < json.size(); ++i) {
+    with_context(fmt::format("instruction {}", i), [&] {
+      if (!json[i].is_object()) fields::fail_type("object", json[i]);
+      fields::Reader reader{json[i]};
+      visit_instruction(reader, instructions[i]);
+      if (const Json* attributes = find_member(json[i], "attributes")) {
+        instructions[i].attributes = read_attributes(*attributes);
+      }
+    });
+  }
+  return instructions;
+}
+
+std::vector<std::string> split_hashes(std::string_view digits) {
+  if (digits.size() % kHashDigits != 0) {
+    fail(ErrorCode::invalid_input, "weight_hashes: {} digits are not whole hashes", digits.size());
+  }
+  std::vector<std::string> hashes;
+  hashes.reserve(digits.size() / kHashDigits);
+  for (size_t at = 0; at < digits.size(); at += kHashDigits)
+    hashes.emplace_back(digits.substr(at, kHashDigits));
+  return hashes;
+}
+
+// `offset`, `bytes` lie in the weight section.
+void check_range(std::string_view what, std::string_view name, int64_t offset, int64_t bytes,
+                 int64_t weight_bytes) {
+  const bool inside = offset >= 0 && bytes >= 0 && bytes <= weight_bytes && offset <= weight_bytes - bytes;
+  if (inside) return;
+  fail(ErrorCode::invalid_input, "{} \"{}\": {} bytes at {} are outside the {} bytes of weights", what, name,
+       bytes, offset, weight_bytes);
+}
+
+}  // namespace
+
+std::string write_manifest(const Manifest& manifest) {
+  fields::Writer writer;
+  visit_manifest(writer, const_cast<Manifest&>(manifest));
+  fields::Writer plan;
+  visit_plan(plan, const_cast<Plan&>(manifest.plan));
+  plan.object["instructions"] = instructions_json(manifest.plan.instructions);
+  writer.object["plan"] = std::move(plan.object);
+  // One string: thousands of small ones would be half of the time of opening.
+  writer.object["weight_hashes"] = fmt::format("{}", fmt::join(manifest.weight_hashes, ""));
+  return encode_flex(writer.object);
+}
+
+Manifest read_manifest(std::span<const std::byte> bytes) {
+  const Json json = decode_flex(bytes);
+  if (!json.is_object()) fields::fail_type("object", json);
+  Manifest manifest;
+  fields::Reader reader{json};
+  visit_manifest(reader, manifest);
+  with_context("plan", [&] {
+    const Json& plan = get_member(json, "plan");
+    if (!plan.is_object()) fields::fail_type("object", plan);
+    fields::Reader plan_reader{plan};
+    visit_plan(plan_reader, manifest.plan);
+    manifest.plan.instructions = read_instructions(get_member(plan, "instructions"));
+  });
+  const Json& hashes = get_member(json, "weight_hashes");
+  if (!hashes.is_string()) fields::fail_type("string", hashes);
+  manifest.weight_hashes = split_hashes(hashes.get_ref<const std::string&>());
+  return manifest;
+}
+
+void check(const Manifest& manifest) {
+  if (manifest.weight_bytes < 0) {
+    fail(ErrorCode::invalid_input, "weight_bytes {} is negative", manifest.weight_bytes);
+  }
+  const uint64_t chunks =
+      uint64_t(manifest.weight_bytes) / kHashChunk + (uint64_t(manifest.weight_bytes) % kHashChunk != 0);
+  if (manifest.weight_hashes.size() != chunks) {
+    fail(ErrorCode::invalid_input, "expected {} weight hashes, found {}", chunks,
+         manifest.weight_hashes.size());
+  }
+  with_context("contract", [&] { contract::check(manifest.contract); });
+  with_context("plan", [&] { check(manifest.plan); });
+  for (const Constant& constant : manifest.plan.constants) {
+    check_range("constant", constant.name, constant.offset, constant.bytes, manifest.weight_bytes);
+  }
+  for (const AssetEntry& asset : manifest.assets) {
+    check_range("asset", asset.name, asset.offset, asset.bytes, manifest.weight_bytes);
+  }
+  if (manifest.plan.logits < 0) return;
+  const int64_t columns = manifest.plan.buffers[size_t(manifest.plan.logits)].columns;
+  if (columns != manifest.contract.vocab_size) {
+    fail(ErrorCode::invalid_input, "{} logits for a vocabulary of {}", columns, manifest.contract.vocab_size);
+  }
+}
+
+std::string write_receipt_bytes(const Receipt& receipt) {
+  return encode_flex(to_json(receipt));
+}
+
+Receipt read_receipt_bytes(std::span<const std::byte> bytes) {
+  Receipt receipt;
+  from_json(decode_flex(bytes), receipt);
+  return receipt;
+}
+
+}  // namespace lathe::plan
