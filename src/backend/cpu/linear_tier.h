@@ -1,0 +1,95 @@
+// What linear.cpp asks of each tier: four steps on raw pointers. linear.cpp shares out the work; these
+// compute.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/cpu/linear.h"
+
+namespace lathe::backend::cpu {
+
+// How activations are handed to the products.
+enum class Form : uint8_t {
+  f32,            // as they are
+  f32_from_f16,   // rounded to fp16, kept as floats
+  f32_from_bf16,  // rounded to bf16, kept as floats
+  bf16,           // rounded to bf16, for the bf16 dot instruction
+  i8,             // 8-bit codes, one scale for 32 columns
+};
+
+// Activations after norm and rounding. Rows: `values` is [token][column]. Tiles of N tokens:
+// f32 [tile][column][N], bf16 [tile][column / 2][N][2], i8 [tile][column / 4][N][4]; absent tokens are zero.
+// The others exist for i8 only, with g the 32-column group: rows [token][g], tiles [tile][g][N].
+struct Activations {
+  void* values = nullptr;
+  float* scales = nullptr;
+  float* scaled_sums = nullptr;  // scale * sum of the codes
+  // Minus the sums of the codes. Rows: [token][g][2], one for each 16 columns. Tiles: [tile][g][2][N], two
+  // 16-bit sums in one word, of the columns that the lower and the upper half of a word of codes multiply.
+  int32_t* sums = nullptr;
+};
+
+struct PrepareCall {
+  const float* x;  // [tokens, columns]
+  int64_t tokens;
+  int64_t columns;
+  Norm norm;
+  const float* norm_scale;
+  const float* norm_bias;
+  float epsilon;
+  Form form;
+  Activations out;
+  float* rows;  // private: [tile of the form, or 1][columns]
+};
+
+// Sums of products of some panels. `sums` are [panel][token][16] (gemv) or [token][32] (gemm),
+// the first 16 of a token being panels[0]'s, the others panels[1]'s or left alone.
+struct ProductCall {
+  const std::byte* panels[2];  // gemm: one or two panels, any places; gemv: panels[0], `count` in a row
+  Layout layout;
+  int64_t count;
+  int64_t columns;
+  int64_t tokens;  // gemv: at most gemv_tokens; gemm: a multiple of the tile
+  Form form;
+  Activations activations;  // gemm: from the first tile on
+  float* sums;
+  std::byte* work;  // private, kWorkSize bytes
+};
+constexpr int64_t kGemvPanels = 4;
+// Two panels of 256 columns as floats, or as codes with scales, minima and sums.
+constexpr size_t kWorkSize = 2 * 16 * size_t(256) * 4 + 1024;
+
+// activation(sums + bias) + residual, for one panel.
+struct FinishCall {
+  const float* sums;       // [tokens][sum_stride]
+  const float* gate_sums;  // the second part's, for gates
+  int64_t sum_stride;
+  int64_t tokens;
+  int rows;  // 1..16 of the panel exist
+  const float* bias;
+  const float* gate_bias;
+  Activation activation;
+  const float* residual;  // [tokens][output_stride] or null
+  float* y;               // [tokens][output_stride]
+  int64_t output_stride;
+};
+
+struct LinearTier {
+  int gemv_tokens;  // up to so many tokens are multiplied straight from packed weights
+  int tile_f32, tile_bf16, tile_i8;
+  void (*prepare_rows)(const PrepareCall&);
+  void (*prepare_tiles)(const PrepareCall&, int64_t first, int64_t end);  // tiles [first, end)
+  void (*gemv)(const ProductCall&);
+  void (*gemm)(const ProductCall&);
+  void (*finish)(const FinishCall&);
+};
+
+namespace avx2 {
+extern const LinearTier kLinearTier;
+}
+namespace avx512 {
+extern const LinearTier kLinearTier;
+}
+
+}  // namespace lathe::backend::cpu
