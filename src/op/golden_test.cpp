@@ -162,9 +162,12 @@ void check_file(const std::string& file, size_t at_least) {
       const OpDef& def = get_op(c.op);
       const std::vector<Tensor> outputs = evaluate(def, c.inputs, c.attributes, c.outputs.size());
       for (size_t i = 0; i < outputs.size(); ++i) {
-        if (c.outputs[i].defined()) EXPECT_EQ(difference(outputs[i], c.outputs[i], c), "") << "output " << i;
+        if (!c.outputs[i].defined()) continue;
+        EXPECT_EQ(difference(outputs[i], c.outputs[i], c), "") << "output " << i;
       }
-      if (fair_with_symbols(c)) EXPECT_EQ(symbolic_difference(def, c, outputs), "");
+      if (fair_with_symbols(c)) {
+        EXPECT_EQ(symbolic_difference(def, c, outputs), "");
+      }
     } catch (const Error& error) {
       ADD_FAILURE() << error.what();
     }
@@ -184,7 +187,8 @@ TEST(Golden, EveryStandardOperatorHasAGolden) {
     for (const Case& c : read_cases(file)) covered.insert(c.op);
   }
   for (const OpDef* def : all_ops()) {
-    if (!def->name.starts_with("lathe.")) EXPECT_TRUE(covered.count(def->name)) << def->name;
+    if (def->name.starts_with("lathe.")) continue;
+    EXPECT_TRUE(covered.count(def->name)) << def->name;
   }
 }
 

@@ -9,7 +9,10 @@ using tensor::Dim;
 void check_scales(const InferContext& context) {
   const tensor::Shape& x = context.input(0).shape;
   const tensor::Shape& scale = context.input(1).shape;
-  if (context.has_input(2)) {
+  const bool single = tensor::element_count(scale) == Dim(1);
+  if (context.has_input(2) && single) {  // ranks 0 and 1 both stand for one number
+    require_dims_agree(context, "zero points", tensor::element_count(context.input(2).shape), Dim(1));
+  } else if (context.has_input(2)) {
     require_rank(context, 2, scale.size());
     for (size_t i = 0; i < scale.size(); ++i) {
       require_dims_agree(context, "scale and zero point", scale[i], context.input(2).shape[i]);
@@ -17,7 +20,7 @@ void check_scales(const InferContext& context) {
   }
   const int64_t block = context.attributes.get_int("block_size", 0);
   if (block < 0) bad(context, "block_size is {}", block);
-  if (scale.empty() || tensor::element_count(scale) == Dim(1)) return;
+  if (single) return;
   const size_t axis = axis_index(context, context.attributes.get_int("axis", 1), x.size());
   if (block == 0) {
     if (scale.size() != 1) bad(context, "scale: expected a scalar or a vector, found {}", to_string(scale));

@@ -64,7 +64,12 @@ void evaluate_quantize_linear(EvaluateContext& context) {
   if (has_zero) zeros = load<double>(context.inputs[2]);
   const ScaleIndex index(context);
   std::vector<double> values = load<double>(x);
-  for (size_t i = 0; i < values.size(); ++i) values[i] /= scales[size_t(index(int64_t(i)))];
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t at = size_t(index(int64_t(i)));
+    values[i] /= scales[at];
+    // 8-bit floats have no zero point but 0, which changes nothing, the sign of -0 included.
+    if (dtype == DType::f4e2m1) values[i] += zeros[at];
+  }
   tensor::Tensor quotient = store(quotient_type(context), x.dims(), values);
   if (tensor::is_float(dtype)) {
     context.outputs[0] = cast_elements(quotient, dtype, context.attributes);
