@@ -1,6 +1,12 @@
-// Cosines and sines for rotary embedding: inputs positions [T] i64 and inv_freq [R/2] f32; outputs cos and
-// sin, f32 [T, R/2]. The angle is float(position) * inv_freq rounded to f32, as checkpoints were trained
+// Cosines and sines for rotary embedding: inputs positions [..] i64 and inv_freq [R/2] f32; outputs cos and
+// sin, f32 [.., R/2]. The angle is float(position) * inv_freq rounded to f32, as checkpoints were trained
 // with; its cosine is taken in double, multiplied by `scale` and rounded once.
+//
+// With `dynamic_factor` f, `trained_length` n and `theta` (dynamic NTK scaling) inv_freq only says how many
+// there are: with L = max(largest position + 1, n) the frequencies are those of the base
+// theta * (f L / n - (f - 1)) ^ (R / (R - 2)). They depend on the longest sequence in the step, as in
+// transformers.
+#include <algorithm>
 #include <cmath>
 
 #include "op/inference.h"
@@ -12,17 +18,38 @@ namespace {
 void infer_rotary_table(InferContext& context) {
   require_dtype(context, 0, tensor::DType::i64);
   require_dtype(context, 1, tensor::DType::f32);
-  require_rank(context, 0, 1);
   require_rank(context, 1, 1);
-  const tensor::Shape shape{context.input(0).shape[0], context.input(1).shape[0]};
+  tensor::Shape shape = context.input(0).shape;
+  shape.push_back(context.input(1).shape[0]);
   for (TypeInfo& out : context.outputs) out = {tensor::DType::f32, shape, std::nullopt};
+}
+
+std::vector<float> dynamic_frequencies(const Attributes& attributes, std::span<const int64_t> positions,
+                                       size_t half) {
+  const double factor = attributes.get_float("dynamic_factor", 1);
+  const double trained = attributes.get_float("trained_length", 1);
+  const double dims = double(2 * half);
+  const auto last = std::max_element(positions.begin(), positions.end());
+  const double length = std::max(last == positions.end() ? 0 : double(*last) + 1, trained);
+  const double base = attributes.get_float("theta", 10000) *
+                      std::pow(factor * length / trained - (factor - 1), dims / (dims - 2));
+  std::vector<float> frequencies;
+  for (size_t i = 0; i < half; ++i) {
+    frequencies.push_back(1.0f / float(std::pow(base, double(float(2 * i) / float(dims)))));
+  }
+  return frequencies;
 }
 
 void evaluate_rotary_table(EvaluateContext& context) {
   const auto positions = context.inputs[0].data<int64_t>();
-  const auto frequencies = context.inputs[1].data<float>();
+  const auto given = context.inputs[1].data<float>();
+  std::vector<float> frequencies(given.begin(), given.end());
+  if (context.attributes.has("dynamic_factor")) {
+    frequencies = dynamic_frequencies(context.attributes, positions, frequencies.size());
+  }
   const double scale = context.attributes.get_float("scale", 1);
-  const tensor::Dims dims{int64_t(positions.size()), int64_t(frequencies.size())};
+  tensor::Dims dims = context.inputs[0].dims();
+  dims.push_back(int64_t(frequencies.size()));
   std::vector<double> cosines;
   std::vector<double> sines;
   for (const int64_t position : positions) {
@@ -45,7 +72,10 @@ const OpDef& lathe_rotary_table_op() {
       .max_inputs = 2,
       .min_outputs = 2,
       .max_outputs = 2,
-      .attributes = {{"scale", AttributeKind::real}},
+      .attributes = {{"scale", AttributeKind::real},
+                     {"dynamic_factor", AttributeKind::real},
+                     {"trained_length", AttributeKind::real},
+                     {"theta", AttributeKind::real}},
       .infer = infer_rotary_table,
       .evaluate = evaluate_rotary_table,
   };
