@@ -74,9 +74,12 @@ Graph::ValueData& Graph::data(Value value) {
   return const_cast<ValueData&>(static_cast<const Graph&>(*this).data(value));
 }
 
+bool Graph::contains(NodeId id) const {
+  return id.id >= 0 && size_t(id.id) < nodes_.size() && nodes_[size_t(id.id)].has_value();
+}
+
 const Node& Graph::node(NodeId id) const {
-  LATHE_CHECK(id.id >= 0 && size_t(id.id) < nodes_.size() && nodes_[size_t(id.id)], "node {} in graph {}",
-              id.id, name_);
+  LATHE_CHECK(contains(id), "node {} in graph {}", id.id, name_);
   return *nodes_[size_t(id.id)];
 }
 

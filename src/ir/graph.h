@@ -66,6 +66,8 @@ class Graph {
   // Reading.
   std::span<const NodeId> nodes() const { return order_; }  // topological
   const Node& node(NodeId id) const;
+  bool contains(NodeId id) const;                                // false once it is erased
+  int32_t node_limit() const { return int32_t(nodes_.size()); }  // nodes added later have ids from here on
   std::span<const Value> inputs() const { return inputs_; }
   std::span<const Value> outputs() const { return outputs_; }
   std::vector<Value> constants() const;  // those in use, in order of creation

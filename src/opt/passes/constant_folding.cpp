@@ -1,0 +1,104 @@
+// Computes what does not depend on the inputs: nodes whose inputs are small plain constants, and results
+// whose elements inference knows (Shape of known dimensions, and what is derived from it).
+#include <algorithm>
+
+#include "base/error.h"
+#include "opt/pass.h"
+
+namespace lathe::opt {
+namespace {
+
+constexpr int64_t kMaxResultBytes = int64_t{1}
+                                    << 20;  // each; a larger one costs more to store than to compute
+constexpr int64_t kMaxInputBytes = int64_t{16} << 20;  // all of a node
+
+// Bytes of a value whose size is known and whose type the reference computes with; nullopt otherwise.
+std::optional<int64_t> known_bytes(const op::TypeInfo& type) {
+  using tensor::DType;
+  const bool computable = tensor::is_integer(type.dtype) || type.dtype == DType::boolean ||
+                          type.dtype == DType::f64 || type.dtype == DType::f32 || type.dtype == DType::f16 ||
+                          type.dtype == DType::bf16;
+  const auto dims = tensor::to_dims(type.shape);
+  if (!computable || !dims) return std::nullopt;
+  return int64_t(tensor::byte_size(type.dtype, tensor::element_count(std::span<const int64_t>(*dims))));
+}
+
+bool can_compute(const ir::Graph& graph, const ir::Node& node) {
+  int64_t input_bytes = 0;
+  for (const ir::Value input : node.inputs) {
+    if (!input) continue;
+    if (!graph.is_constant(input) || graph.source(input)->encoding() != tensor::Encoding::plain) return false;
+    const auto bytes = known_bytes(graph.type(input));
+    if (!bytes) return false;
+    input_bytes += *bytes;
+  }
+  return input_bytes <= kMaxInputBytes &&
+         std::all_of(node.outputs.begin(), node.outputs.end(), [&](ir::Value output) {
+           return known_bytes(graph.type(output)).value_or(kMaxResultBytes + 1) <= kMaxResultBytes;
+         });
+}
+
+std::vector<tensor::Tensor> compute(const ir::Graph& graph, const ir::Node& node) {
+  return with_context(fmt::format("node {} ({})", node.name, node.op), [&] {
+    std::vector<tensor::Tensor> inputs;
+    for (const ir::Value input : node.inputs) {
+      inputs.push_back(input ? tensor::load(*graph.source(input)) : tensor::Tensor());
+    }
+    return op::evaluate(op::get_op(node.op), std::move(inputs), node.attributes, node.outputs.size());
+  });
+}
+
+// The value as a tensor, where inference knows all its elements as numbers.
+std::optional<tensor::Tensor> known_tensor(const op::TypeInfo& type) {
+  if (!type.elements || !tensor::is_integer(type.dtype)) return std::nullopt;
+  const auto numbers = tensor::to_dims(*type.elements);
+  const auto dims = tensor::to_dims(type.shape);
+  if (!numbers || !dims) return std::nullopt;
+  LATHE_CHECK(tensor::element_count(std::span<const int64_t>(*dims)) == int64_t(numbers->size()));
+  return tensor::cast(tensor::Tensor::of<int64_t>(*dims, *numbers), type.dtype);
+}
+
+// The graph has no use for an Identity of a constant, and where one stands it carries an output's name.
+bool fold(ir::Graph& graph, ir::NodeId id) {
+  const ir::Node node = graph.node(id);
+  std::vector<tensor::Tensor> results;
+  if (node.op == "Identity") return false;
+  if (can_compute(graph, node)) {
+    results = compute(graph, node);
+  } else if (auto known =
+                 node.outputs.size() == 1 ? known_tensor(graph.type(node.outputs[0])) : std::nullopt) {
+    results.push_back(*std::move(known));
+  } else {
+    return false;
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    const ir::Value output = node.outputs[i];
+    const std::string name = graph.name(output);
+    graph.replace_uses(output, graph.add_constant(name, std::move(results[i])));
+  }
+  erase_if_dead(graph, id);
+  return true;
+}
+
+bool run(ir::Graph& graph, PassContext&) {
+  const std::vector<ir::NodeId> nodes(graph.nodes().begin(), graph.nodes().end());
+  bool changed = false;
+  for (const ir::NodeId id : nodes) {
+    if (!graph.contains(id)) continue;
+    const auto& outputs = graph.node(id).outputs;
+    const bool used = std::any_of(outputs.begin(), outputs.end(), [&](ir::Value value) {
+      return value && (!graph.users(value).empty() || graph.is_output(value));
+    });
+    if (used) changed |= fold(graph, id);
+  }
+  return changed;
+}
+
+}  // namespace
+
+const Pass& constant_folding_pass() {
+  static const Pass pass{.name = "constant_folding", .run = run};
+  return pass;
+}
+
+}  // namespace lathe::opt

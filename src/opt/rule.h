@@ -1,0 +1,43 @@
+// A rewrite rule: one equation, applied at one node; and the pass that applies rules until none fits.
+//
+// Each rule is one file, `opt/rules/<name>.cpp`, that defines `const Rule& <name>_rule()`; the file's name is
+// the registration. A rule stands alone: it needs no other rule and no order. It replaces uses and leaves
+// what is dead afterwards to the driver.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ir/graph.h"
+#include "opt/pass.h"
+
+namespace lathe::opt {
+
+// What a rule may assume.
+struct RuleContext {
+  Level level = Level::o1;
+};
+
+struct Rule {
+  std::string name;
+  std::vector<std::string_view> roots;  // operators of the nodes it is tried at
+  // Rewrites the graph where the equation holds at `node`, and returns true; otherwise leaves the graph as it
+  // was and returns false. Every application must be progress: rules run until none applies.
+  bool (*apply)(ir::Graph& graph, ir::NodeId node, RuleContext& context);
+  Level level = Level::o1;  // the lowest at which it runs
+  double tolerance = kTolerance;
+};
+
+// All rules, sorted by name.
+std::span<const Rule* const> all_rules();
+// nullptr when there is none.
+const Rule* find_rule(std::string_view name);
+
+// Applies the rules until none of them fits anywhere. Rules above the context's level or disabled there are
+// left out. In checked mode the graph is verified and evaluated after each single rewrite. Throws internal,
+// naming the rule, when rules do not converge or leave an invalid graph.
+Pass rewrite_pass(std::string name, std::vector<const Rule*> rules);
+
+}  // namespace lathe::opt
