@@ -52,11 +52,11 @@ std::string operand_text(const Plan& plan, const Operand& operand) {
     case OperandKind::absent:
       return "_";
     case OperandKind::buffer:
-      return "%" + name(plan.buffers);
+      return fmt::format("%{}", name(plan.buffers));
     case OperandKind::constant:
-      return "@" + name(plan.constants);
+      return fmt::format("@{}", name(plan.constants));
     case OperandKind::state:
-      return "$" + name(plan.states);
+      return fmt::format("${}", name(plan.states));
   }
   LATHE_CHECK(false, "operand kind {}", int(operand.kind));
   return {};
@@ -96,7 +96,7 @@ std::string line(const Plan& plan, const Instruction& instruction) {
   }
   if (!attributes.empty()) text += fmt::format(" {{{}}}", fmt::join(attributes, ", "));
   text += " by " + instruction.kernel;
-  if (!instruction.name.empty()) text += " " + quoted(instruction.name);
+  if (!instruction.name.empty()) text += fmt::format(" {}", quoted(instruction.name));
   return text + "\n";
 }
 
