@@ -160,6 +160,8 @@ std::string print(const Graph& graph, const PrintOptions& options = {});
 // The same graph to two readers: results and constants are numbered in order (inputs and outputs keep their
 // names), node names are left out. For comparing what passes made.
 std::string print_canonical(const Graph& graph);
+// Whether print() spells the constant's values out; other constants it names, and parse asks for them.
+bool prints_inline(const Graph& graph, Value constant);
 // Inverse of print. Constants given by name are asked of `resolve`(name in quotes, dtype, encoding, dims); it
 // may be empty when there are none. Lines that begin with // are skipped.
 // Throws invalid_input with line number.

@@ -17,8 +17,7 @@ std::string typed(const Graph& graph, Value value) {
 
 std::string constant_line(const Graph& graph, Value value, const PrintOptions& options) {
   const tensor::Source& source = *graph.source(value);
-  const bool is_small = tensor::element_count(source.dims()) <= kMaxInlineElements;
-  const tensor::Tensor* small = is_small ? graph.small_constant(value) : nullptr;
+  const tensor::Tensor* small = prints_inline(graph, value) ? graph.small_constant(value) : nullptr;
   const std::string& added_as = graph.source_name(value);
   std::string text;
   if (!small)
@@ -48,6 +47,11 @@ std::string node_line(const Graph& graph, NodeId id, const PrintOptions& options
 }
 
 }  // namespace
+
+bool prints_inline(const Graph& graph, Value constant) {
+  return tensor::element_count(graph.source(constant)->dims()) <= kMaxInlineElements &&
+         graph.small_constant(constant) != nullptr;
+}
 
 std::string print(const Graph& graph, const PrintOptions& options) {
   std::string text = fmt::format("graph {} {{\n", spelled_name(graph.name()));

@@ -1,0 +1,46 @@
+// Kernels over whole f32 buffers of equal shape, for the operators that fusion left alone.
+#pragma once
+
+#include "backend/bound.h"
+#include "backend/cpu/elementwise.h"
+
+namespace lathe::backend {
+
+// nullopt when all inputs are f32 buffers of the output's rows and columns.
+inline std::optional<std::string> refuse_unequal_buffers(const plan::Plan& plan,
+                                                         const plan::Instruction& instruction) {
+  const plan::Buffer& out = output_buffer(plan, instruction);
+  for (const plan::Operand& operand : instruction.inputs) {
+    const plan::Buffer* in = buffer_of(plan, &operand);
+    if (!in || in->dtype != tensor::DType::f32 || in->rows != out.rows || in->columns != out.columns) {
+      return "inputs that are not f32 buffers of one shape";
+    }
+  }
+  return std::nullopt;
+}
+
+// The elements [begin, end) that are this member's, in whole vectors.
+inline TeamMember::Range element_share(const Bound& bound, const Step& step, const TeamMember& member) {
+  const plan::Buffer& out = output_buffer(*bound.plan, *bound.instruction);
+  return member.share(step.rows(out.rows) * std::max<int64_t>(out.columns, 1), 64);
+}
+
+using Unary = void (*cpu::ElementwiseKernels::*)(const float* x, int64_t count, float* y) noexcept;
+using Binary = void (*cpu::ElementwiseKernels::*)(const float* a, const float* b, int64_t count, float* y) noexcept;
+
+template <Unary kFunction>
+void run_unary(const Bound& bound, const Step& step, TeamMember& member) noexcept {
+  const auto [begin, end] = element_share(bound, step, member);
+  (cpu::elementwise_kernels(bound.settings.isa).*kFunction)(input_data<float>(bound, 0) + begin, end - begin,
+                                                            output_data<float>(bound) + begin);
+}
+
+template <Binary kFunction>
+void run_binary(const Bound& bound, const Step& step, TeamMember& member) noexcept {
+  const auto [begin, end] = element_share(bound, step, member);
+  (cpu::elementwise_kernels(bound.settings.isa).*kFunction)(input_data<float>(bound, 0) + begin,
+                                                            input_data<float>(bound, 1) + begin, end - begin,
+                                                            output_data<float>(bound) + begin);
+}
+
+}  // namespace lathe::backend

@@ -1,0 +1,61 @@
+// What a MODEL argument is, and how verbs get an engine from it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/memory.h"
+#include "cli/verb.h"
+#include "compiler/build.h"
+#include "frontend/decoder.h"
+#include "plan/engine_file.h"
+#include "runtime/session.h"
+#include "text/tokenizer.h"
+
+namespace lathe::cli {
+
+// The type an export computes in: the wish ("fp32", "fp16", "bf16"), else the checkpoint's own.
+tensor::DType export_dtype(const frontend::Checkpoint& checkpoint, const std::string& precision);
+
+// Options that run, chat, bench and verify share.
+struct EngineOptions {
+  std::string model;
+  std::string precision;
+  std::string kv;
+  int64_t context = 0;
+  int threads = 0;
+  std::string isa;
+  std::string device = "cpu";
+  bool deterministic = false;
+  bool check = false;
+};
+void add_engine_options(CLI::App& command, EngineOptions& options);
+
+// The engine of a MODEL: the file itself, or one built from the checkpoint into the cache folder
+// ($XDG_CACHE_HOME/lathe, else ~/.cache/lathe), which is used again until the checkpoint or the options change.
+// The note says where it is.
+std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output);
+runtime::SessionOptions session_options(const EngineOptions& options);
+
+// The precision a session runs in, for people: "fp32", "q8" ...
+std::string precision_name(const EngineOptions& options, const plan::EngineFile& engine);
+
+// The tokenizer of an engine. Throws unsupported when it has none.
+text::Tokenizer open_tokenizer(const plan::EngineFile& engine);
+
+// Builds `destination` from a checkpoint (or from another engine's graph) and verifies it on reduced input
+// unless told not to; prints predictions and progress.
+struct BuildRequest {
+  std::filesystem::path source;
+  std::filesystem::path destination;
+  compiler::BuildOptions options;
+  bool verify = true;
+  bool full_verify = false;
+  bool hash_sources = true;
+};
+plan::Receipt build_engine(const BuildRequest& request, const Output& output);
+
+Json memory_json(const MemoryUse& memory);
+
+}  // namespace lathe::cli
