@@ -99,7 +99,13 @@ std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options
     if (!std::filesystem::exists(cached)) {
       output.note(fmt::format("building \"{}\"", cached.string()));
       std::filesystem::create_directories(cached.parent_path());
-      BuildRequest request{.source = path, .destination = cached, .options = {}, .verify = false, .hash_sources = false};
+      BuildRequest request{.source = path,
+                           .destination = cached,
+                           .options = {},
+                           .verify = false,
+                           .full_verify = false,
+                           .hash_sources = false,
+                           .on_reports = {}};
       request.options.precision = options.precision;
       request.options.kv = options.kv;
       request.options.threads = options.threads;
@@ -140,6 +146,7 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
   options.log = output.log();
   options.progress = output.progress();
   compiler::PreparedBuild build(model, options);
+  if (request.on_reports) request.on_reports(build.reports());
   const compiler::BuildPrediction prediction = build.predict();
   output.note(fmt::format("will take about {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s before verification",
                           double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,

@@ -53,6 +53,7 @@ struct BuildRequest {
   bool verify = true;
   bool full_verify = false;
   bool hash_sources = true;
+  std::function<void(const std::vector<opt::PassReport>&)> on_reports;  // may be empty
 };
 plan::Receipt build_engine(const BuildRequest& request, const Output& output);
 

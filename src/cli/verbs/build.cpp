@@ -1,0 +1,92 @@
+// lathe build: a checkpoint as a verified engine.
+#include <chrono>
+
+#include "base/fields.h"
+#include "base/file.h"
+#include "cli/model.h"
+#include "cli/verb.h"
+#include "verify/verify.h"
+
+namespace lathe::cli {
+namespace {
+
+struct Options {
+  std::string source;
+  std::string destination;
+  std::string dump_folder;
+  std::string disabled;
+  bool no_verify = false;
+  bool timings = false;
+  BuildRequest request;
+};
+
+void print_reports(const Output& output, const std::vector<opt::PassReport>& reports) {
+  for (const opt::PassReport& report : reports) {
+    output.note(fmt::format("{:<32} {:>8.2f} ms  {:>5} -> {:<5} nodes{}", report.name, report.ms, report.nodes_before,
+                            report.nodes_after, report.changed ? "" : "  (no change)"));
+  }
+}
+
+Exit run(Options& options, Output& output) {
+  const auto start = std::chrono::steady_clock::now();
+  BuildRequest& request = options.request;
+  request.source = options.source;
+  request.destination = options.destination;
+  request.verify = !options.no_verify;
+  for (const std::string& name : CLI::detail::split(options.disabled, ',')) {
+    if (!name.empty()) request.options.passes.disabled.insert(name);
+  }
+  if (!options.dump_folder.empty()) {
+    std::filesystem::create_directories(options.dump_folder);
+    request.options.passes.dump = [&](std::string_view name, const std::string& text) {
+      write_text_file(std::filesystem::path(options.dump_folder) / fmt::format("{}.ir", name), text);
+    };
+  }
+  if (options.timings) {
+    request.on_reports = [&](const std::vector<opt::PassReport>& reports) { print_reports(output, reports); };
+  }
+  const plan::Receipt receipt = build_engine(request, output);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const MemoryUse memory = memory_use();
+  const uint64_t bytes = std::filesystem::file_size(options.destination);
+  if (request.verify) output.print(verify::describe(receipt));
+  output.print(fmt::format("built {} in {:.2f} s: {:.1f} MB{}; peak RSS {:.0f} MB ({:.0f} MB without file pages)",
+                           options.destination, seconds, double(bytes) / 1e6,
+                           request.verify ? ", verified" : ", NOT verified", double(memory.peak_rss_bytes) / 1e6,
+                           double(memory.peak_anon_bytes) / 1e6));
+  Json json = {{"engine", options.destination}, {"bytes", bytes}, {"seconds", seconds}, {"verified", request.verify}};
+  if (request.verify) json["receipt"] = to_json(receipt);
+  json["memory"] = memory_json(memory);
+  output.result(json);
+  return Exit::good;
+}
+
+std::function<Exit(Output&)> add(CLI::App& command) {
+  auto options = std::make_shared<Options>();
+  command.add_option("source", options->source, "Hugging Face folder, .gguf file, or an engine to rebuild")->required();
+  command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
+  command.add_option("--precision", options->request.options.precision,
+                     "fp32, fp16, bf16 or int8 (default: the checkpoint's own)");
+  command.add_option("--kv", options->request.options.kv, "element type of the cache: fp32, fp16, bf16");
+  command.add_option("-t,--threads", options->request.options.threads, "default: all CPUs");
+  command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");
+  command.add_flag("--full", options->request.full_verify, "verify on full-size input");
+  command.add_flag("--checked", options->request.options.passes.checked,
+                   "run the reference before and after each rewrite (small models)");
+  command.add_option("--disable", options->disabled, "passes and rules to leave out, separated by commas");
+  command.add_option("--dump", options->dump_folder, "folder for the graph after each pass");
+  command.add_flag("--timings", options->timings, "time of each pass");
+  return [options](Output& output) { return run(*options, output); };
+}
+
+}  // namespace
+
+const Verb& build_verb() {
+  static const Verb verb{.name = "build",
+                         .description = "compile a checkpoint into an engine file and verify it",
+                         .example = "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe",
+                         .add = add};
+  return verb;
+}
+
+}  // namespace lathe::cli

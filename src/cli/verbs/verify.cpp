@@ -1,0 +1,66 @@
+// lathe verify: is this engine the same model?
+#include "base/fields.h"
+#include "cli/model.h"
+#include "cli/verb.h"
+#include "verify/verify.h"
+
+namespace lathe::cli {
+namespace {
+
+struct Options {
+  std::string a;
+  std::string b;
+  std::string text_file;
+  bool write = false;
+  verify::VerifyOptions verify;
+};
+
+// An engine for whatever MODEL is.
+std::filesystem::path engine_path(const std::string& model, const std::string& precision, const Output& output) {
+  EngineOptions options;
+  options.model = model;
+  options.precision = precision;
+  return open_engine(options, output)->path();
+}
+
+Exit run(Options& options, Output& output) {
+  if (!options.text_file.empty()) options.verify.text = read_text_file(options.text_file);
+  options.verify.log = output.log();
+  options.verify.progress = output.progress();
+  const std::filesystem::path a = engine_path(options.a, options.verify.precision, output);
+  plan::Receipt receipt;
+  if (options.b.empty()) {
+    receipt = verify::verify_engine(a, options.verify);
+    if (options.write) plan::write_receipt(a, receipt);
+  } else {
+    receipt = verify::compare_engines(a, engine_path(options.b, options.verify.precision, output), options.verify);
+  }
+  output.print(verify::describe(receipt));
+  output.result(to_json(receipt));
+  return receipt.pass ? Exit::good : Exit::failed;
+}
+
+std::function<Exit(Output&)> add(CLI::App& command) {
+  auto options = std::make_shared<Options>();
+  command.add_option("a", options->a, "engine, folder or .gguf file")->required();
+  command.add_option("b", options->b, "another one to compare with (default: the reference executor of A's graph)");
+  command.add_option("--precision", options->verify.precision, "fp32 runs without rounding");
+  command.add_option("--text", options->text_file, "text for KL divergence and perplexity");
+  command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
+  command.add_option("--isa", options->verify.isa, "kernels to use");
+  command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
+  command.add_flag("--write", options->write, "write the receipt into engine A");
+  return [options](Output& output) { return run(*options, output); };
+}
+
+}  // namespace
+
+const Verb& verify_verb() {
+  static const Verb verb{.name = "verify",
+                         .description = "prove that an engine is the same model, or say where it differs",
+                         .example = "lathe verify smollm2.lathe --full",
+                         .add = add};
+  return verb;
+}
+
+}  // namespace lathe::cli
