@@ -6,6 +6,7 @@
 // Outputs: y f32 [T, Hq D], and the caches with this step's keys and values. Keys and values are rounded to
 // the cache's type before use; queries stay f32. Tokens after first_token[S] belong to nobody: their y is 0.
 #include <cmath>
+#include <utility>
 
 #include "op/inference.h"
 #include "op/lines.h"
@@ -135,8 +136,8 @@ class Step {
   void rotate(const EvaluateContext& context) {
     const bool interleaved = context.attributes.get_int("interleaved", 0) != 0;
     const int64_t pairs = context.inputs[kCos].dims()[1];
-    const auto cos = context.inputs[kCos].data<float>();
-    const auto sin = context.inputs[kSin].data<float>();
+    const auto cos = std::as_const(context.inputs[kCos]).data<float>();
+    const auto sin = std::as_const(context.inputs[kSin]).data<float>();
     for (int64_t t = 0; t < int64_t(qkv_.size()) / width_; ++t) {
       for (int64_t h = 0; h < heads_ + kv_heads_; ++h) {
         rotate_head(qkv_.data() + t * width_ + h * dim_, cos.data() + t * pairs, sin.data() + t * pairs,

@@ -8,6 +8,7 @@
 // transformers.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "op/inference.h"
 #include "op/values.h"
@@ -41,8 +42,8 @@ std::vector<float> dynamic_frequencies(const Attributes& attributes, std::span<c
 }
 
 void evaluate_rotary_table(EvaluateContext& context) {
-  const auto positions = context.inputs[0].data<int64_t>();
-  const auto given = context.inputs[1].data<float>();
+  const auto positions = std::as_const(context.inputs[0]).data<int64_t>();
+  const auto given = std::as_const(context.inputs[1]).data<float>();
   std::vector<float> frequencies(given.begin(), given.end());
   if (context.attributes.has("dynamic_factor")) {
     frequencies = dynamic_frequencies(context.attributes, positions, frequencies.size());

@@ -49,7 +49,7 @@ class RealView {
  public:
   explicit RealView(const tensor::Tensor& tensor) : tensor_(tensor) {
     if (tensor.dtype() == tensor::dtype_of<T>()) {
-      data_ = tensor_.data<T>().data();
+      data_ = tensor.data<T>().data();  // const: a view cannot be written
     } else if constexpr (std::is_same_v<T, float>) {
       copy_ = tensor::to_floats(tensor);
       data_ = copy_.data();

@@ -1,4 +1,6 @@
 // condition ? x : y, all three broadcast.
+#include <utility>
+
 #include "op/elementwise.h"
 
 namespace lathe::op {
@@ -31,7 +33,7 @@ void evaluate_where(EvaluateContext& context) {
   const tensor::Tensor& x = context.inputs[1];
   const tensor::Tensor& y = context.inputs[2];
   const tensor::Dims dims = broadcast_dims(broadcast_dims(context.inputs[0].dims(), x.dims()), y.dims());
-  const auto condition = context.inputs[0].data<bool>();
+  const auto condition = std::as_const(context.inputs[0]).data<bool>();
   Walk walk_condition(dims, broadcast_strides(context.inputs[0].dims(), dims));
   Walk walk_x(dims, broadcast_strides(x.dims(), dims));
   Walk walk_y(dims, broadcast_strides(y.dims(), dims));
