@@ -129,7 +129,9 @@ class Evaluation {
   // Without a copy where the stored bytes can be read in place.
   tensor::Tensor load_constant(const tensor::Source& source, Value value) const {
     const auto bytes = source.contiguous();
-    if (!bytes || source.encoding() != tensor::Encoding::plain) return tensor::load(source);
+    const bool plain = source.encoding() == tensor::Encoding::plain;
+    // load() checks that booleans are 0 or 1.
+    if (!bytes || !plain || source.dtype() == tensor::DType::boolean) return tensor::load(source);
     const size_t alignment = std::max(size_t{1}, size_t(tensor::bits(source.dtype())) / 8);
     if (reinterpret_cast<uintptr_t>(bytes->data()) % alignment != 0) return tensor::load(source);
     return tensor::Tensor::view(source.dtype(), source.dims(), *bytes, graph_.source(value));

@@ -298,6 +298,9 @@ class Parser {
     }
   }
 
+  // For messages.
+  std::string next_text() const { return at_ < text_.size() ? fmt::format("'{}'", text_[at_]) : "the end"; }
+
   bool accept(char c) {
     skip_space();
     if (peek() != c) return false;
@@ -307,8 +310,7 @@ class Parser {
 
   void expect(char c) {
     if (accept(c)) return;
-    if (at_ >= text_.size()) fail(ErrorCode::invalid_input, "expected '{}', found the end", c);
-    fail(ErrorCode::invalid_input, "expected '{}', found '{}'", c, text_[at_]);
+    fail(ErrorCode::invalid_input, "expected '{}', found {}", c, next_text());
   }
 
   void expect_word(std::string_view expected) {
@@ -327,14 +329,14 @@ class Parser {
   std::string_view number_token() {
     skip_space();
     const std::string_view token = take([](char c) { return is_name_char(c) || c == '+'; });
-    if (token.empty()) fail(ErrorCode::invalid_input, "expected a number, found '{}'", peek());
+    if (token.empty()) fail(ErrorCode::invalid_input, "expected a value, found {}", next_text());
     return token;
   }
 
   std::string word() {
     skip_space();
     const std::string_view token = name_token();
-    if (token.empty()) fail(ErrorCode::invalid_input, "expected a word, found '{}'", peek());
+    if (token.empty()) fail(ErrorCode::invalid_input, "expected a word, found {}", next_text());
     return std::string(token);
   }
 

@@ -268,7 +268,7 @@ TEST(Parse, RefusesWithALine) {
       {"graph g {\n\n nonsense }", "line 3"},
       {"graph g { output %x }", "not defined"},
       {"graph g { input %x: f99[2] }", "f99"},
-      {"graph g { input %x: f32[2, }", "dimension"},
+      {"graph g { input %x: f32[2, }", "expected ']'"},
       {"graph g { input %x: f32[2,] }", "dimension"},
       {"graph g { input %x: f32[-2] }", "negative"},
       {"graph g { input %x: f32[9223372036854775808] }", "dimension"},
