@@ -1,0 +1,172 @@
+// lathe inspect: what is this file or folder?
+#include "base/error.h"
+#include "base/fields.h"
+#include "base/hash.h"
+#include "cli/model.h"
+#include "cli/verb.h"
+#include "io/onnx.h"
+#include "verify/verify.h"
+
+namespace lathe::cli {
+namespace {
+
+struct Options {
+  std::string path;
+  bool hash = false;
+  bool plan = false;
+  bool graph = false;
+  bool metadata = false;
+};
+
+Json dims_json(const tensor::Dims& dims) { return Json(dims); }
+
+Json kinds_json(const std::map<std::string, int64_t>& kinds) {
+  Json json = Json::object();
+  for (const auto& [kind, count] : kinds) json[kind] = count;
+  return json;
+}
+
+// "210 q4_1, 61 f32"
+std::string kinds_text(const std::map<std::string, int64_t>& kinds) {
+  std::vector<std::string> parts;
+  for (const auto& [kind, count] : kinds) parts.push_back(fmt::format("{} {}", count, kind));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string contract_text(const contract::Contract& c) {
+  return fmt::format(
+      "architecture  {}\nname          {}\nlayers        {} with {} key-value heads of {}\nvocabulary    {}\n"
+      "context       {}\nprecision     {}\nend tokens    {}\nchat template {}",
+      c.architecture, c.name, c.num_layers, c.kv_heads, c.head_dim, c.vocab_size, c.context_length,
+      to_string(c.precision), fmt::join(c.eos_ids, ", "),
+      c.chat_template.empty() ? "none" : fmt::format("{} characters", c.chat_template.size()));
+}
+
+void inspect_checkpoint(const Options& options, Output& output) {
+  const auto checkpoint = frontend::Checkpoint::open(options.path);
+  const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
+  int64_t parameters = 0;
+  for (const std::string& name : checkpoint.tensor_names()) {
+    parameters += tensor::element_count(std::span<const int64_t>(checkpoint.find_tensor(name)->dims()));
+  }
+  const auto kinds = checkpoint.tensor_kinds();
+  const compiler::PreparedBuild build(model, {});
+  const auto prediction = build.predict();
+  output.print(fmt::format("{}\nkind          {}\n{}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
+                           "engine        would take {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s to build",
+                           options.path, checkpoint.is_gguf() ? "GGUF" : "Hugging Face folder",
+                           contract_text(model.contract), double(parameters) / 1e6,
+                           double(checkpoint.tensor_bytes()) / 1e6, kinds_text(kinds),
+                           double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,
+                           prediction.seconds));
+  Json json = {{"path", options.path},
+               {"kind", checkpoint.is_gguf() ? "gguf" : "huggingface"},
+               {"contract", to_json(model.contract)},
+               {"parameters", parameters},
+               {"tensor_bytes", checkpoint.tensor_bytes()},
+               {"tensor_kinds", kinds_json(kinds)},
+               {"build", {{"disk_bytes", prediction.disk_bytes},
+                          {"memory_bytes", prediction.memory_bytes},
+                          {"seconds", prediction.seconds}}}};
+  if (options.hash) {
+    for (const std::filesystem::path& file : checkpoint.files()) {
+      const std::string hash = sha256_file_hex(file);
+      output.print(fmt::format("sha256        {}  {}", hash, file.filename().string()));
+      json["sha256"][file.filename().string()] = hash;
+    }
+  }
+  if (options.metadata) {
+    for (const std::string& name : checkpoint.tensor_names()) {
+      const auto source = checkpoint.find_tensor(name);
+      const bool plain = source->encoding() == tensor::Encoding::plain;
+      const auto kind = plain ? tensor::to_string(source->dtype()) : tensor::to_string(source->encoding());
+      output.print(fmt::format("  {:<60} {:<6} {}", name, kind,
+                               tensor::to_string(std::span<const int64_t>(source->dims()))));
+      json["tensors"][name] = {{"kind", std::string(kind)}, {"dims", dims_json(source->dims())}};
+    }
+  }
+  output.result(json);
+}
+
+void inspect_engine(const Options& options, Output& output) {
+  const auto engine = plan::EngineFile::open(options.path);
+  const plan::Manifest& manifest = engine->manifest();
+  output.print(fmt::format("{}\nkind          engine by {}, hash {}\n{}\nplan          {} instructions, compute {}, "
+                           "cache {}, {:.1f} MB of weights",
+                           options.path, manifest.producer, engine->hash(), contract_text(manifest.contract),
+                           manifest.plan.instructions.size(), manifest.plan.compute, manifest.plan.kv,
+                           double(manifest.weight_bytes) / 1e6));
+  if (engine->receipt()) output.print(verify::describe(*engine->receipt()));
+  else output.print("receipt       none: not verified");
+  if (options.plan) output.print(plan::print(manifest.plan));
+  if (options.graph) output.print(manifest.graph);
+  Json json = {{"path", options.path},
+               {"kind", "engine"},
+               {"producer", manifest.producer},
+               {"hash", engine->hash()},
+               {"contract", to_json(manifest.contract)},
+               {"instructions", manifest.plan.instructions.size()},
+               {"compute", manifest.plan.compute},
+               {"kv", manifest.plan.kv},
+               {"weight_bytes", manifest.weight_bytes}};
+  if (engine->receipt()) json["receipt"] = to_json(*engine->receipt());
+  output.result(json);
+}
+
+void inspect_onnx(const Options& options, Output& output) {
+  const auto file = io::OnnxFile::open(options.path);
+  const io::OnnxModel& model = file->model();
+  std::map<std::string, int64_t> operators;
+  for (const io::OnnxNode& node : model.graph.nodes) ++operators[node.op_type];
+  std::vector<std::string> opsets;
+  for (const io::OnnxOpset& opset : model.opsets) {
+    opsets.push_back(fmt::format("{}{}{}", opset.domain, opset.domain.empty() ? "" : " ", opset.version));
+  }
+  output.print(fmt::format("{}\nkind          ONNX, IR {}, opset {}, by {} {}\nnodes         {}: {}\ninputs        {}\n"
+                           "outputs       {}\ninitialisers  {}",
+                           options.path, model.ir_version, fmt::join(opsets, ", "), model.producer_name,
+                           model.producer_version, model.graph.nodes.size(), kinds_text(operators),
+                           model.graph.inputs.size(), model.graph.outputs.size(), model.graph.initializers.size()));
+  output.result({{"path", options.path},
+                 {"kind", "onnx"},
+                 {"ir_version", model.ir_version},
+                 {"opsets", opsets},
+                 {"nodes", model.graph.nodes.size()},
+                 {"operators", kinds_json(operators)},
+                 {"inputs", model.graph.inputs.size()},
+                 {"outputs", model.graph.outputs.size()},
+                 {"initializers", model.graph.initializers.size()}});
+}
+
+Exit run(const Options& options, Output& output) {
+  const std::filesystem::path path = options.path;
+  if (frontend::Checkpoint::recognises(path)) inspect_checkpoint(options, output);
+  else if (plan::is_engine_file(path)) inspect_engine(options, output);
+  else if (path.extension() == ".onnx") inspect_onnx(options, output);
+  else if (!std::filesystem::exists(path)) fail(ErrorCode::not_found, "\"{}\" does not exist", options.path);
+  else if (std::filesystem::is_directory(path)) fail(ErrorCode::invalid_input, "\"{}\" holds no config.json", options.path);
+  else fail(ErrorCode::invalid_input, "\"{}\" is no kind of model that lathe knows", options.path);
+  return Exit::good;
+}
+
+std::function<Exit(Output&)> add(CLI::App& command) {
+  auto options = std::make_shared<Options>();
+  command.add_option("path", options->path, "folder, .gguf, .onnx or .lathe file")->required();
+  command.add_flag("--hash", options->hash, "sha256 of the weight files");
+  command.add_flag("--tensors", options->metadata, "list the tensors of a checkpoint");
+  command.add_flag("--plan", options->plan, "print the plan of an engine");
+  command.add_flag("--graph", options->graph, "print the graph of an engine");
+  return [options](Output& output) { return run(*options, output); };
+}
+
+}  // namespace
+
+const Verb& inspect_verb() {
+  static const Verb verb{.name = "inspect",
+                         .description = "what a file or folder is, and what the next step will take",
+                         .example = "lathe inspect SmolLM2-135M-Instruct.Q4_1.gguf --hash",
+                         .add = add};
+  return verb;
+}
+
+}  // namespace lathe::cli
