@@ -11,6 +11,9 @@ using tensor::DType;
 // Numbers beyond this (INT64_MAX as "to the end") take no part in symbolic arithmetic, which would overflow.
 constexpr int64_t kLargest = int64_t{1} << 40;
 
+// Constants are read up to this size; lists that are computed from symbols are kept to kMaxElements.
+constexpr int64_t kMaxConstant = int64_t{1} << 20;
+
 bool is_index_type(DType dtype) {
   return dtype == DType::i64 || dtype == DType::i32 || dtype == DType::boolean;
 }
@@ -114,7 +117,7 @@ size_t axis_index(const InferContext& context, int64_t axis, size_t rank) {
 std::optional<std::vector<Dim>> known_dims(const InferContext& context, size_t i) {
   if (!context.has_input(i)) return std::nullopt;
   const tensor::Tensor* constant = i < context.constants.size() ? context.constants[i] : nullptr;
-  if (constant && constant->size() <= kMaxElements && is_index_type(constant->dtype())) {
+  if (constant && constant->size() <= kMaxConstant && is_index_type(constant->dtype())) {
     const std::vector<int64_t> values = load<int64_t>(*constant);
     return std::vector<Dim>(values.begin(), values.end());
   }

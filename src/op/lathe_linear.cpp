@@ -156,8 +156,13 @@ std::vector<double> multiply_part(const EvaluateContext& context, size_t i, cons
   const int64_t outputs = w.dims()[0];
   const int64_t columns = w.dims()[1];
   std::vector<double> products(size_t(rows * outputs));
-  const std::vector<double> weights = load<double>(w);
-  multiply(x.data(), columns, 1, weights.data(), 1, columns, rows, columns, outputs, products.data());
+  const auto multiply_by = [&](const auto& weights) {
+    multiply(x.data(), columns, 1, weights.data(), 1, columns, rows, columns, outputs, products.data());
+  };
+  if (w.dtype() == DType::f64)
+    multiply_by(RealView<double>(w));
+  else
+    multiply_by(RealView<float>(w));
   const size_t bias = kWeights + size_t(context.attributes.get_int("parts", 1)) + i;
   if (context.has_input(bias)) {
     const std::vector<double> values = load<double>(context.inputs[bias]);

@@ -6,6 +6,11 @@
 namespace lathe::op {
 namespace {
 
+// A depth of any numeric type; fractions are cut off.
+int64_t depth_of(const tensor::Tensor& depth) {
+  return load_int(store(tensor::DType::i64, depth.dims(), load<double>(depth)));
+}
+
 size_t new_axis(int64_t axis, size_t rank) {
   return size_t(axis < 0 ? axis + int64_t(rank) + 1 : axis);
 }
@@ -21,7 +26,7 @@ void infer_one_hot(InferContext& context) {
   tensor::Dim depth = unknown_dim(context, 0);
   const tensor::Tensor* constant = context.constants.size() > 1 ? context.constants[1] : nullptr;
   if (constant && constant->size() == 1)
-    depth = tensor::Dim(int64_t(load_double(*constant)));
+    depth = tensor::Dim(depth_of(*constant));
   else if (const auto known = known_dims(context, 1); known && known->size() == 1)
     depth = known->front();
   if (depth.constant().value_or(1) < 0) bad(context, "depth is {}", depth.to_string());
@@ -32,7 +37,7 @@ void infer_one_hot(InferContext& context) {
 
 void evaluate_one_hot(EvaluateContext& context) {
   const tensor::Tensor& indices = context.inputs[0];
-  const int64_t depth = int64_t(load_double(context.inputs[1]));
+  const int64_t depth = depth_of(context.inputs[1]);
   const size_t axis = new_axis(context.attributes.get_int("axis", -1), size_t(indices.rank()));
   tensor::Dims dims = indices.dims();
   dims.insert(dims.begin() + std::ptrdiff_t(axis), depth);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
+#include <stdexcept>
 
 #include "base/error.h"
 
@@ -114,7 +116,13 @@ std::vector<tensor::Tensor> evaluate(const OpDef& def, std::vector<tensor::Tenso
   infer.outputs.resize(outputs);
   def.infer(infer);
   EvaluateContext context{attributes, std::move(inputs), std::vector<tensor::Tensor>(outputs)};
-  def.evaluate(context);
+  try {
+    def.evaluate(context);
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::resource, "no memory to evaluate {}", def.name);
+  } catch (const std::length_error&) {
+    fail(ErrorCode::resource, "no memory to evaluate {}", def.name);
+  }
   for (size_t i = 0; i < outputs; ++i) check_result(def, i, infer.outputs[i], context.outputs[i]);
   return std::move(context.outputs);
 }

@@ -7,9 +7,9 @@
 namespace lathe::op {
 
 // sum over k of a[k * stride_a] * b[k * stride_b]. Products of floats are exact in double; integers wrap.
-template <class T>
-auto dot(const T* a, int64_t stride_a, const T* b, int64_t stride_b, int64_t count) {
-  if constexpr (std::is_floating_point_v<T>) {
+template <class A, class B>
+auto dot(const A* a, int64_t stride_a, const B* b, int64_t stride_b, int64_t count) {
+  if constexpr (std::is_floating_point_v<A>) {
     double sum = 0;
     for (int64_t k = 0; k < count; ++k) sum += double(a[k * stride_a]) * double(b[k * stride_b]);
     return sum;
@@ -22,8 +22,8 @@ auto dot(const T* a, int64_t stride_a, const T* b, int64_t stride_b, int64_t cou
 
 // c [m, n] = a b with a [m, k] and b [k, n], both with strides (rows, columns). Rows of b are read in order,
 // so a large b goes through the cache once for each row of a.
-template <class T, class Sum>
-void multiply(const T* a, int64_t a_row, int64_t a_column, const T* b, int64_t b_row, int64_t b_column,
+template <class A, class B, class Sum>
+void multiply(const A* a, int64_t a_row, int64_t a_column, const B* b, int64_t b_row, int64_t b_column,
               int64_t m, int64_t k, int64_t n, Sum* c) {
   for (int64_t i = 0; i < m; ++i) {
     if (b_column != 1) {
@@ -35,7 +35,7 @@ void multiply(const T* a, int64_t a_row, int64_t a_column, const T* b, int64_t b
     for (int64_t j = 0; j < n; ++j) c[i * n + j] = 0;
     for (int64_t l = 0; l < k; ++l) {
       const Sum left = Sum(a[i * a_row + l * a_column]);
-      const T* row = b + l * b_row;
+      const B* row = b + l * b_row;
       for (int64_t j = 0; j < n; ++j) c[i * n + j] += left * Sum(row[j]);
     }
   }

@@ -11,7 +11,13 @@ using tensor::DType;
 // Marks the axes that go. `axes` empty means all of them, or none with noop_with_empty_axes.
 std::vector<bool> reduced_axes(const std::vector<int64_t>& axes, size_t rank, bool no_op_if_empty) {
   std::vector<bool> reduced(rank, axes.empty() && !no_op_if_empty);
-  for (const int64_t axis : axes) reduced.at(size_t(axis < 0 ? axis + int64_t(rank) : axis)) = true;
+  for (const int64_t axis : axes) {
+    const int64_t index = axis < 0 ? axis + int64_t(rank) : axis;
+    if (index < 0 || index >= int64_t(rank)) {
+      fail(ErrorCode::invalid_input, "axis {} is outside of rank {}", axis, rank);
+    }
+    reduced[size_t(index)] = true;
+  }
   return reduced;
 }
 

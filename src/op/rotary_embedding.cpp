@@ -29,6 +29,8 @@ void infer_rotary_embedding(InferContext& context) {
   if (rotary < 0 || rotary % 2 != 0 || (head_dim.is_constant() && rotary > head_dim.value())) {
     bad(context, "rotary_embedding_dim is {}, head_dim is {}", rotary, head_dim.to_string());
   }
+  if (rotary == 0 && head_dim.constant().value_or(0) % 2 != 0)
+    bad(context, "head_dim {} is odd", head_dim.value());
   const Dim pairs =
       rotary ? Dim(rotary / 2) : divide_exactly(head_dim, Dim(2)).value_or(unknown_dim(context, 1));
   for (size_t i = 1; i < 3; ++i) {
