@@ -122,13 +122,15 @@ class Builder {
       instruction.inputs.push_back(operand(input));
     }
     if (node.op == "lathe.PagedAttention") {
-      instruction.inputs.push_back({OperandKind::state, int64_t(built_.plan.states.size())});
+      // Keys and values, before and after, are one state, changed in place.
+      const Operand state{OperandKind::state, int64_t(built_.plan.states.size())};
+      instruction.inputs.insert(instruction.inputs.end(), 2, state);
       built_.plan.states.push_back({.name = fmt::format("cache.{}", built_.plan.states.size()),
                                     .kind = "append",
                                     .kv_heads = node.attributes.get_int("kv_heads", 0),
                                     .head_dim = node.attributes.get_int("head_dim", 0)});
       add_buffer(node.outputs[0]);
-      instruction.outputs.push_back(operands_.at(node.outputs[0]));
+      instruction.outputs = {operands_.at(node.outputs[0]), state, state};
     } else {
       for (const Value output : node.outputs) {
         if (output) add_buffer(output);

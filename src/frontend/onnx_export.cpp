@@ -135,11 +135,13 @@ class GraphWriter {
     add_initializer(name, std::move(source));
   }
 
+  // Node names are "where/Operator", numbered from the second on: ONNX Runtime wants them unique.
   OnnxNode& add_node(std::string op, std::string name, std::vector<std::string> inputs,
                      std::vector<std::string> outputs) {
     OnnxNode& node = result_.nodes.emplace_back();
+    node.name = name.empty() ? op : fmt::format("{}/{}", name, op);
     node.op_type = std::move(op);
-    node.name = std::move(name);
+    if (const int uses = ++name_uses_[node.name]; uses > 1) node.name += fmt::format("_{}", uses);
     node.inputs = std::move(inputs);
     node.outputs = std::move(outputs);
     return node;
@@ -187,6 +189,7 @@ class GraphWriter {
   const OnnxExportOptions& options_;
   QuantizedReport& report_;
   io::OnnxGraph result_;
+  std::map<std::string, int> name_uses_;
 };
 
 // Drops initialisers that no node reads (axes that became attributes).
