@@ -1,6 +1,7 @@
 // Problems of tests/op/linear.cases: read by the test and by the benchmark.
 //
-// A line is key=value pairs; a value with commas makes a problem of each alternative (of all combinations).
+// A line is key=value pairs, after the word `bench` if it is timed too; a value with commas makes a problem
+// of each alternative (of all combinations).
 //   parts=q4_0+q8_0:48   matrices side by side, a layout each, rows after a colon (else `rows`)
 //   rows= columns= tokens=   numbers
 //   compute=f32|f16|bf16|i8  norm=none|rms|layer  activation=none|silu_gate|...  bias=0|1  residual=0|1
@@ -89,6 +90,7 @@ inline LinearProblem parse_problem(const std::map<std::string, std::string>& fie
 inline std::vector<LinearProblem> expand_line(std::string_view line) {
   std::vector<std::map<std::string, std::string>> all = {{}};
   for (const std::string& field : split(line, ' ')) {
+    if (field == "bench") continue;
     const size_t equals = field.find('=');
     std::vector<std::map<std::string, std::string>> grown;
     for (const auto& fields : all) {

@@ -275,24 +275,34 @@ void gemm_i8(const ProductCall& call) {
   }
 }
 
-// V vectors of rows, rows[v] being [column][16 rows], by a tile of tokens [column][N].
+// V vectors of rows, rows[v] being [column][16 rows], by a tile of tokens [column][N]. gcc 12 keeps the sums
+// in memory unless all loops over them are unrolled by order.
 template <int V>
 __attribute__((noinline)) void tile_f32(const float* const* rows, const float* x, int64_t columns,
                                         float* const* out) {
   constexpr int N = kTileF32;
   F32 total[V][N];
+#pragma GCC unroll 2
   for (int v = 0; v < V; ++v) {
+#pragma GCC unroll 12
     for (int n = 0; n < N; ++n) total[v][n] = load(out[v] + n * kSumStride);
   }
+  const float* base[V];
+  for (int v = 0; v < V; ++v) base[v] = rows[v];
   for (int64_t c = 0; c < columns; ++c, x += N) {
     F32 w[V];
-    for (int v = 0; v < V; ++v) w[v] = load(rows[v] + c * 16);
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) w[v] = load(base[v] + c * 16);
+#pragma GCC unroll 12
     for (int n = 0; n < N; ++n) {
       const F32 token = splat(x[n]);
+#pragma GCC unroll 2
       for (int v = 0; v < V; ++v) total[v][n] = fma(w[v], token, total[v][n]);
     }
   }
+#pragma GCC unroll 2
   for (int v = 0; v < V; ++v) {
+#pragma GCC unroll 12
     for (int n = 0; n < N; ++n) store(out[v] + n * kSumStride, total[v][n]);
   }
 }
