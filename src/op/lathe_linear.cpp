@@ -202,7 +202,7 @@ void evaluate_linear(EvaluateContext& context) {
     start += outputs;
   }
   if (context.has_input(kResidual)) {
-    const auto residual = context.inputs[kResidual].data<float>();
+    const auto residual = load<double>(context.inputs[kResidual]);
     for (size_t i = 0; i < values.size(); ++i) values[i] += residual[i];
   }
   context.outputs[0] = store(DType::f32, dims, values);

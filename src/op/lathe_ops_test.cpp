@@ -22,7 +22,14 @@ Tensor random_tensor(tensor::Dims dims, unsigned seed, DType dtype = DType::f32)
   return store(dtype, std::move(dims), values);
 }
 
+// The same tensor as weights in a mapped file appear: read-only.
+Tensor as_view(const Tensor& x) {
+  if (!x.defined() || x.dtype() == DType::string) return x;
+  return Tensor::view(x.dtype(), x.dims(), x.bytes(), std::make_shared<Tensor>(x));
+}
+
 Tensor run(std::string_view op, std::vector<Tensor> inputs, const Attributes& attributes = {}) {
+  for (Tensor& input : inputs) input = as_view(input);
   return evaluate(get_op(op), std::move(inputs), attributes)[0];
 }
 
