@@ -1,7 +1,6 @@
 #include "io/npy.h"
 
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <algorithm>

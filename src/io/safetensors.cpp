@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <set>
+#include <tuple>
 
 #include "base/checked.h"
 #include "base/json.h"
@@ -313,8 +314,9 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes,
   LATHE_CHECK(Json::sax_parse(text, text + header_size, &reader));
 
   std::vector<Entry>& entries = reader.entries;
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const Entry& a, const Entry& b) { return a.offsets < b.offsets; });
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.offsets, a.name) < std::tie(b.offsets, b.name);  // empty tensors share their place
+  });
   const std::span<const std::byte> data = bytes.subspan(sizeof(header_size) + size_t(header_size));
   SafetensorsFile result;
   result.metadata = std::move(reader.metadata);

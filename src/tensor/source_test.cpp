@@ -1,6 +1,7 @@
 #include "tensor/source.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -90,6 +91,24 @@ TEST(Source, MappedChecksItsSize) {
   EXPECT_THROW(mapped_source(DType::f32, Encoding::plain, {INT64_MAX, 3}, bytes, nullptr, "t"), Error);
   EXPECT_THROW(mapped_source(DType::i4, Encoding::plain, {16, 3}, bytes, nullptr, "t"), Error);
   EXPECT_EQ(mapped_source(DType::i4, Encoding::plain, {47}, bytes, nullptr, "t")->row_size(), 24u);
+}
+
+TEST(Source, DroppedRowsCanBeReadAgain) {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / fmt::format("lathe_source_{}", ::getpid());
+  const Tensor tensor = counting({64, 1024});  // 256 KiB: whole pages to drop
+  write_text_file(
+      path, {reinterpret_cast<const char*>(std::as_const(tensor).bytes().data()), tensor.bytes().size()});
+  const auto file = MappedFile::open(path);
+  std::filesystem::remove(path);
+  const SourcePtr mapped = mapped_source(DType::f32, Encoding::plain, {64, 1024}, file->bytes(), file, "t");
+  const SourcePtr transposed = transposed_source(mapped);
+  for (const SourcePtr& source : {mapped, transposed, reshaped_source(mapped, {128, 512})}) {
+    const std::vector<float> before = floats_of(*source);
+    source->drop_rows(0, source->rows());
+    EXPECT_EQ(floats_of(*source), before);
+  }
+  EXPECT_EQ(floats_of(*mapped), to_floats(tensor));
 }
 
 TEST(Source, RowMappedFollowsItsMap) {
