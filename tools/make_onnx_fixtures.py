@@ -1,5 +1,5 @@
 """Writes tests/io/onnx/*.onnx and expected.json: small models with every kind of field, and what the onnx package
-reads in them. Run with a Python that has onnx: python tools/make_onnx_fixtures.py"""
+reads in them; and tests/io/corpus/onnx, small files with every kind of fault. Run with a Python that has onnx: python tools/make_onnx_fixtures.py"""
 
 import json
 import pathlib
@@ -340,6 +340,73 @@ def external_model():
         tensor("empty", T.FLOAT, [0], offset=0, length=0)], [half]))
 
 
+# ---- Hostile files --------------------------------------------------------------------------------------------
+
+def varint(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7f | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def field(number, value):
+    """A length-delimited field, or a varint."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value % 2**64)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def model_bytes(*initializers, nodes=b""):
+    return field(1, 10) + field(7, nodes + b"".join(field(5, t) for t in initializers))
+
+
+def nested(levels):
+    graph = b""
+    for _ in range(levels):
+        graph = field(1, field(5, field(1, b"body") + field(6, graph) + field(20, 5)))
+    return graph
+
+
+def corpus():
+    """Seeds of the fuzzer, named by what is wrong with them."""
+    def external(**entries):
+        parts = [field(13, field(1, k.encode()) + field(2, v)) for k, v in entries.items()]
+        return model_bytes(field(1, 2) + field(2, 1) + b"".join(parts) + field(14, 1))
+
+    f32 = field(1, 2) + field(2, 1)
+    deep_type = b""
+    for _ in range(200):
+        deep_type = field(4, field(1, deep_type))
+    return {
+        "ok_attributes": attributes_model().SerializeToString(deterministic=True),
+        "ok_external": external_model().SerializeToString(deterministic=True),
+        "ok_int4": model_bytes(field(1, 3) + field(2, 22) + field(5, b"\x21\x03")),
+        "ok_split_graph": field(1, 10) + field(7, field(2, b"a")) + field(7, field(10, b"b")),
+        "bad_empty": b"",
+        "bad_no_graph": field(1, 10),
+        "bad_varint": field(1, 10) + b"\x3a" + b"\xff" * 10,
+        "bad_length": field(1, 10) + b"\x3a\xff\xff\xff\xff\x0f",
+        "bad_group": field(1, 10) + b"\x3b\x3c",
+        "bad_deep_graphs": field(1, 10) + field(7, nested(500)),
+        "bad_deep_types": field(1, 10) + field(7, field(11, field(2, deep_type))),
+        "bad_dims_overflow": model_bytes(field(1, 2**62) + field(1, 2**62) + field(2, 1) + field(9, bytes(8))),
+        "bad_dims_negative": model_bytes(field(1, -2) + field(2, 1) + field(9, bytes(8))),
+        "bad_dims_huge": model_bytes(field(1, 2**40) + field(2, 7) + field(7, b"\x01\x02")),
+        "bad_packed_floats": model_bytes(f32 + field(4, bytes(7))),
+        "bad_raw_and_typed": model_bytes(f32 + field(4, bytes(8)) + field(9, bytes(8))),
+        "bad_bool": model_bytes(field(1, 1) + field(2, 9) + field(9, b"\x07")),
+        "bad_dtype": model_bytes(field(1, 1) + field(2, 99) + field(9, b"\x07")),
+        "bad_segment": model_bytes(f32 + field(3, field(1, 0) + field(2, 1)) + field(9, bytes(8))),
+        "bad_location_climbs": external(location=b"../onnx/ok_int4"),
+        "bad_location_absolute": external(location=b"/etc/passwd"),
+        "bad_location_memory": external(location=b"*/_ORT_MEM_ADDR_/*", offset=b"4096", length=b"8"),
+        "bad_offset": external(location=b"ok_int4", offset=b"18446744073709551610", length=b"8"),
+        "bad_attribute_type": model_bytes(nodes=field(1, field(5, field(1, b"a") + field(20, 77)))),
+        "bad_two_tensors": model_bytes(nodes=field(1, field(5, field(5, f32) + field(5, f32) + field(20, 4)))),
+    }
+
+
 def main():
     global BASE
     BASE = OUT
@@ -351,6 +418,10 @@ def main():
     for name, model in models.items():
         (OUT / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
         expected[name] = model_json(onnx.load(OUT / f"{name}.onnx", load_external_data=False))
+    seeds = OUT.parent / "corpus" / "onnx"
+    seeds.mkdir(parents=True, exist_ok=True)
+    for name, data in corpus().items():
+        (seeds / name).write_bytes(data)
     (OUT / "expected.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")
 
 

@@ -1,182 +1,30 @@
 #include "io/onnx_write.h"
 
-#include <algorithm>
-#include <atomic>
 #include <limits>
-#include <mutex>
-#include <unordered_map>
+#include <optional>
+#include <type_traits>
 
-#include "base/checked.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/memory.h"
-#include "base/team.h"
 #include "io/onnx.h"
+#include "io/onnx_layout.h"
 #include "io/protobuf_wire.h"
 
 namespace lathe::io {
 namespace {
 
 using tensor::DType;
-using tensor::Source;
 using tensor::SourcePtr;
 
 // What protobuf libraries accept as one message.
 constexpr uint64_t kMaxModelBytes = std::numeric_limits<int32_t>::max();
 constexpr size_t kInlineChunkBytes = size_t{1} << 20;
 
-// ---- Values
-// -------------------------------------------------------------------------------------------------
-
-uint64_t value_bytes(const OnnxTensor& tensor) {
-  return tensor::byte_size(tensor.dtype(), tensor::element_count(tensor.dims));
-}
-
-// The values of any tensor but strings as a source; checks that it has what the tensor says.
-SourcePtr source_of(const OnnxTensor& tensor) {
-  LATHE_CHECK(!std::holds_alternative<OnnxExternal>(tensor.values), "tensor {} is not resolved", tensor.name);
-  if (const auto* source = std::get_if<SourcePtr>(&tensor.values)) {
-    LATHE_CHECK(*source && (*source)->dtype() == tensor.dtype() && (*source)->dims() == tensor.dims,
-                "tensor {} and its source differ", tensor.name);
-    if ((*source)->encoding() != tensor::Encoding::plain) {
-      fail(ErrorCode::unsupported, "tensor \"{}\": ONNX has no {} blocks", tensor.name,
-           to_string((*source)->encoding()));
-    }
-    return *source;
-  }
-  // One row: a source cannot have sub-byte rows that end inside a byte.
-  const tensor::Dims flat = {tensor::element_count(tensor.dims)};
-  if (const auto bytes = find_onnx_bytes(tensor)) {
-    return tensor::mapped_source(tensor.dtype(), tensor::Encoding::plain, flat, *bytes, nullptr, tensor.name);
-  }
-  return tensor::memory_source(load_onnx_tensor(tensor).reshaped(flat), tensor.name);
-}
-
-// How many rows to read at a time: about `chunk_bytes`, at least one. Transposing sources want 64 to be fast,
-// and get them up to four times that size.
-int64_t rows_per_piece(const Source& source, uint64_t chunk_bytes) {
-  const uint64_t row_bytes = std::max<uint64_t>(source.row_size(), 1);
-  const uint64_t rows = std::max<uint64_t>(chunk_bytes / row_bytes, 1);
-  if (source.contiguous() || rows >= 64) return int64_t(rows);
-  return int64_t(std::min<uint64_t>(std::max<uint64_t>(chunk_bytes * 4 / row_bytes, 1), 64));
-}
-
-// Hands rows [first, first + rows), cut at the end of the source, to put(bytes). `buffer` is kept between
-// calls.
-template <class Put>
-void read_piece(const Source& source, int64_t first, int64_t rows, std::vector<std::byte>& buffer,
-                Put&& put) {
-  rows = std::min(rows, source.rows() - first);
-  const size_t size = size_t(rows) * source.row_size();
-  if (const auto bytes = source.contiguous()) {
-    put(bytes->subspan(size_t(first) * source.row_size(), size));
-  } else {
-    buffer.resize(size);
-    source.read_rows(first, rows, buffer);
-    put(std::span<const std::byte>(buffer));
-  }
-  source.drop_rows(first, rows);
-}
-
-// ---- The data file
-// ------------------------------------------------------------------------------------------
-
-struct Placed {
-  uint64_t offset = 0;
-  uint64_t bytes = 0;
-};
-
-// Which initializers go to the data file, and where.
-class DataLayout {
- public:
-  DataLayout(const OnnxModel& model, const OnnxWriteOptions& options) {
-    LATHE_CHECK(options.alignment > 0);
-    each_graph(model, [&](const OnnxGraph& graph) {
-      for (const OnnxTensor& tensor : graph.initializers) place(tensor, options);
-    });
-  }
-
-  const Placed* find(const OnnxTensor& tensor) const {
-    const auto it = by_tensor_.find(&tensor);
-    return it == by_tensor_.end() ? nullptr : &it->second;
-  }
-  uint64_t size() const { return end_; }
-
-  void write(AtomicFile& file, const OnnxWriteOptions& options) const;
-
- private:
-  struct Piece {
-    const Source* source;
-    int64_t first, rows;
-    uint64_t offset;  // in the file
-  };
-
-  void place(const OnnxTensor& tensor, const OnnxWriteOptions& options) {
-    if (tensor.dtype() == DType::string) return;
-    const uint64_t bytes = value_bytes(tensor);
-    if (bytes < options.external_threshold_bytes || bytes == 0) return;
-    SourcePtr source = source_of(tensor);
-    const auto [it, is_new] = by_source_.try_emplace(source.get());
-    if (is_new) {
-      const uint64_t offset =
-          checked_add(end_, options.alignment - 1, "data file") / options.alignment * options.alignment;
-      it->second = {offset, bytes};
-      end_ = checked_add(offset, bytes, "data file");
-      sources_.push_back(std::move(source));
-    }
-    by_tensor_.emplace(&tensor, it->second);
-  }
-
-  std::vector<SourcePtr> sources_;  // in file order; shared with the model, or made for this write
-  std::unordered_map<const Source*, Placed> by_source_;
-  std::unordered_map<const OnnxTensor*, Placed> by_tensor_;
-  uint64_t end_ = 0;
-};
-
-void DataLayout::write(AtomicFile& file, const OnnxWriteOptions& options) const {
-  file.reserve(end_);
-  std::vector<Piece> pieces;
-  Progress progress{"weights", 0, 0};
-  for (const SourcePtr& source : sources_) {
-    const Placed& placed = by_source_.at(source.get());
-    const int64_t rows = rows_per_piece(*source, options.chunk_bytes);
-    for (int64_t first = 0; first < source->rows(); first += rows) {
-      pieces.push_back({source.get(), first, rows, placed.offset + uint64_t(first) * source->row_size()});
-    }
-    progress.total_bytes += placed.bytes;
-  }
-  const int threads = options.threads > 0 ? options.threads : std::min(available_cpus(), 4);
-  Team team(std::max(1, std::min(threads, int(std::min<size_t>(pieces.size(), 64)))));
-  std::atomic<size_t> next{0};
-  std::mutex progress_mutex;
-  team.run([&](TeamMember&) {
-    std::vector<std::byte> buffer;
-    try {
-      for (size_t i = next++; i < pieces.size(); i = next++) {
-        const Piece& piece = pieces[i];
-        read_piece(*piece.source, piece.first, piece.rows, buffer, [&](auto bytes) {
-          file.write_at(piece.offset, bytes);
-          file.flush_behind(piece.offset, bytes.size());
-          const std::lock_guard lock(progress_mutex);
-          progress.done_bytes += bytes.size();
-          options.progress(progress);
-        });
-      }
-    } catch (...) {
-      next = pieces.size();  // the others stop after their piece; run() rethrows
-      throw;
-    }
-  });
-}
-
-// ---- The model file
-// -----------------------------------------------------------------------------------------
-
 // Describes messages to a WireWriter; called once to measure and once to write.
 class ModelWriter {
  public:
   // Without a layout everything is inline.
-  ModelWriter(WireWriter& out, const DataLayout* layout, std::string data_name)
+  ModelWriter(WireWriter& out, const OnnxDataLayout* layout, std::string data_name)
       : out_(out), layout_(layout), data_name_(std::move(data_name)) {}
 
   void model(const OnnxModel& model);
@@ -227,7 +75,7 @@ class ModelWriter {
   }
 
   WireWriter& out_;
-  const DataLayout* layout_;
+  const OnnxDataLayout* layout_;
   std::string data_name_;
 };
 
@@ -352,7 +200,7 @@ void ModelWriter::attribute_value(const OnnxAttribute& attribute) {
 void ModelWriter::tensor(const OnnxTensor& tensor) {
   integers(1, tensor.dims);
   out_.integer(2, tensor.data_type);
-  const Placed* placed = layout_ ? layout_->find(tensor) : nullptr;
+  const OnnxPlace* placed = layout_ ? layout_->find(tensor) : nullptr;
   if (!placed && tensor.dtype() == DType::string) texts(6, load_onnx_tensor(tensor).strings());
   optional_text(8, tensor.name);
   if (!placed && tensor.dtype() != DType::string) values(tensor);
@@ -368,8 +216,8 @@ void ModelWriter::tensor(const OnnxTensor& tensor) {
 
 // Always raw_data, whatever array the values were read from.
 void ModelWriter::values(const OnnxTensor& tensor) {
-  out_.stream(9, value_bytes(tensor), [&](const WireWriter::Sink& sink) {
-    const SourcePtr source = source_of(tensor);
+  out_.stream(9, onnx_value_bytes(tensor), [&](const WireWriter::Sink& sink) {
+    const SourcePtr source = onnx_source(tensor);
     if (source->byte_size() == 0) return;  // perhaps very many empty rows
     const int64_t rows = rows_per_piece(*source, kInlineChunkBytes);
     std::vector<std::byte> buffer;
@@ -461,9 +309,6 @@ void ModelWriter::training(const OnnxTraining& training) {
   properties(4, training.update_binding);
 }
 
-// ---- Both
-// ---------------------------------------------------------------------------------------------------
-
 std::string data_name_of(const std::filesystem::path& path, const OnnxWriteOptions& options) {
   const std::string file_name = path.filename().string();
   const std::string name = options.data_name.empty() ? file_name + "_data" : options.data_name;
@@ -475,7 +320,7 @@ std::string data_name_of(const std::filesystem::path& path, const OnnxWriteOptio
 
 // The measuring pass; `writer` is ready to start.
 OnnxWriteSize measure(WireWriter& writer, ModelWriter& describe, const OnnxModel& model,
-                      const DataLayout& layout) {
+                      const OnnxDataLayout& layout) {
   describe.model(model);
   if (writer.size() > kMaxModelBytes) {
     fail(ErrorCode::unsupported, "the model file would have {} bytes, more than protobuf's {}", writer.size(),
@@ -488,7 +333,7 @@ OnnxWriteSize measure(WireWriter& writer, ModelWriter& describe, const OnnxModel
 
 OnnxWriteSize predict_onnx_size(const std::filesystem::path& path, const OnnxModel& model,
                                 const OnnxWriteOptions& options) {
-  const DataLayout layout(model, options);
+  const OnnxDataLayout layout(model, options);
   WireWriter writer;
   ModelWriter describe(writer, &layout, data_name_of(path, options));
   return measure(writer, describe, model, layout);
@@ -496,7 +341,7 @@ OnnxWriteSize predict_onnx_size(const std::filesystem::path& path, const OnnxMod
 
 OnnxWriteSize write_onnx(const std::filesystem::path& path, const OnnxModel& model,
                          const OnnxWriteOptions& options) {
-  const DataLayout layout(model, options);
+  const OnnxDataLayout layout(model, options);
   const std::string data_name = data_name_of(path, options);
   WireWriter writer;
   ModelWriter describe(writer, &layout, data_name);
