@@ -83,6 +83,9 @@ contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConf
   contract.source = std::filesystem::absolute(checkpoint.path()).filename().string();
   contract.vocab_size = config.vocab_size;
   contract.context_length = config.context_length;
+  if (config.rope.scaling == RopeScaling::dynamic) {  // made to go beyond max_position_embeddings
+    contract.context_length = int64_t(double(config.context_length) * config.rope.factor);
+  }
   contract.num_layers = config.num_layers;
   contract.kv_heads = config.num_kv_heads;
   contract.head_dim = config.head_dim;
