@@ -66,6 +66,7 @@ struct Statement {
   };
   Kind kind;
   int line = 0;
+  bool uses_loop = false;  // of a loop: its body has the name `loop`
   std::string text;
   std::vector<std::string> targets;  // names; "ns.attribute" for a namespace's
   std::vector<ExpressionPtr> expressions;

@@ -204,11 +204,14 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, std::string&
   }
   if (items.empty() && statement.blocks.size() > 1) return run(statement.blocks[1], out);
   for (size_t index = 0; index < items.size(); ++index) {
-    charge(1);
+    charge(4);
     const ScopeGuard guard(*this, scope_);
     const std::vector<Value> parts = unpack(*this, items[index], names);
     for (size_t i = 0; i < names; ++i) scope_->names.emplace_back(statement.targets[i], parts[i]);
-    scope_->names.emplace_back("loop", loop_object(items, index, 1));
+    if (statement.uses_loop) {
+      charge(12);
+      scope_->names.emplace_back("loop", loop_object(items, index, 1));
+    }
     if (run(statement.blocks[0], out) == Flow::break_loop) break;
   }
   return Flow::normal;

@@ -181,7 +181,9 @@ class Parser {
       fail(ErrorCode::unsupported, "chat template, line {}: recursive loop", peek().line);
     expect_block_end();
     ++loop_depth_;
+    const int names_before = loop_names_;
     statement->blocks.push_back(parse_block({"else", "endfor"}));
+    statement->uses_loop = loop_names_ != names_before;
     --loop_depth_;
     const bool has_else = next().text == "else";
     expect_block_end();
@@ -480,6 +482,7 @@ class Parser {
     } else if (name == "none" || name == "None") {
       literal->value = None{};
     } else {
+      loop_names_ += name == "loop";
       return node(Kind::name, name);
     }
     return literal;
@@ -611,6 +614,7 @@ class Parser {
   size_t at_ = 0;
   int depth_ = 0;
   int loop_depth_ = 0;
+  int loop_names_ = 0;  // how often the name `loop` has been read
 };
 
 }  // namespace
