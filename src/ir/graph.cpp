@@ -193,7 +193,6 @@ std::vector<op::TypeInfo> Graph::inferred_types(NodeId id) const {
 NodeId Graph::add_node(std::string_view op, std::vector<Value> inputs, op::Attributes attributes,
                        std::string_view name, int outputs, NodeId before) {
   LATHE_CHECK(outputs >= 1, "{}", op);
-  while (!inputs.empty() && !inputs.back()) inputs.pop_back();
   Node node{std::string(op), std::string(name), std::move(attributes), std::move(inputs),
             std::vector<Value>(size_t(outputs))};
   const std::string result_name = unique_name(name.empty() ? op : name);

@@ -59,7 +59,7 @@ class Graph {
   void add_output(Value value, std::string_view name);
   // Appends a node (or inserts it before `before`), infers its output types; throws as infer does, with the
   // node's name as context, and then leaves the graph as it was. `outputs` is the number of outputs wanted.
-  // Absent inputs at the end are dropped. Results are called after the node, or after its op.
+  // Results are called after the node, or after its op.
   NodeId add_node(std::string_view op, std::vector<Value> inputs, op::Attributes attributes = {},
                   std::string_view name = "", int outputs = 1, NodeId before = {});
 

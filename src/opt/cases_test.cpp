@@ -31,6 +31,8 @@ struct Case {
   std::string after;  // equal to before: must not change
 };
 
+void PrintTo(const Case& c, std::ostream* out) { *out << c.file << ".ir: " << c.name; }
+
 std::vector<std::string> split_names(const std::string& text) {
   std::vector<std::string> names;
   std::istringstream stream(text);

@@ -15,15 +15,16 @@
 namespace lathe::opt {
 
 struct PassOptions {
-  Level level = Level::o1;                      // rules of higher levels do not run
-  std::set<std::string, std::less<>> disabled;  // passes and rules, by name; an unknown name is a usage error
+  Level level = Level::o1;  // rules of higher levels do not run
+  // Passes and rules, by name; an unknown name is a usage error.
+  std::set<std::string, std::less<>> disabled = {};
   // Evaluates the graph before and after each pass, and after each single rewrite, and rejects what moved an
   // output (numeric_check.h). For graphs that the reference executor can run in reasonable time.
   bool checked = false;
-  std::map<std::string, tensor::Tensor> check_inputs;  // empty: generated
+  std::map<std::string, tensor::Tensor> check_inputs = {};  // empty: generated
   // Called with the graph's text at the start ("00_start") and after each pass that changed it
   // ("03_dead_code").
-  std::function<void(std::string_view name, const std::string& text)> dump;
+  std::function<void(std::string_view name, const std::string& text)> dump = {};
 };
 
 struct PassReport {
