@@ -29,7 +29,7 @@ struct Capacity {
 // What a session chose for its run.
 struct Settings {
   cpu::Isa isa = cpu::Isa::avx2;
-  cpu::Compute compute = cpu::Compute::f32;
+  cpu::Compute compute = cpu::Compute::f32;  // f32 forbids what instructions ask for
   tensor::DType kv = tensor::DType::f32;
   bool deterministic = false;
 };

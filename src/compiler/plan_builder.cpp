@@ -37,6 +37,7 @@ class Builder {
     }
     LATHE_CHECK(built_.plan.logits >= 0, "the packed graph has no logits");
     for (plan::Instruction& instruction : built_.plan.instructions) {
+      settle_rounding(instruction);
       instruction.kernel = backend::choose_kernel(built_.plan, instruction).name;
     }
     plan::plan_memory(built_.plan);
@@ -138,6 +139,22 @@ class Builder {
       }
     }
     built_.plan.instructions.push_back(std::move(instruction));
+  }
+
+  // Weights that were widened take no rounding of their block format.
+  void settle_rounding(plan::Instruction& instruction) const {
+    if (instruction.op != "lathe.Linear") return;
+    const auto compute = backend::cpu::find_compute(instruction.attributes.get_string("compute", "f32"));
+    const auto parts = size_t(instruction.attributes.get_int("parts", 1));
+    for (size_t part = 0; part < parts; ++part) {
+      const plan::Constant& weight = built_.plan.constants[size_t(instruction.inputs[4 + part].index)];
+      const auto layout = backend::cpu::find_layout(weight.layout);
+      if (layout && compute && !backend::cpu::linear_refusal(*layout, *compute, weight.dims[1])) continue;
+      log_(LogLevel::info, fmt::format("\"{}\": activations are not rounded for weights in {}", instruction.name,
+                                       weight.layout));
+      instruction.attributes.set("compute", std::string("f32"));
+      return;
+    }
   }
 
   const ir::Graph& graph_;

@@ -58,19 +58,6 @@ contract::Generation generation_defaults(const Json& json) {
   return generation;
 }
 
-contract::Precision precision_of(const Checkpoint& checkpoint) {
-  for (const auto& [kind, count] : checkpoint.tensor_kinds()) {
-    if (tensor::find_encoding(kind).value_or(tensor::Encoding::plain) != tensor::Encoding::plain) {
-      return contract::Precision::q8;
-    }
-  }
-  switch (natural_dtype(checkpoint)) {
-    case tensor::DType::f16: return contract::Precision::fp16;
-    case tensor::DType::bf16: return contract::Precision::bf16;
-    default: return contract::Precision::fp32;
-  }
-}
-
 }  // namespace
 
 contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConfig& config) {
@@ -101,7 +88,7 @@ contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConf
   contract.chat_template = chat_template(checkpoint, tokenizer_config);
   if (checkpoint.assets().count("tokenizer.json")) contract.tokenizer_asset = "tokenizer.json";
   contract.generation = generation_defaults(generation);
-  contract.precision = precision_of(checkpoint);
+  contract.precision = natural_precision(checkpoint);
   contract::check(contract);
   return contract;
 }

@@ -264,16 +264,28 @@ ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
   return model;
 }
 
-DType natural_dtype(const Checkpoint& checkpoint) {
+contract::Precision natural_precision(const Checkpoint& checkpoint) {
+  for (const std::string& name : checkpoint.tensor_names()) {
+    if (checkpoint.find_tensor(name)->encoding() != tensor::Encoding::plain) return contract::Precision::q8;
+  }
   for (const WeightName& weight : checkpoint.architecture().weights) {
     if (weight.slot != Slot::q && weight.slot != Slot::qkv) continue;
     std::string name(checkpoint.is_gguf() ? weight.gguf : weight.hf);
     name.replace(name.find("{}"), 2, "0");
     const tensor::SourcePtr source = checkpoint.find_tensor(name);
-    if (!source || source->encoding() != tensor::Encoding::plain) return DType::f32;
-    return source->dtype() == DType::f16 || source->dtype() == DType::bf16 ? source->dtype() : DType::f32;
+    if (source && source->dtype() == DType::f16) return contract::Precision::fp16;
+    if (source && source->dtype() == DType::bf16) return contract::Precision::bf16;
   }
-  return DType::f32;
+  return contract::Precision::fp32;
+}
+
+DType natural_dtype(const Checkpoint& checkpoint) {
+  if (checkpoint.is_gguf()) return DType::f32;
+  switch (natural_precision(checkpoint)) {
+    case contract::Precision::fp16: return DType::f16;
+    case contract::Precision::bf16: return DType::bf16;
+    default: return DType::f32;
+  }
 }
 
 }  // namespace lathe::frontend

@@ -116,7 +116,10 @@ const Architecture& get_gguf_architecture(std::string_view gguf_name);
 // keep their encoding and make f32. Weights stay views into the checkpoint.
 ir::Model build_decoder(const Checkpoint& checkpoint, tensor::DType dtype);
 
-// The type that the checkpoint itself would compute in: that of its matrices, f32 for block formats.
+// The type that the checkpoint itself would compute in: that of its matrices; f32 for GGUF, whose half precision
+// matrices and block formats stand between f32 values.
 tensor::DType natural_dtype(const Checkpoint& checkpoint);
+// What its matrices are stored in: fp32, fp16, bf16, or q8 where any is in blocks.
+contract::Precision natural_precision(const Checkpoint& checkpoint);
 
 }  // namespace lathe::frontend

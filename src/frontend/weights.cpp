@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "frontend/builder.h"
 
 namespace lathe::frontend {
 
@@ -67,6 +68,13 @@ SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {
 }
 
 Value Weights::constant(ir::Graph& graph, const std::string& name, SourcePtr source) {
+  // GGUF stores matrices in half precision and everything around them in f32: the matrix stays as it is.
+  const bool half_matrix = checkpoint_.is_gguf() && dtype_ == DType::f32 && source->dims().size() == 2 &&
+                           (source->dtype() == DType::f16 || source->dtype() == DType::bf16);
+  if (half_matrix) {
+    const Value stored = graph.add_constant(name, std::move(source));
+    return Builder(graph, name).cast(stored, DType::f32);
+  }
   if (source->encoding() == Encoding::plain && source->dtype() != dtype_) {
     source = tensor::converted_source(std::move(source), dtype_);
   } else if (source->encoding() != Encoding::plain && dtype_ != DType::f32) {

@@ -61,6 +61,17 @@ class Packer {
            from_.name(value).ends_with(suffix);
   }
 
+  // The constant behind a matrix that is widened before use; the value itself where there is none.
+  Value stored_matrix(Value old) const {
+    const NodeId producer = from_.producer(old);
+    if (!producer || from_.node(producer).op != "Cast") return old;
+    const Value input = from_.node(producer).inputs[0];
+    return from_.is_constant(input) && tensor::is_float(from_.type(old).dtype) ? input : old;
+  }
+  bool is_matrix_constant(Value old) const {
+    return from_.is_constant(old) && from_.source(old)->dims().size() == 2;
+  }
+
   // A constant of the new graph; vectors become f32.
   Value constant(Value old) {
     if (const auto it = mapped_.find(old); it != mapped_.end()) return it->second;
@@ -93,7 +104,9 @@ class Packer {
     if (node.op == "lathe.CausalMask") return translate_mask(node);
     if (node.op == "Gather") return translate_gather(node);
     if (node.op == "Cast") return translate_cast(node);
-    if (node.op == "Transpose" && from_.is_constant(node.inputs[0])) return;  // read by translate_matmul
+    // Read by translate_matmul and translate_gather.
+    if (node.op == "Transpose" && is_matrix_constant(stored_matrix(node.inputs[0]))) return;
+    if (node.op == "Cast" && is_matrix_constant(node.inputs[0])) return;
     if (node.op == "MatMul") return translate_matmul(node);
     if (node.op == "RotaryEmbedding") return translate_rotary(node);
     if (node.op == "Attention") return translate_attention(node);
@@ -126,10 +139,11 @@ class Packer {
   }
 
   void translate_gather(const Node& node) {
-    const bool look_up = from_.is_constant(node.inputs[0]) && from_.source(node.inputs[0])->dims().size() == 2 &&
-                         node.attributes.get_int("axis", 0) == 0;
-    if (!look_up) refuse("only a look-up of rows of a constant");
-    emit(node, "lathe.Embed", operands(node), {});
+    const Value table = stored_matrix(node.inputs[0]);
+    if (!is_matrix_constant(table) || node.attributes.get_int("axis", 0) != 0) {
+      refuse("only a look-up of rows of a constant");
+    }
+    emit(node, "lathe.Embed", {constant(table), operand(node.inputs[1])}, {});
   }
 
   // Values are f32 throughout, so conversions between float types are gone.
@@ -142,16 +156,26 @@ class Packer {
   void translate_matmul(const Node& node) {
     const Value right = node.inputs[1];
     const NodeId producer = from_.producer(right);
+    const bool transposed = producer && from_.node(producer).op == "Transpose";
+    const Value stored = stored_matrix(transposed ? from_.node(producer).inputs[0] : right);
     Value weight;
-    if (producer && from_.node(producer).op == "Transpose" && from_.is_constant(from_.node(producer).inputs[0])) {
-      weight = constant(from_.node(producer).inputs[0]);
-    } else if (from_.is_constant(right) && from_.source(right)->dims().size() == 2) {
-      weight = to_.add_constant(from_.source_name(right) + ".transposed",
-                                tensor::transposed_source(from_.source(right)));
+    if (transposed && is_matrix_constant(stored)) {
+      weight = constant(stored);
+    } else if (!transposed && is_matrix_constant(stored)) {
+      weight = to_.add_constant(from_.source_name(stored) + ".transposed",
+                                tensor::transposed_source(from_.source(stored)));
     } else {
       refuse("a product of two values that both change");
     }
-    emit(node, "lathe.Linear", {operand(node.inputs[0]), {}, {}, {}, weight}, {{"compute", options_.compute}});
+    emit(node, "lathe.Linear", {operand(node.inputs[0]), {}, {}, {}, weight},
+         {{"compute", rounding_for(*to_.source(weight))}});
+  }
+
+  // Rounding to 8 bits is for weights in blocks; plain ones beside them multiply in their own type.
+  std::string rounding_for(const tensor::Source& weight) const {
+    if (options_.compute != "i8" || weight.encoding() != tensor::Encoding::plain) return options_.compute;
+    const bool half = weight.dtype() == DType::f16 || weight.dtype() == DType::bf16;
+    return half ? std::string(tensor::to_string(weight.dtype())) : "f32";
   }
 
   struct Rotation {

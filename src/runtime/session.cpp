@@ -42,6 +42,9 @@ Settings settings_of(const plan::Plan& plan, const SessionOptions& options) {
   if (!backend::cpu::has_isa(settings.isa)) {
     fail(ErrorCode::unsupported, "this machine has no {}", backend::cpu::to_string(settings.isa));
   }
+  if (!options.compute.empty() && options.compute != "f32" && options.compute != plan.compute) {
+    fail(ErrorCode::unsupported, "the engine was planned for {}, it cannot run in {}", plan.compute, options.compute);
+  }
   settings.compute = compute_of(options.compute.empty() ? plan.compute : options.compute);
   settings.kv = kv_of(options.kv.empty() ? plan.kv : options.kv);
   settings.deterministic = options.deterministic;

@@ -22,7 +22,7 @@ struct SessionOptions {
   int64_t max_step_tokens = 512; // tokens of one step; longer ones are cut into several
   int64_t max_sequences = 16;    // in one step
   std::optional<backend::cpu::Isa> isa;  // empty: the best of this machine
-  std::string compute;           // overrides the plan's rounding: "f32" forbids all
+  std::string compute;           // "f32" forbids all rounding of activations; empty: as planned
   std::string kv;                // overrides the plan's cache type
   bool deterministic = false;    // same bits whatever else is in the step
 };

@@ -48,9 +48,14 @@ class ArchGolden : public testing::TestWithParam<std::string> {
   void TearDown() override { fs::remove(engine_); }
 
   void build() {
-    const auto checkpoint = frontend::Checkpoint::open(folder_);
+    const auto checkpoint = open_checkpoint();
     const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
     compiler::PreparedBuild(model, {}).write(engine_);
+  }
+
+  frontend::Checkpoint open_checkpoint() const {
+    const fs::path gguf = folder_ / "model.gguf";
+    return frontend::Checkpoint::open(fs::exists(gguf) ? gguf : folder_);
   }
 
   std::unique_ptr<runtime::Session> exact_session() const {
@@ -68,7 +73,7 @@ class ArchGolden : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ArchGolden, ReferenceExecutorGivesTheLogitsOfTransformers) {
-  const auto checkpoint = frontend::Checkpoint::open(folder_);
+  const auto checkpoint = open_checkpoint();
   const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
   std::vector<float> found;
   run_reference(in_fp32(model.graphs.at("main")), prompt_,
@@ -109,7 +114,7 @@ TEST_P(ArchGolden, SameInputGivesTheSameBytes) {
 
 TEST_P(ArchGolden, EngineHoldsTheGraphAndTheWeightsAsTheyWere) {
   build();
-  const auto checkpoint = frontend::Checkpoint::open(folder_);
+  const auto checkpoint = open_checkpoint();
   const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
   const ir::Graph& graph = model.graphs.at("main");
   const ir::Graph kept = compiler::engine_graph(plan::EngineFile::open(engine_));
@@ -126,7 +131,7 @@ TEST_P(ArchGolden, EngineHoldsTheGraphAndTheWeightsAsTheyWere) {
     EXPECT_TRUE(std::equal(expected.bytes().begin(), expected.bytes().end(), found.bytes().begin(), found.bytes().end()))
         << graph.name(constant);
   }
-  EXPECT_GE(matrices, 2 * 6u);  // two layers of six matrices at the least
+  EXPECT_GE(matrices, 7u);  // one layer of seven, or two of six
 }
 
 INSTANTIATE_TEST_SUITE_P(Transformers, ArchGolden, testing::ValuesIn(cases()),

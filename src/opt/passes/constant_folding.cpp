@@ -58,10 +58,10 @@ std::optional<tensor::Tensor> known_tensor(const op::TypeInfo& type) {
   return tensor::cast(tensor::Tensor::of<int64_t>(*dims, *numbers), type.dtype);
 }
 
-// A matrix that is read transposed stays as the checkpoint has it: kernels and exporters store weights in
-// whatever order they like, and by their names.
-bool is_weight_transposition(const ir::Graph& graph, const ir::Node& node) {
-  return node.op == "Transpose" && graph.type(node.inputs[0]).shape.size() == 2 &&
+// A matrix that is read transposed or widened stays as the checkpoint has it: kernels and exporters store weights
+// in whatever order they like, and by their names.
+bool is_view_of_weight(const ir::Graph& graph, const ir::Node& node) {
+  return (node.op == "Transpose" || node.op == "Cast") && graph.type(node.inputs[0]).shape.size() == 2 &&
          tensor::is_float(graph.type(node.inputs[0]).dtype);
 }
 
@@ -69,7 +69,7 @@ bool is_weight_transposition(const ir::Graph& graph, const ir::Node& node) {
 bool fold(ir::Graph& graph, ir::NodeId id) {
   const ir::Node node = graph.node(id);
   std::vector<tensor::Tensor> results;
-  if (node.op == "Identity" || is_weight_transposition(graph, node)) return false;
+  if (node.op == "Identity" || is_view_of_weight(graph, node)) return false;
   if (can_compute(graph, node)) {
     results = compute(graph, node);
   } else if (auto known =

@@ -65,11 +65,10 @@ struct Prepared {
   plan::Rows rows;
 };
 
-// The rounding an instruction asks for, within what the session allows: a session may forbid all rounding, or
-// choose another for weights that take it.
-cpu::Compute compute_for(const Bound& bound, cpu::Layout layout, int64_t columns) {
-  const cpu::Compute wanted = bound.settings.compute;
-  return cpu::linear_refusal(layout, wanted, columns) ? cpu::Compute::f32 : wanted;
+// The rounding the instruction asks for, unless the session forbids all rounding.
+cpu::Compute compute_for(const Bound& bound) {
+  if (bound.settings.compute == cpu::Compute::f32) return cpu::Compute::f32;
+  return *cpu::find_compute(bound.instruction->attributes.get_string("compute", "f32"));
 }
 
 void prepare(Bound& bound) {
@@ -85,9 +84,8 @@ void prepare(Bound& bound) {
                                .rows = weight.dims[0],
                                .bias = input_data<float>(bound, kWeights + parts + part)});
     call.columns = weight.dims[1];
-    const cpu::Compute compute = compute_for(bound, layout, weight.dims[1]);
-    if (part == 0 || compute == cpu::Compute::f32) call.compute = compute;
   }
+  call.compute = compute_for(bound);
   call.x = input_data<float>(bound, kX);
   call.residual = input_data<float>(bound, kResidual);
   call.norm = norm_of(attributes.get_string("norm", "none"));
