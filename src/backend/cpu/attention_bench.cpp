@@ -1,7 +1,7 @@
 // Times attention alone at the shape of SmolLM2-135M (9 query heads, 3 KV heads, 64 dimensions, 30 layers),
 // and checks that two runs give the same bits.
 //
-//   attention_bench [threads]
+//   attention_bench [threads [isa [dtype]]]
 //
 // With one thread it counts the processor's time, which holds on a busy machine too; with more, wall time.
 #include <fmt/format.h>
@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "backend/cpu/attention.h"
@@ -105,10 +106,11 @@ class Bench {
   std::vector<int32_t> table_;
 };
 
-void run(int threads) {
+void run(int threads, std::string_view isa_name, std::string_view dtype_name) {
   for (const Isa isa : {Isa::avx2, Isa::avx512}) {
-    if (!has_isa(isa)) continue;
+    if (!has_isa(isa) || (!isa_name.empty() && to_string(isa) != isa_name)) continue;
     for (const tensor::DType dtype : {tensor::DType::f16, tensor::DType::bf16, tensor::DType::f32}) {
+      if (!dtype_name.empty() && tensor::to_string(dtype) != dtype_name) continue;
       for (const int64_t context : {64, 512, 1024, 4096, 8000}) {
         Bench bench(isa, threads, dtype, context);
         const double ms = bench.measure(1, 12);
@@ -131,6 +133,7 @@ void run(int threads) {
 }  // namespace lathe::backend::cpu
 
 int main(int argc, char** argv) {
-  lathe::backend::cpu::run(argc > 1 ? std::atoi(argv[1]) : 2);
+  lathe::backend::cpu::run(argc > 1 ? std::atoi(argv[1]) : 2, argc > 2 ? argv[2] : "",
+                           argc > 3 ? argv[3] : "");
   return 0;
 }
