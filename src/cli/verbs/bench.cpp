@@ -1,0 +1,73 @@
+// lathe bench: tokens per second and memory of a model on this machine.
+#include <algorithm>
+
+#include "base/fields.h"
+#include "bench/bench.h"
+#include "cli/model.h"
+#include "cli/verb.h"
+
+namespace lathe::cli {
+namespace {
+
+struct Options {
+  EngineOptions engine;
+  bench::BenchOptions bench;
+};
+
+Exit run(const Options& options, Output& output) {
+  const auto engine = open_engine(options.engine, output);
+  runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
+  if (session_options.cache_tokens == 0) session_options.cache_tokens = bench::cache_tokens_needed(options.bench);
+  for (const int64_t sequences : options.bench.sequences) {
+    session_options.max_sequences = std::max(session_options.max_sequences, sequences);
+  }
+  runtime::Session session(engine, session_options);
+  output.print(fmt::format("{:<8} {:>7} {:>9} {:>7} {:>9} {:>12} {:>12} {:>12}", "test", "prompt", "generate", "depth",
+                           "sequences", "median t/s", "slowest", "fastest"));
+  const auto results = bench::run(session, options.bench, [&](const bench::Result& result) {
+    const auto [low, high] = std::minmax_element(result.samples.begin(), result.samples.end());
+    output.print(fmt::format("{:<8} {:>7} {:>9} {:>7} {:>9} {:>12.1f} {:>12.1f} {:>12.1f}", result.test, result.prompt,
+                             result.generate, result.depth, result.sequences, result.median, *low, *high));
+  });
+  const MemoryUse memory = memory_use();
+  output.print(fmt::format("{} threads, {}, {}; peak RSS {:.0f} MB ({:.0f} MB without file pages)", session.threads(),
+                           session.isa(), precision_name(options.engine, *engine), double(memory.peak_rss_bytes) / 1e6,
+                           double(memory.peak_anon_bytes) / 1e6));
+  Json json_results = Json::array();
+  for (const bench::Result& result : results) json_results.push_back(to_json(result));
+  output.result({{"conditions",
+                  {{"model", options.engine.model},
+                   {"engine", engine->path().string()},
+                   {"threads", session.threads()},
+                   {"isa", session.isa()},
+                   {"precision", precision_name(options.engine, *engine)},
+                   {"repeats", options.bench.repeats},
+                   {"version", LATHE_VERSION}}},
+                 {"results", json_results},
+                 {"peers", Json::array()},
+                 {"memory", memory_json(memory)}});
+  return Exit::good;
+}
+
+std::function<Exit(Output&)> add(CLI::App& command) {
+  auto options = std::make_shared<Options>();
+  add_engine_options(command, options->engine);
+  command.add_option("--prompt", options->bench.prompts, "tokens of a prefill")->delimiter(',')->capture_default_str();
+  command.add_option("--generate", options->bench.generates, "tokens to decode")->delimiter(',')->capture_default_str();
+  command.add_option("--depth", options->bench.depths, "positions in the cache before")->delimiter(',')->capture_default_str();
+  command.add_option("--sequences", options->bench.sequences, "decoded together")->delimiter(',')->capture_default_str();
+  command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();
+  return [options](Output& output) { return run(*options, output); };
+}
+
+}  // namespace
+
+const Verb& bench_verb() {
+  static const Verb verb{.name = "bench",
+                         .description = "tokens per second and memory",
+                         .example = "lathe bench smollm2.lathe --prompt 512 --generate 128 --depth 0,4096 --repeat 9",
+                         .add = add};
+  return verb;
+}
+
+}  // namespace lathe::cli
