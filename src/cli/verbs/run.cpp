@@ -1,0 +1,178 @@
+// lathe run: prompt in, text out.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "backend/cpu/attention.h"
+#include "base/checked.h"
+#include "base/file.h"
+#include "cli/generation.h"
+#include "cli/model.h"
+#include "cli/verb.h"
+#include "io/npy.h"
+#include "pipeline/generate/chat_prompt.h"
+#include "pipeline/generate/generate.h"
+
+namespace lathe::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// As soon as the program's code runs: load_ms counts from here.
+const Clock::time_point kProcessStart = Clock::now();
+
+struct Options {
+  EngineOptions engine;
+  SamplingFlags sampling;
+  std::optional<std::string> prompt;
+  std::string file;
+  std::vector<int32_t> tokens;
+  bool chat = false;
+  std::optional<std::string> system;
+  int64_t beams = 1;
+  std::string dump_logits;
+};
+
+void check_options(const Options& options) {
+  const int sources =
+      int(options.prompt.has_value()) + int(!options.file.empty()) + int(!options.tokens.empty());
+  if (sources != 1) fail(ErrorCode::usage, "give one of --prompt, --file and --tokens, not {}", sources);
+  if (options.chat && !options.tokens.empty()) fail(ErrorCode::usage, "--chat needs text, not --tokens");
+  if (options.system && !options.chat) fail(ErrorCode::usage, "--system needs --chat");
+  if (options.beams < 1 || options.beams > 1024) {
+    fail(ErrorCode::usage, "--beams {}, expected 1 to 1024", options.beams);
+  }
+  if (options.beams > 1 && !options.dump_logits.empty()) {
+    fail(ErrorCode::usage, "--dump-logits does not go with --beams");
+  }
+}
+
+std::vector<int32_t> encode_prompt(const Options& options, const contract::Contract& contract,
+                                   const text::Tokenizer* tokenizer) {
+  if (!options.tokens.empty()) return options.tokens;
+  const std::string text = options.prompt ? *options.prompt : read_text_file(options.file);
+  if (!options.chat) return tokenizer->encode(text, true);
+  Json messages = Json::array();
+  if (options.system) messages.push_back({{"role", "system"}, {"content", *options.system}});
+  messages.push_back({{"role", "user"}, {"content", text}});
+  return pipeline::ChatPrompt(contract, *tokenizer).encode(messages);
+}
+
+// A session just large enough for prompt and answer, which is known here.
+std::unique_ptr<runtime::Session> make_session(const Options& options,
+                                               std::shared_ptr<const plan::EngineFile> engine,
+                                               int64_t positions) {
+  runtime::SessionOptions session = session_options(options.engine);
+  session.cache_tokens = checked_mul(align_up(positions, int64_t(backend::cpu::kKvBlock)), options.beams,
+                                     "positions of the cache");
+  session.max_sequences = options.beams;
+  return std::make_unique<runtime::Session>(std::move(engine), session);
+}
+
+// Collects the rows of --dump-logits.
+class LogitDump {
+ public:
+  LogitDump(const std::string& path, int64_t rows, int64_t columns) : path_(path) {
+    if (!path.empty()) logits_ = tensor::Tensor(tensor::DType::f32, {rows, columns});
+  }
+  pipeline::OnPromptLogits sink() {
+    if (path_.empty()) return {};
+    return [this](int64_t position, std::span<const float> row) {
+      std::copy(row.begin(), row.end(), logits_.data<float>().begin() + position * int64_t(row.size()));
+    };
+  }
+  void write() const {
+    if (!path_.empty()) io::write_npy(path_, logits_);
+  }
+
+ private:
+  std::string path_;
+  tensor::Tensor logits_;
+};
+
+Json result_json(const pipeline::GenerateResult& result, double load_ms) {
+  return {{"text", result.text},
+          {"tokens", result.tokens},
+          {"prompt_tokens", result.prompt_tokens},
+          {"finish_reason", std::string(to_string(result.finish_reason))},
+          {"timings",
+           {{"load_ms", load_ms},
+            {"prefill_ms", result.prefill_ms},
+            {"prefill_tps", tokens_per_second(result.prompt_tokens, result.prefill_ms)},
+            {"decode_tps", tokens_per_second(result.decode_steps, result.decode_ms)}}},
+          {"memory", memory_json(memory_use())}};
+}
+
+Exit run(const Options& options, const Output& output) {
+  check_options(options);
+  const auto engine = open_engine(options.engine, output);
+  const contract::Contract& contract = engine->manifest().contract;
+  std::optional<text::Tokenizer> tokenizer;
+  if (options.tokens.empty() || !engine->find_asset("tokenizer.compiled").empty()) {
+    tokenizer = open_tokenizer(*engine);
+  }
+  const text::Tokenizer* text = tokenizer ? &*tokenizer : nullptr;
+  const std::vector<int32_t> prompt = encode_prompt(options, contract, text);
+
+  const int64_t wish = options.engine.context > 0 ? options.engine.context : contract.context_length;
+  const int64_t context = std::min(wish, contract.context_length);
+  pipeline::check_prompt(0, int64_t(prompt.size()), context);
+  pipeline::GenerateOptions generate = generate_options(options.sampling, contract, int64_t(prompt.size()));
+  check(generate.sampling, contract.vocab_size);
+  if (options.beams > 1 && !options.sampling.samples()) generate.sampling.do_sample = false;
+  generate.max_tokens = std::min(generate.max_tokens, context - int64_t(prompt.size()));
+  const auto session =
+      make_session(options, engine, int64_t(prompt.size()) + std::max<int64_t>(0, generate.max_tokens));
+  const double load_ms = std::chrono::duration<double, std::milli>(Clock::now() - kProcessStart).count();
+
+  pipeline::GenerateResult result;
+  if (options.beams > 1) {
+    result = pipeline::beam_search(*session, text, prompt, options.beams, generate);
+    if (!output.json()) write_text(result.text);
+  } else {
+    LogitDump dump(options.dump_logits, int64_t(prompt.size()), contract.vocab_size);
+    pipeline::OnText on_text;
+    if (!output.json()) {
+      on_text = [](std::string_view piece) {
+        write_text(piece);
+        return true;
+      };
+    }
+    result = pipeline::generate(*session, session->create(), text, prompt, generate, on_text, dump.sink());
+    dump.write();
+  }
+  if (!output.json() && !result.text.ends_with('\n')) write_text("\n");
+  const Json json = result_json(result, load_ms);
+  output.note(fmt::format("{}, {}loaded in {:.0f} ms, {:.0f} MB of memory", describe_speed(result),
+                          generate.sampling.do_sample ? fmt::format("seed {}, ", generate.sampling.seed) : "",
+                          load_ms, double(json["memory"]["peak_rss_bytes"].get<uint64_t>()) / 1e6));
+  output.result(json);
+  return Exit::good;
+}
+
+std::function<Exit(Output&)> add(CLI::App& command) {
+  auto options = std::make_shared<Options>();
+  add_engine_options(command, options->engine);
+  command.add_option("-p,--prompt", options->prompt, "text to continue, as it is");
+  command.add_option("-f,--file", options->file, "file with the prompt");
+  command.add_option("--tokens", options->tokens, "token ids instead of text: 1,2,3")->delimiter(',');
+  command.add_flag("--chat", options->chat, "the prompt is a message, put through the model's chat template");
+  command.add_option("--system", options->system, "system message of --chat");
+  add_sampling_flags(command, options->sampling);
+  command.add_option("--beams", options->beams, "beam search with this many beams")->capture_default_str();
+  command.add_option("--dump-logits", options->dump_logits, "write the prompt's logits to this .npy file");
+  return [options](Output& output) { return run(*options, output); };
+}
+
+}  // namespace
+
+const Verb& run_verb() {
+  static const Verb verb{
+      .name = "run",
+      .description = "generate text with a language model",
+      .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64",
+      .add = add};
+  return verb;
+}
+
+}  // namespace lathe::cli
