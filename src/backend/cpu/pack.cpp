@@ -193,7 +193,8 @@ size_t panel_size(Layout layout, int64_t columns) {
 
 size_t packed_size(Layout layout, int64_t rows, int64_t columns) {
   if (rows <= 0) fail(ErrorCode::unsupported, "a matrix of {} rows cannot be packed", rows);
-  return checked_mul(size_t(ceil_div(rows, kPanelRows)), panel_size(layout, columns), "packed matrix");
+  const int64_t panels = rows / kPanelRows + (rows % kPanelRows != 0);  // rows + 15 could overflow
+  return checked_mul(size_t(panels), panel_size(layout, columns), "packed matrix");
 }
 
 void pack_panels(Layout layout, const tensor::Source& source, int64_t first, int64_t count,
