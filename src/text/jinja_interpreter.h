@@ -85,6 +85,10 @@ Value apply_filter(Interpreter& interpreter, const std::string& name, const Valu
 bool apply_test(Interpreter& interpreter, const std::string& name, const Value& input, Arguments& arguments);
 // A method of a string, list or dict, bound to it; undefined if there is none of that name.
 Value find_method(const Value& object, const std::string& name);
+// str.replace(old, new, count), with the limits of a rendering.
+Value replaced_text(Interpreter& interpreter, const std::string& text, Arguments& arguments);
+// [(key, value), ...]
+Value dict_items(Interpreter& interpreter, const Value& dict);
 Dict builtin_functions();
 
 // The items that a loop over the value sees: characters, elements, keys.
