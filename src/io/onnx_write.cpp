@@ -214,15 +214,17 @@ void ModelWriter::tensor(const OnnxTensor& tensor) {
   properties(16, tensor.metadata);
 }
 
-// Always raw_data, whatever array the values were read from.
+// Always raw_data, whatever array the values were read from. The values are looked at in the first pass too,
+// so that a tensor without them fails before anything is allocated or written for it.
 void ModelWriter::values(const OnnxTensor& tensor) {
+  const SourcePtr source = onnx_source(tensor);
   out_.stream(9, onnx_value_bytes(tensor), [&](const WireWriter::Sink& sink) {
-    const SourcePtr source = onnx_source(tensor);
     if (source->byte_size() == 0) return;  // perhaps very many empty rows
     const int64_t rows = rows_per_piece(*source, kInlineChunkBytes);
     std::vector<std::byte> buffer;
-    for (int64_t first = 0; first < source->rows(); first += rows)
+    for (int64_t first = 0; first < source->rows(); first += rows) {
       read_piece(*source, first, rows, buffer, sink);
+    }
   });
 }
 

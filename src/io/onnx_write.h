@@ -33,7 +33,7 @@ struct OnnxWriteSize {
   uint64_t total_bytes() const { return model_bytes + data_bytes; }
 };
 
-// What write_onnx would write, to the byte, without touching a weight. Throws what write_onnx throws for
+// What write_onnx would write, to the byte, without reading a source. Throws what write_onnx throws for
 // models and options that cannot be written.
 OnnxWriteSize predict_onnx_size(const std::filesystem::path& path, const OnnxModel& model,
                                 const OnnxWriteOptions& options = {});
