@@ -185,6 +185,8 @@ void EngineFile::check_weights() const {
 }
 
 bool is_engine_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;  // a model folder, or nothing there
   const auto file = MappedFile::open(path);
   return file->bytes().size() >= kMagic.size() &&
          std::equal(kMagic.begin(), kMagic.end(), file->bytes().begin(),
