@@ -133,13 +133,22 @@ void Program::run(const backend::Step& step, Team& team, const AfterInstruction&
       for (const Entry& entry : entries_) {
         entry.kernel->run(entry.bound, step, member);
         member.barrier();
+        if (drop_weights_ && member.index() == 0) drop_weights(*entry.bound.instruction);
       }
     });
     return;
   }
   for (size_t i = 0; i < entries_.size(); ++i) {
     team.run([&](TeamMember& member) { entries_[i].kernel->run(entries_[i].bound, step, member); });
+    if (drop_weights_) drop_weights(*entries_[i].bound.instruction);
     after(i);
+  }
+}
+
+void Program::drop_weights(const plan::Instruction& instruction) const {
+  for (const Operand& operand : instruction.inputs) {
+    if (operand.kind != OperandKind::constant) continue;
+    engine_.file()->drop(engine_.constant(engine_.manifest().plan.constants[size_t(operand.index)]));
   }
 }
 

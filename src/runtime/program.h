@@ -53,6 +53,8 @@ class Program {
                              const backend::Capacity& capacity);
 
   StepInputs& inputs() { return inputs_; }
+  // Lets the pages of an instruction's weights go when it has run.
+  void set_drop_weights(bool drop) { drop_weights_ = drop; }
   // Runs all instructions on the team; with `after`, one instruction at a time.
   void run(const backend::Step& step, Team& team, const AfterInstruction& after = {});
   // The first element of a buffer; f32 buffers only.
@@ -61,6 +63,7 @@ class Program {
  private:
   std::byte* address(const plan::Operand& operand);
   std::byte* input_address(const plan::Buffer& buffer);
+  void drop_weights(const plan::Instruction& instruction) const;
 
   const plan::EngineFile& engine_;
   const KvCache& cache_;
@@ -73,6 +76,7 @@ class Program {
     const backend::Kernel* kernel;
   };
   std::vector<Entry> entries_;
+  bool drop_weights_ = false;
 };
 
 }  // namespace lathe::runtime

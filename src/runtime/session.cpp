@@ -119,6 +119,7 @@ Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOpti
   }
   cache = std::make_unique<KvCache>(layers, blocks);
   program = std::make_unique<Program>(*engine, *cache, settings, capacity);
+  program->set_drop_weights(options.drop_weights);
 }
 
 Sequence& Session::Impl::get(SequenceId id) {

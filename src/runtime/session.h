@@ -25,6 +25,9 @@ struct SessionOptions {
   std::string compute;           // "f32" forbids all rounding of activations; empty: as planned
   std::string kv;                // overrides the plan's cache type
   bool deterministic = false;    // same bits whatever else is in the step
+  // Lets the pages of weights go after each instruction, so that resident memory stays below the model's size;
+  // slower. For verification of engines that do not fit in memory.
+  bool drop_weights = false;
 };
 
 using SequenceId = int32_t;

@@ -24,6 +24,8 @@ using runtime::SessionOptions;
 
 constexpr int64_t kReducedTokens = 64;
 constexpr int64_t kFullTokens = 512;
+// Engines larger than this are verified without keeping their pages resident.
+constexpr int64_t kResidentWeights = int64_t{256} << 20;
 
 // The reference executor is slow: its share of tokens by model size, in weight bytes.
 int64_t reference_tokens(const EngineFile& engine, bool full) {
@@ -92,6 +94,7 @@ class Verifier {
     options.kv = kv;
     // Room for the longest test and for the other sequences of gate 5.
     options.cache_tokens = std::min<int64_t>(context(), 4 * kFullTokens) + 4 * backend::cpu::kKvBlock;
+    options.drop_weights = engine_->manifest().weight_bytes > kResidentWeights;
     if (!options_.isa.empty()) {
       options.isa = backend::cpu::find_isa(options_.isa);
       if (!options.isa) fail(ErrorCode::usage, "isa \"{}\" is not known", options_.isa);
@@ -141,6 +144,7 @@ class Verifier {
     int64_t compared = 0;
     run_reference(in_fp32(compiler::engine_graph(engine_)), tokens,
                   [&](const std::string& name, const ir::Node& node, std::span<const float> expected) {
+                    engine_->file()->drop(engine_->weights());  // what the reference has read
                     const auto it = by_name.find(name);
                     if (it == by_name.end() || it->second->values.size() != expected.size()) return true;
                     const Deviation deviation = compare(expected, it->second->values);
