@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "base/checked.h"
@@ -22,12 +24,15 @@ constexpr size_t kPage = 4096;
 ErrorCode code_of(int error) {
   switch (error) {
     case ENOENT:
-    case ENOTDIR: return ErrorCode::not_found;
+    case ENOTDIR:
+      return ErrorCode::not_found;
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
-    case ENOMEM: return ErrorCode::resource;
-    default: return ErrorCode::io;
+    case ENOMEM:
+      return ErrorCode::resource;
+    default:
+      return ErrorCode::io;
   }
 }
 
@@ -97,8 +102,37 @@ void on_sigbus(int, siginfo_t* info, void*) {
   ::signal(SIGBUS, SIG_DFL);  // not ours: the faulting instruction repeats and the process dies
 }
 
+constexpr std::string_view kPart = ".part";
+
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
-  return path.parent_path() / fmt::format(".{}.{}.part", path.filename().string(), ::getpid());
+  return path.parent_path() / fmt::format(".{}.{}{}", path.filename().string(), ::getpid(), kPart);
+}
+
+// The process that a temporary name of `path` was made by; 0: not such a name.
+pid_t writer_of(std::string_view name, const std::filesystem::path& path) {
+  const std::string begin = fmt::format(".{}.", path.filename().string());
+  if (name.size() <= begin.size() + kPart.size() || !name.starts_with(begin) || !name.ends_with(kPart))
+    return 0;
+  name.remove_prefix(begin.size());
+  name.remove_suffix(kPart.size());
+  pid_t process = 0;
+  const auto [end, status] = std::from_chars(name.data(), name.data() + name.size(), process);
+  return status == std::errc() && end == name.data() + name.size() ? process : 0;
+}
+
+// Removes what processes left that were killed while they wrote `path`. The lock is for writers that share
+// the folder from another container, whose numbers mean nothing here.
+void remove_abandoned(const std::filesystem::path& path) {
+  std::error_code error;  // what is wrong with the folder shows when the file is created
+  std::filesystem::directory_iterator entry(path.has_parent_path() ? path.parent_path() : ".", error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const pid_t process = writer_of(entry->path().filename().string(), path);
+    if (process <= 0 || ::kill(process, 0) == 0 || errno != ESRCH) continue;
+    const Descriptor left(::open(entry->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (left.get() < 0 || ::flock(left.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    std::error_code ignored;  // it stays for the next run
+    std::filesystem::remove_all(entry->path(), ignored);
+  }
 }
 
 void sync_parent(const std::filesystem::path& path) {
@@ -110,7 +144,8 @@ void sync_parent(const std::filesystem::path& path) {
 }  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(
+      ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));  // never waits for a pipe's writer
   if (file.get() < 0) fail_errno("open", path);
   struct stat status;
   if (::fstat(file.get(), &status) != 0) fail_errno("stat", path);
@@ -149,9 +184,16 @@ void MappedFile::drop(std::span<const std::byte> part) const {
   if (end > begin) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path_, error)) {
+    fail(ErrorCode::usage, "cannot create \"{}\": it is a folder", path_.string());
+  }
+  remove_abandoned(path_);
   fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail_errno("create", temporary_);
+  ::flock(fd_, LOCK_EX | LOCK_NB);  // see remove_abandoned; some file systems have no locks
 }
 
 AtomicFile::~AtomicFile() {
@@ -213,18 +255,26 @@ AtomicFolder::AtomicFolder(std::filesystem::path destination, bool replace)
   if (!destination_.has_filename()) destination_ = destination_.parent_path();  // "out/" -> "out"
   temporary_ = temporary_name(destination_);
   std::error_code error;
-  if (!replace_ && std::filesystem::exists(destination_, error) &&
-      !std::filesystem::is_empty(destination_, error)) {
-    fail(ErrorCode::usage, "\"{}\" exists already and is not empty", destination_.string());
+  if (std::filesystem::exists(destination_, error)) {
+    if (!std::filesystem::is_directory(destination_, error)) {
+      fail(ErrorCode::usage, "\"{}\" exists already and is no folder", destination_.string());
+    }
+    if (!replace_ && !std::filesystem::is_empty(destination_, error)) {
+      fail(ErrorCode::usage, "\"{}\" exists already and is not empty", destination_.string());
+    }
   }
+  remove_abandoned(destination_);
   std::filesystem::remove_all(temporary_, error);
   if (!std::filesystem::create_directories(temporary_, error) || error) {
     errno = error.value();
     fail_errno("create folder", destination_);
   }
+  lock_ = ::open(temporary_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ >= 0) ::flock(lock_, LOCK_EX | LOCK_NB);
 }
 
 AtomicFolder::~AtomicFolder() {
+  if (lock_ >= 0) ::close(lock_);
   if (committed_) return;
   std::error_code ignored;  // a destructor has nobody to tell
   std::filesystem::remove_all(temporary_, ignored);

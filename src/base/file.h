@@ -35,8 +35,9 @@ class MappedFile {
 };
 
 // A file that appears under its name only when commit() has succeeded: written to a temporary name in the
-// same folder, fsynced, renamed. Without commit() the destructor removes the temporary.
-// Throws io; ENOSPC, EDQUOT and EFBIG give ErrorCode::resource.
+// same folder, fsynced, renamed. Without commit() the destructor removes the temporary; that of a process which
+// was killed is removed by the next AtomicFile of the same name.
+// Throws usage where a folder has the name, io; ENOSPC, EDQUOT and EFBIG give ErrorCode::resource.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -67,7 +68,8 @@ class AtomicFile {
 };
 
 // A folder that appears under its name only when commit() has succeeded. Files are written inside path().
-// An existing destination folder is replaced only if `replace` is set; otherwise the constructor throws usage.
+// An existing destination folder is replaced only if `replace` is set or it is empty; otherwise, and for a file of
+// that name, the constructor throws usage.
 class AtomicFolder {
  public:
   explicit AtomicFolder(std::filesystem::path destination, bool replace = false);
@@ -83,6 +85,7 @@ class AtomicFolder {
   std::filesystem::path temporary_;
   bool replace_;
   bool committed_ = false;
+  int lock_ = -1;
 };
 
 // Whole small file as text. Throws not_found, io; invalid_input when larger than `limit` bytes.

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,9 +127,9 @@ TEST_F(File, MissingFolderAndFileAreNotFound) {
   EXPECT_EQ(code_of([&] { MappedFile::open(folder_ / "file" / "below"); }), ErrorCode::not_found);
 }
 
-TEST_F(File, CommitOntoAFolderFailsAndLeavesNothing) {
+TEST_F(File, AFolderIsNotReplacedByAFile) {
   fs::create_directory(folder_ / "taken");
-  EXPECT_EQ(code_of([&] { write_text_file(folder_ / "taken", "x"); }), ErrorCode::io);
+  EXPECT_EQ(code_of([&] { write_text_file(folder_ / "taken", "x"); }), ErrorCode::usage);
   EXPECT_EQ(names(folder_), std::vector<std::string>{"taken"});
   EXPECT_TRUE(names(folder_ / "taken").empty());
 }
@@ -196,6 +197,36 @@ TEST_F(Folder, AnExistingOneIsReplacedOnRequestOnly) {
   out.commit();
   EXPECT_EQ(names(path), std::vector<std::string>{"new"});
   EXPECT_EQ(names(folder_), std::vector<std::string>{"out"});
+}
+
+TEST_F(Folder, AFileIsNotReplacedByAFolder) {
+  write_text_file(folder_ / "out", "mine");
+  for (const bool replace : {false, true}) {
+    EXPECT_EQ(code_of([&] { AtomicFolder out(folder_ / "out", replace); }), ErrorCode::usage);
+  }
+  EXPECT_EQ(read_text_file(folder_ / "out"), "mine");
+}
+
+// A child that ends at once has a number that no process has any more; 1 is always somebody's.
+TEST_F(File, WhatAKilledWriterLeftIsRemoved) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  const auto part = [](std::string_view name, pid_t process) {
+    return fmt::format(".{}.{}.part", name, process);
+  };
+  fs::create_directories(folder_ / part("a", child) / "inside");
+  for (const std::string& kept :
+       {part("a", 1), part("b", child), std::string(".a..part"), std::string(".a.part"),
+        part("a", child) + "x", std::string(".a.12c.part")}) {
+    write_text_file(folder_ / "new", "x");
+    fs::rename(folder_ / "new", folder_ / kept);
+  }
+  const size_t before = names(folder_).size();
+  write_text_file(folder_ / "a", "x");
+  EXPECT_EQ(names(folder_).size(), before);  // "a" is new, its abandoned temporary is gone
+  EXPECT_FALSE(fs::exists(folder_ / part("a", child)));
+  EXPECT_EQ(read_text_file(folder_ / "a"), "x");
 }
 
 TEST_F(Folder, AnEmptyOneMayExist) {

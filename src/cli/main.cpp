@@ -40,7 +40,7 @@ Exit report(const lathe::cli::Output& output, const Error& error) {
   return exit_for(error.code());
 }
 
-// Temporary files are named after this process and are swept by the next run; a second signal ends at once.
+// Ends at once: temporary files are named after this process and removed by the next one that writes the same name.
 void on_interrupt(int) { std::_Exit(int(Exit::interrupted)); }
 
 Exit run(lathe::cli::Output& output, const std::function<Exit(lathe::cli::Output&)>& action) {
@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   std::signal(SIGPIPE, SIG_DFL);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of write(), as a full disk is
   lathe::install_mapping_fault_handler();
 
   CLI::App app("Lathe: from a downloaded checkpoint to verified, fast inference", "lathe");

@@ -90,6 +90,7 @@ std::string precision_name(const EngineOptions& options, const plan::EngineFile&
 }
 
 std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output) {
+  session_options(options);  // what cannot run is refused before anything is built
   std::filesystem::path path = options.model;
   if (!plan::is_engine_file(path)) {
     const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(path);

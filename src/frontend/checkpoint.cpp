@@ -19,6 +19,8 @@ constexpr std::array<std::string_view, 6> kAssets = {"config.json",
                                                      "chat_template.jinja"};
 
 bool has_gguf_magic(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;  // reading a pipe could wait for ever
   std::ifstream file(path, std::ios::binary);
   char magic[4] = {};
   return file.read(magic, 4) && std::string_view(magic, 4) == "GGUF";

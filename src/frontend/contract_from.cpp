@@ -71,7 +71,12 @@ contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConf
   contract.vocab_size = config.vocab_size;
   contract.context_length = config.context_length;
   if (config.rope.scaling == RopeScaling::dynamic) {  // made to go beyond max_position_embeddings
-    contract.context_length = int64_t(double(config.context_length) * config.rope.factor);
+    const double length = double(config.context_length) * config.rope.factor;
+    if (!(length < double(int64_t{1} << 31))) {
+      fail(ErrorCode::invalid_input, "config: rope factor {} makes a context of {:.3g} positions", config.rope.factor,
+           length);
+    }
+    contract.context_length = int64_t(length);
   }
   contract.num_layers = config.num_layers;
   contract.kv_heads = config.num_kv_heads;

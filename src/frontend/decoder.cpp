@@ -226,7 +226,9 @@ MlpKind plain_mlp(std::string_view hidden_act) {
   fail(ErrorCode::unsupported, "hidden_act \"{}\" is not known", hidden_act);
 }
 
-ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
+namespace {
+
+ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
   const DecoderConfig config =
       with_context("config.json", [&] { return checkpoint.architecture().read_config(checkpoint.config()); });
   check(config);
@@ -262,6 +264,12 @@ ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
   model.graphs.emplace(graph.name(), std::move(graph));
   for (const auto& [name, text] : checkpoint.assets()) model.assets.emplace(name, ir::Asset{text});
   return model;
+}
+
+}  // namespace
+
+ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
+  return with_context(checkpoint.path().string(), [&] { return build_model(checkpoint, dtype); });
 }
 
 contract::Precision natural_precision(const Checkpoint& checkpoint) {

@@ -202,6 +202,17 @@ void drop_unused_initializers(io::OnnxGraph& graph) {
   std::erase_if(graph.initializers, [&](const OnnxTensor& tensor) { return !used.count(tensor.name); });
 }
 
+void check(const OnnxExportOptions& options) {
+  if (options.opset < kOldestExportOpset || options.opset > kNewestExportOpset) {
+    fail(ErrorCode::unsupported, "opset {} cannot be written, only {} to {}", options.opset, kOldestExportOpset,
+         kNewestExportOpset);
+  }
+  if (options.keep_quantized && options.opset < 21) {
+    fail(ErrorCode::unsupported, "--keep-quantized needs opset 21 or higher (blocked DequantizeLinear), found {}",
+         options.opset);
+  }
+}
+
 }  // namespace
 
 int64_t ir_version_for_opset(int opset) {
@@ -213,14 +224,7 @@ int64_t ir_version_for_opset(int opset) {
 }
 
 io::OnnxModel to_onnx(const ir::Graph& graph, const OnnxExportOptions& options, QuantizedReport* report) {
-  if (options.opset < kOldestExportOpset || options.opset > kNewestExportOpset) {
-    fail(ErrorCode::unsupported, "opset {} cannot be written, only {} to {}", options.opset, kOldestExportOpset,
-         kNewestExportOpset);
-  }
-  if (options.keep_quantized && options.opset < 21) {
-    fail(ErrorCode::unsupported, "--keep-quantized needs opset 21 or higher (blocked DequantizeLinear), found {}",
-         options.opset);
-  }
+  check(options);
   QuantizedReport unused;
   io::OnnxModel model;
   model.ir_version = ir_version_for_opset(options.opset);
@@ -234,6 +238,7 @@ io::OnnxModel to_onnx(const ir::Graph& graph, const OnnxExportOptions& options, 
 
 io::OnnxModel export_decoder(const ir::Model& model, const OnnxExportOptions& options,
                              const std::map<std::string, int64_t>& static_dims, QuantizedReport* report) {
+  check(options);
   ir::Graph graph = model.graphs.at("main");
   static const std::map<std::string, std::string, std::less<>> kShort = {
       {"batch", "batch_size"}, {"sequence", "sequence_length"}, {"past", "past_sequence_length"}};

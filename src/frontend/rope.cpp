@@ -104,8 +104,8 @@ RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double d
     read("mscale_all_dim", rope.mscale_all_dim);
     rope.truncate = find_bool(*scaling, "truncate").value_or(true);
   }
-  if (!(rope.theta > 1)) fail(ErrorCode::invalid_input, "rope_theta: expected above 1, found {}", rope.theta);
-  if (!(rope.factor >= 1)) fail(ErrorCode::invalid_input, "rope factor: expected 1 or more, found {}", rope.factor);
+  if (!(rope.theta > 1) || std::isinf(rope.theta)) fail(ErrorCode::invalid_input, "rope_theta: expected a number above 1, found {}", rope.theta);
+  if (!(rope.factor >= 1) || std::isinf(rope.factor)) fail(ErrorCode::invalid_input, "rope factor: expected 1 or more, found {}", rope.factor);
   if (rope.dims <= 0 || rope.dims % 2 != 0) {
     fail(ErrorCode::invalid_input, "rotary width: expected even and positive, found {}", rope.dims);
   }
@@ -129,6 +129,14 @@ RopeTable rope_table(const RopeConfig& rope) {
       break;
     case RopeScaling::llama3: scale_llama3(rope, table.inverse_frequencies); break;
     case RopeScaling::yarn: table.attention_factor = scale_yarn(rope, table.inverse_frequencies); break;
+  }
+  for (size_t i = 0; i < table.inverse_frequencies.size(); ++i) {
+    if (!std::isfinite(table.inverse_frequencies[i])) {
+      fail(ErrorCode::invalid_input, "rope parameters make frequency {} {}", i, table.inverse_frequencies[i]);
+    }
+  }
+  if (!std::isfinite(table.attention_factor)) {
+    fail(ErrorCode::invalid_input, "rope parameters make the attention factor {}", table.attention_factor);
   }
   return table;
 }

@@ -61,8 +61,7 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
 SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {
   SourcePtr source = find_source(slot, layer, dims);
   if (!source) {
-    fail(ErrorCode::invalid_input, "\"{}\": missing tensor \"{}\" {}", checkpoint_.path().string(),
-         name_of(slot, layer), tensor::to_string(std::span<const int64_t>(dims)));
+    fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}", name_of(slot, layer), tensor::to_string(std::span<const int64_t>(dims)));
   }
   return source;
 }
@@ -150,8 +149,7 @@ void Weights::check_all_used() const {
     const bool ignored = std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
                                      [&](std::string_view suffix) { return name.ends_with(suffix); });
     if (ignored) continue;
-    fail(ErrorCode::invalid_input, "\"{}\": tensor \"{}\" {} has no place in {} with {} layers",
-         checkpoint_.path().string(), name,
+    fail(ErrorCode::invalid_input, "tensor \"{}\" {} has no place in {} with {} layers", name,
          tensor::to_string(std::span<const int64_t>(checkpoint_.find_tensor(name)->dims())),
          architecture.model_type, config_.num_layers);
   }

@@ -18,6 +18,8 @@ constexpr int64_t kPageAligned = int64_t{1} << 16;
 constexpr int64_t kSmallAlignment = 64;
 // Writes of at least this size start their own way to the disk, so that commit() has little left to wait for.
 constexpr size_t kFlushBytes = size_t{1} << 20;
+// Names in a message about a damaged chunk.
+constexpr size_t kMaxOwners = 64;
 
 std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span(text));
@@ -52,18 +54,23 @@ void require_own(const Receipt& receipt, std::string_view hash) {
   fail(ErrorCode::usage, "a receipt of engine {} for engine {}", receipt.engine_hash, hash);
 }
 
-// Who owns the bytes [begin, end) of the weight section, for messages.
-std::string owner(const Manifest& manifest, int64_t begin, int64_t end) {
-  for (const Constant& constant : manifest.plan.constants) {
-    if (constant.offset < end && begin < constant.offset + constant.bytes) {
-      return fmt::format("constant \"{}\"", constant.name);
+// What has bytes in [begin, end) of the weight section, for messages. A chunk holds many small tensors, and
+// its hash does not tell which of them is damaged.
+std::string owners(const Manifest& manifest, int64_t begin, int64_t end) {
+  std::vector<std::string> names;
+  const auto add = [&](std::string_view kind, const auto& part) {
+    if (part.offset < end && begin < part.offset + part.bytes) {
+      names.push_back(fmt::format("{} \"{}\"", kind, part.name));
     }
-  }
-  for (const AssetEntry& asset : manifest.assets) {
-    if (asset.offset < end && begin < asset.offset + asset.bytes)
-      return fmt::format("asset \"{}\"", asset.name);
-  }
-  return "padding";
+  };
+  for (const Constant& constant : manifest.plan.constants) add("constant", constant);
+  for (const AssetEntry& asset : manifest.assets) add("asset", asset);
+  if (names.empty()) return "padding";
+  const size_t more = names.size() > kMaxOwners ? names.size() - kMaxOwners : 0;
+  names.resize(names.size() - more);
+  const std::string text = fmt::format("{}", fmt::join(names, ", "));
+  return fmt::format("{}{}{}", names.size() > 1 ? "one of " : "", text,
+                     more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 }  // namespace
@@ -181,7 +188,7 @@ void EngineFile::check_weights() const {
   const auto begin = int64_t(size_t(bad - expected.begin()) * kHashChunk);
   const int64_t end = std::min(begin + int64_t(kHashChunk), manifest_.weight_bytes);
   fail(ErrorCode::verification, "{}: {}: weight bytes [{}, {}) are damaged: expected hash {}, found {}",
-       path().string(), owner(manifest_, begin, end), begin, end, *bad, *unused);
+       path().string(), owners(manifest_, begin, end), begin, end, *bad, *unused);
 }
 
 bool is_engine_file(const std::filesystem::path& path) {

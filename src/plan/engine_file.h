@@ -87,7 +87,7 @@ class EngineFile {
   std::span<const std::byte> weights() const { return weights_; }
   std::span<const std::byte> constant(const Constant& constant) const;
   std::span<const std::byte> find_asset(std::string_view name) const;  // empty when there is none
-  // Throws verification naming the constant and the first byte range whose hash does not match.
+  // Throws verification naming the first byte range whose hash does not match and the constants in it.
   void check_weights() const;
   const std::shared_ptr<const MappedFile>& file() const { return file_; }
 

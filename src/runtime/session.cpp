@@ -104,8 +104,9 @@ Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOpti
   context_length = std::min(contract.context_length, cache_tokens);
   const int64_t blocks = ceil_div(cache_tokens, kKvBlock);
   capacity.tokens = std::max<int64_t>(1, std::min(options.max_step_tokens, cache_tokens));
+  if (options.deterministic) capacity.tokens = std::max(capacity.tokens, kKvBlock);
   capacity.sequences = std::max<int64_t>(1, options.max_sequences);
-  capacity.outputs = std::max(kMinOutputs, capacity.sequences);
+  capacity.outputs = std::max(options.deterministic ? kKvBlock : kMinOutputs, capacity.sequences);
   capacity.blocks_per_sequence = ceil_div(context_length, kKvBlock);
   capacity.threads = team.size();
 
@@ -159,6 +160,13 @@ std::vector<Part> Session::Impl::take_parts(std::span<const StepItem> items, siz
     int64_t count = std::min(left, capacity.tokens - tokens);
     if (items[item].logits == Logits::all) count = std::min(count, capacity.outputs - outputs);
     if (items[item].logits == Logits::last && count == left && outputs == capacity.outputs) --count;
+    if (settings.deterministic) {
+      // Attention's last bits depend on how a sequence is cut into steps, and on nothing else: cut by position.
+      const int64_t to_edge = kKvBlock - sequences.at(items[item].sequence).length % kKvBlock;
+      const int64_t wanted = std::min(left, to_edge);
+      if (count < wanted && !parts.empty()) break;
+      count = std::min(count, wanted);
+    }
     if (count <= 0) break;
     parts.push_back({item, begin, count});
     tokens += count;

@@ -24,7 +24,9 @@ struct SessionOptions {
   std::optional<backend::cpu::Isa> isa;  // empty: the best of this machine
   std::string compute;           // "f32" forbids all rounding of activations; empty: as planned
   std::string kv;                // overrides the plan's cache type
-  bool deterministic = false;    // same bits whatever else is in the step
+  // The same bits whatever else is in the step: sequences are cut into steps at fixed positions, 64 at a time,
+  // which makes prefill slower.
+  bool deterministic = false;
   // Lets the pages of weights go after each instruction, so that resident memory stays below the model's size;
   // slower. For verification of engines that do not fit in memory.
   bool drop_weights = false;

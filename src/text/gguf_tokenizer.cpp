@@ -211,21 +211,28 @@ Json from_gpt2(const GgufTokenizer& gguf) {
                   bpe_model(gguf, std::move(merges), nullptr, false, kind.ignore_merges));
 }
 
+constexpr size_t kMaxPieceBytes = 4096;  // all ways to cut a piece are tried
+
 struct ScoredMerge {
   int32_t left, right;
   float score;
   size_t left_characters, right_characters;
+  size_t order;  // in which they were found
 };
 
 // SentencePiece merges to the piece of the highest score. As a list of merges that is: every way to make a
-// piece of two others, by falling score; equal ones by falling lengths of the parts, then (the sort is
-// stable) in order of the piece and of its parts' ids.
+// piece of two others, by falling score; equal ones by falling lengths of the parts, then in
+// order of the piece and of its parts' ids.
 Json merges_from_scores(const GgufTokenizer& gguf) {
   std::unordered_map<std::string_view, int32_t> ids;
   for (size_t id = 0; id < gguf.tokens.size(); ++id) ids.emplace(gguf.tokens[id], int32_t(id));
   std::vector<ScoredMerge> merges, local;
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     const std::string_view piece = gguf.tokens[id];
+    if (piece.size() > kMaxPieceBytes) {
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: token {} has {} bytes, expected at most {}", id,
+           piece.size(), kMaxPieceBytes);
+    }
     std::vector<size_t> starts;  // of the characters, and the end
     for (size_t at = 0; at < piece.size(); take_code_point(piece, at)) starts.push_back(at);
     starts.push_back(piece.size());
@@ -233,17 +240,19 @@ Json merges_from_scores(const GgufTokenizer& gguf) {
     for (size_t cut = 1; cut + 1 < starts.size(); ++cut) {
       const auto left = ids.find(piece.substr(0, starts[cut])), right = ids.find(piece.substr(starts[cut]));
       if (left == ids.end() || right == ids.end()) continue;
-      local.push_back({left->second, right->second, gguf.scores[id], cut, starts.size() - 1 - cut});
+      local.push_back({left->second, right->second, gguf.scores[id], cut, starts.size() - 1 - cut, 0});
     }
     std::sort(local.begin(), local.end(), [](const ScoredMerge& a, const ScoredMerge& b) {
       return std::pair(a.left, a.right) < std::pair(b.left, b.right);
     });
     merges.insert(merges.end(), local.begin(), local.end());
   }
-  std::stable_sort(merges.begin(), merges.end(), [](const ScoredMerge& a, const ScoredMerge& b) {
-    if (a.score != b.score) return a.score > b.score;
-    return std::pair(a.left_characters, a.right_characters) >
-           std::pair(b.left_characters, b.right_characters);
+  for (size_t i = 0; i < merges.size(); ++i) merges[i].order = i;
+  std::sort(merges.begin(), merges.end(), [](const ScoredMerge& x, const ScoredMerge& y) {
+    if (x.score != y.score) return x.score > y.score;
+    if (x.left_characters != y.left_characters) return x.left_characters > y.left_characters;
+    if (x.right_characters != y.right_characters) return x.right_characters > y.right_characters;
+    return x.order < y.order;
   });
   Json list = Json::array();
   for (const ScoredMerge& merge : merges) {

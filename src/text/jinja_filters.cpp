@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <list>
 #include <map>
 
 #include "base/error.h"
@@ -125,16 +126,23 @@ Value sort_key(Interpreter& interpreter, const Value& value, bool case_sensitive
   return Value(lower(value.string()));
 }
 
-Value sorted(Interpreter& interpreter, std::vector<Value> items,
+Value sorted(Interpreter& interpreter, const std::vector<Value>& items,
              const std::function<Value(const Value&)>& key_of, bool reverse) {
-  std::vector<std::pair<Value, Value>> keyed;
-  for (Value& item : items) keyed.emplace_back(key_of(item), item);
-  interpreter.charge(keyed.size() * 16);
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
-    return reverse ? compare(a.first, b.first) > 0 : compare(a.first, b.first) < 0;
+  std::vector<Value> keys;
+  // A list's sort is stable, and safe where mixed ints and floats compare inconsistently (2^53 + 1
+  // == 2.0^53).
+  std::list<size_t> order;
+  for (const Value& item : items) {
+    order.push_back(keys.size());
+    keys.push_back(key_of(item));
+  }
+  interpreter.charge(items.size() * 16);
+  order.sort([&](size_t a, size_t b) {
+    const int sign = compare(keys[a], keys[b]);
+    return reverse ? sign > 0 : sign < 0;
   });
   List list;
-  for (auto& [key, item] : keyed) list.items.push_back(item);
+  for (const size_t at : order) list.items.push_back(items[at]);
   return list;
 }
 

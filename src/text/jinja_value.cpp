@@ -80,8 +80,8 @@ class Writer {
     } else if (value.is_dict() && !value.dict().is_namespace) {
       std::vector<std::pair<std::string, const Value*>> items;
       for (const auto& [key, item] : value.dict().items) items.emplace_back(json_key(key), &item);
-      if (sort_keys)
-        std::stable_sort(items.begin(), items.end(), [](auto& a, auto& b) { return a.first < b.first; });
+      // pointers into one dict: equal keys (1 and "1") keep their order
+      if (sort_keys) std::sort(items.begin(), items.end());
       out_ += '{';
       for (size_t i = 0; i < items.size(); ++i) {
         if (i > 0) out_ += indent < 0 ? ", " : ",";

@@ -105,6 +105,20 @@ TEST_P(ArchGolden, GatesPass) {
   EXPECT_TRUE(receipt.pass) << describe(receipt);
 }
 
+TEST_P(ArchGolden, DeterministicSessionsGiveTheSameBitsInAnyCompany) {
+  build();
+  runtime::SessionOptions options;
+  options.deterministic = true;
+  options.cache_tokens = 1024;
+  runtime::Session session(plan::EngineFile::open(engine_), options);
+  const int64_t length = std::min<int64_t>(session.context_length(), 100);
+  const auto tokens = test_tokens(session.engine(), "", length, 5);
+  const std::vector<std::vector<int32_t>> others = {test_tokens(session.engine(), "", length, 6),
+                                                    test_tokens(session.engine(), "", 1, 7)};
+  const auto alone = run_chunks(session, tokens, std::vector<int64_t>{length});
+  EXPECT_EQ(alone, run_in_batch(session, tokens, others));
+}
+
 TEST_P(ArchGolden, SameInputGivesTheSameBytes) {
   build();
   const std::string first = read_text_file(engine_);
