@@ -37,7 +37,9 @@ Rounding rounding_of(Precision precision) {
     case Precision::fp32: return {"f32", "f32"};
     case Precision::fp16: return {"f16", "f16"};
     case Precision::bf16: return {"bf16", "bf16"};
-    case Precision::q8: return {"i8", "f16"};
+    // Rounding activations to 8 bits turned a right answer of SmolLM2 into a wrong one while its gates passed, so it
+    // is a wish (--precision int8) until that is understood.
+    case Precision::q8: return {"f32", "f32"};
   }
   return {"f32", "f32"};
 }
@@ -52,6 +54,7 @@ Rounding choose_rounding(const contract::Contract& contract, const BuildOptions&
       fail(ErrorCode::unsupported, "precision int8 needs block-quantised weights, the checkpoint is {}",
            to_string(contract.precision));
     }
+    rounding = {"i8", "f16"};
   } else if (wish == "fp16" || wish == "bf16") {
     if (wish != to_string(contract.precision)) {
       fail(ErrorCode::unsupported, "precision {} for a checkpoint in {}: an engine keeps the checkpoint's own so far",

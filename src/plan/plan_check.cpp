@@ -218,8 +218,8 @@ int64_t check_places(const Plan& plan, const std::vector<Lifetime>& lives, Rows 
     top = std::max(top, end);
     order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return lives[a].begin < lives[b].begin; });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return std::pair(lives[a].begin, a) < std::pair(lives[b].begin, b); });
   LiveSet live(plan, lives);
   for (const size_t index : order) live.enter(index);
   return top;

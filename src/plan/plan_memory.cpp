@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <tuple>
 
 #include "base/checked.h"
 #include "plan/liveness.h"
@@ -28,8 +29,8 @@ std::vector<Slot> slots_of(const Plan& plan, const std::vector<Lifetime>& lives,
     const Buffer& buffer = plan.buffers[i];
     if (buffer.rows == kind && !placed_by_runtime(buffer.name)) order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return lives[a].begin < lives[b].begin; });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return std::pair(lives[a].begin, a) < std::pair(lives[b].begin, b); });
   std::vector<Slot> slots;
   std::vector<size_t> slot_of(plan.buffers.size());
   for (const size_t i : order) {
