@@ -67,8 +67,9 @@ int64_t first_fit(const Slot& slot, int64_t element, int64_t base, const std::ve
 // Places all buffers of a kind at `base` or above; gives the end of the highest.
 int64_t place(Plan& plan, const std::vector<Lifetime>& lives, Rows kind, int64_t base) {
   std::vector<Slot> slots = slots_of(plan, lives, kind);
-  std::stable_sort(slots.begin(), slots.end(),
-                   [](const Slot& a, const Slot& b) { return a.bytes > b.bytes; });
+  std::sort(slots.begin(), slots.end(), [](const Slot& a, const Slot& b) {
+    return std::tuple(-a.bytes, a.begin, a.buffers[0]) < std::tuple(-b.bytes, b.begin, b.buffers[0]);
+  });
   std::vector<const Slot*> placed;
   int64_t top = base;
   for (Slot& slot : slots) {
