@@ -44,7 +44,7 @@ tensor::DType export_dtype(const frontend::Checkpoint& checkpoint, const std::st
 
 void add_engine_options(CLI::App& command, EngineOptions& options) {
   command.add_option("model", options.model, "engine (.lathe), Hugging Face folder or .gguf file")->required();
-  command.add_option("--precision", options.precision, "fp32, fp16, bf16 or int8 (default: the checkpoint's own)");
+  command.add_option("--precision", options.precision, "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
   command.add_option("--kv", options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-c,--ctx", options.context, "positions the cache holds (default: the model's context)");
   command.add_option("-t,--threads", options.threads, "default: all CPUs this process may use");
@@ -84,7 +84,7 @@ runtime::SessionOptions session_options(const EngineOptions& options) {
 std::string precision_name(const EngineOptions& options, const plan::EngineFile& engine) {
   if (options.precision == "fp32") return "fp32";
   static const std::map<std::string, std::string, std::less<>> kNames = {
-      {"f32", "fp32"}, {"f16", "fp16"}, {"bf16", "bf16"}, {"i8", "int8"}};
+      {"f32", "fp32"}, {"f16", "fp16"}, {"bf16", "bf16"}, {"i8", "int8"}, {"i16", "int16"}};
   const auto it = kNames.find(engine.manifest().plan.compute);
   return it == kNames.end() ? engine.manifest().plan.compute : it->second;
 }

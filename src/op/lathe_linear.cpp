@@ -48,7 +48,7 @@ void check_attributes(const InferContext& context) {
   }
   if (is_gate(activation) && parts != 2) bad(context, "{} needs 2 parts, found {}", activation, parts);
   const std::string compute = a.get_string("compute", "f32");
-  if (!one_of(compute, {"f32", "bf16", "f16", "i8"})) bad(context, "compute \"{}\"", compute);
+  if (!one_of(compute, {"f32", "bf16", "f16", "i8", "i16"})) bad(context, "compute \"{}\"", compute);
 }
 
 void infer_linear(InferContext& context) {
@@ -115,24 +115,25 @@ void normalise(const EvaluateContext& context, std::span<double> row) {
   }
 }
 
-// Rounds to int8 with one f32 scale for each 32 columns, and back.
-void round_to_int8_blocks(std::span<double> row) {
+// Rounds to integers up to `limit` with one f32 scale for each 32 columns, and back.
+void round_to_integer_blocks(std::span<double> row, float limit) {
   constexpr size_t kBlock = 32;
   for (size_t begin = 0; begin < row.size(); begin += kBlock) {
     const auto block = row.subspan(begin, std::min(kBlock, row.size() - begin));
     float largest = 0;
     for (const double value : block) largest = std::max(largest, std::fabs(float(value)));
-    const float scale = largest / 127;
-    const float inverse = largest > 0 ? 127 / largest : 0;
+    const float scale = largest / limit;
+    const float inverse = largest > 0 ? limit / largest : 0;
     for (double& value : block) {
-      const float quantised = std::clamp(std::nearbyint(float(value) * inverse), -127.0f, 127.0f);
+      const float quantised = std::clamp(std::nearbyint(float(value) * inverse), -limit, limit);
       value = double(quantised) * double(scale);
     }
   }
 }
 
 void round_row(std::string_view compute, std::span<double> row) {
-  if (compute == "i8") round_to_int8_blocks(row);
+  if (compute == "i8") round_to_integer_blocks(row, 127);
+  if (compute == "i16") round_to_integer_blocks(row, 32767);
   for (double& value : row) {
     if (compute == "bf16") value = bf16_to_f32(f32_to_bf16(float(value)));
     if (compute == "f16") value = f16_to_f32(f32_to_f16(float(value)));

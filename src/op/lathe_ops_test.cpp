@@ -130,6 +130,20 @@ TEST(LatheLinear, Int8RoundsInBlocksOf32) {
   EXPECT_NEAR(values[33], 0.3f, 1e-6);
 }
 
+// 1000 beside ones: 8 bits lose the ones, 16 bits keep them to half a step of 1000 / 32767.
+TEST(LatheLinear, Int16KeepsSmallNeighbours) {
+  std::vector<float> row(32, 1.0f);
+  row[7] = 1000.0f;
+  const Tensor x = Tensor::of<float>({1, 32}, std::span<const float>(row));
+  const Tensor ones = Tensor::of<float>({1, 32}, std::span<const float>(std::vector<float>(32, 1.0f)));
+  const auto sum = [&](const char* compute) {
+    return run("lathe.Linear", {x, {}, {}, {}, ones}, {{"compute", compute}}).data<float>()[0];
+  };
+  EXPECT_FLOAT_EQ(sum("i8"), 1000.0f);
+  const double step = 1000.0 / 32767;
+  EXPECT_NEAR(sum("i16"), 1000 + 31 * step * std::nearbyint(1 / step), 1e-3);
+}
+
 TEST(LatheLinear, RefusesWhatDoesNotFit) {
   const Tensor x = random_tensor({3, 8}, 1);
   const Tensor w = random_tensor({4, 8}, 2);

@@ -171,9 +171,10 @@ class Packer {
          {{"compute", rounding_for(*to_.source(weight))}});
   }
 
-  // Rounding to 8 bits is for weights in blocks; plain ones beside them multiply in their own type.
+  // Rounding to integers is for weights in blocks; plain ones beside them multiply in their own type.
   std::string rounding_for(const tensor::Source& weight) const {
-    if (options_.compute != "i8" || weight.encoding() != tensor::Encoding::plain) return options_.compute;
+    const bool integers = options_.compute == "i8" || options_.compute == "i16";
+    if (!integers || weight.encoding() != tensor::Encoding::plain) return options_.compute;
     const bool half = weight.dtype() == DType::f16 || weight.dtype() == DType::bf16;
     return half ? std::string(tensor::to_string(weight.dtype())) : "f32";
   }

@@ -118,7 +118,7 @@ struct Instruction {
 // inside.
 struct Plan {
   std::string device = "cpu";
-  std::string compute;   // rounding of activations before products: "f32", "bf16", "f16", "i8"
+  std::string compute;   // rounding of activations before products: "f32", "bf16", "f16", "i8", "i16"
   std::string kv;        // element type of the cache: "f32", "f16", "bf16"
   int64_t kv_block = 0;  // positions of a cache block
   std::vector<Buffer> buffers;

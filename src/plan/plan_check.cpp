@@ -258,7 +258,7 @@ void check_each(std::string_view what, const std::vector<T>& items, Check&& chec
 
 void check(const Plan& plan) {
   if (plan.device.empty()) bad("no device is named");
-  check_name("compute", plan.compute, {"f32", "bf16", "f16", "i8"});
+  check_name("compute", plan.compute, {"f32", "bf16", "f16", "i8", "i16"});
   check_name("kv", plan.kv, {"f32", "f16", "bf16"});
   // A plan without a cache needs no block.
   const int64_t least_block = plan.states.empty() ? 0 : 1;

@@ -22,7 +22,7 @@ using tensor::DType;
 constexpr int64_t kMinOutputs = 32;
 
 Compute compute_of(std::string_view name) {
-  for (const Compute compute : {Compute::f32, Compute::bf16, Compute::f16, Compute::i8}) {
+  for (const Compute compute : {Compute::f32, Compute::bf16, Compute::f16, Compute::i8, Compute::i16}) {
     if (to_string(compute) == name) return compute;
   }
   fail(ErrorCode::invalid_input, "no rounding of activations is called \"{}\" (f32, bf16, f16, i8)", name);

@@ -10,9 +10,9 @@ struct Band {
   double top1;     // share of positions
 };
 
-// `compute` as plans name it: "f32", "f16", "bf16", "i8".
+// `compute` as plans name it: "f32", "f16", "bf16", "i8", "i16".
 inline Band band_of(std::string_view compute) {
-  if (compute == "f16") return {1e-4, 0.995};
+  if (compute == "f16" || compute == "i16") return {1e-4, 0.995};
   if (compute == "bf16") return {1e-3, 0.99};
   if (compute == "i8") return {5e-3, 0.97};
   return {1e-6, 0.999};

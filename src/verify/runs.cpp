@@ -1,5 +1,7 @@
 #include "verify/runs.h"
 
+#include "base/error.h"
+#include "pipeline/generate/chat_prompt.h"
 #include "text/tokenizer.h"
 #include "verify/compare.h"
 
@@ -111,6 +113,23 @@ std::vector<int32_t> test_tokens(const plan::EngineFile& engine, const std::stri
     tokens.push_back(int32_t((z ^ (z >> 31)) % vocab));
   }
   return tokens;
+}
+
+std::vector<int32_t> test_conversation(const plan::EngineFile& engine) {
+  const auto compiled = engine.find_asset("tokenizer.compiled");
+  const contract::Contract& contract = engine.manifest().contract;
+  if (compiled.empty() || contract.chat_template.empty()) return {};
+  const Json messages = {
+      {{"role", "user"}, {"content", "What is the capital of France?"}},
+      {{"role", "assistant"}, {"content", "The capital of France is Paris."}},
+      {{"role", "user"}, {"content", "Which river flows through it, and into which sea?"}},
+  };
+  try {
+    return pipeline::ChatPrompt(contract, text::Tokenizer::deserialize(compiled)).encode(messages);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::unsupported) return {};
+    throw;
+  }
 }
 
 }  // namespace lathe::verify

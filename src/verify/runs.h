@@ -44,4 +44,8 @@ std::vector<GreedyToken> greedy(runtime::Session& session, std::span<const int32
 std::vector<int32_t> test_tokens(const plan::EngineFile& engine, const std::string& text, int64_t count,
                                  uint64_t seed = 1);
 
+// A short conversation in the model's own template, up to where it answers: its special tokens bring activations
+// that prose does not. Empty where the model has no template or tokenizer, or the template refuses the messages.
+std::vector<int32_t> test_conversation(const plan::EngineFile& engine);
+
 }  // namespace lathe::verify

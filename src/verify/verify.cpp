@@ -50,6 +50,8 @@ class Verifier {
     const int64_t count = std::min<int64_t>(options.full ? kFullTokens : kReducedTokens, comparable_length() - 1);
     tokens_ = test_tokens(*engine_, options.text.empty() ? std::string(kDefaultText) : options.text,
                           std::max<int64_t>(count, 1));
+    conversation_ = test_conversation(*engine_);
+    if (int64_t(conversation_.size()) >= comparable_length()) conversation_.clear();
   }
 
   Receipt run() {
@@ -182,16 +184,23 @@ class Verifier {
   }
 
   void gate_rounding() {
-    const LogitStats stats = stats_of(fp32_rows_, own_rows_);
+    add_rounding("3 rounding against fp32", fp32_rows_, own_rows_);
+    if (conversation_.empty()) return;
+    const std::vector<int64_t> all = {int64_t(conversation_.size())};
+    add_rounding("3 the same in a conversation", run_chunks(*fp32_, conversation_, all),
+                 run_chunks(own(), conversation_, all));
+  }
+
+  void add_rounding(const std::string& name, const LogitRows& expected, const LogitRows& found) {
+    const LogitStats stats = stats_of(expected, found);
     const Band band = band_of(compute_);
-    for (size_t i = 0; i < fp32_rows_.size(); ++i) {
-      largest_shift_ = std::max(largest_shift_, compare(fp32_rows_[i], own_rows_[i]).max_abs);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      largest_shift_ = std::max(largest_shift_, compare(expected[i], found[i]).max_abs);
     }
-    add("3 rounding against fp32: mean KL", stats.mean_kl, band.mean_kl, stats.mean_kl <= band.mean_kl, "nats",
+    add(name + ": mean KL", stats.mean_kl, band.mean_kl, stats.mean_kl <= band.mean_kl, "nats",
         fmt::format("{} positions, 99th percentile {:.2e}", stats.positions, stats.p99_kl));
     const double bound = share_bound(band.top1, stats.positions);
-    add("3 rounding against fp32: top-1", stats.top1, bound, stats.top1 >= bound, "share",
-        fmt::format("{} positions", stats.positions));
+    add(name + ": top-1", stats.top1, bound, stats.top1 >= bound, "share", fmt::format("{} positions", stats.positions));
   }
 
   // Two runs of the same computation in another order: fp32 by the largest logit, others by their band.
@@ -248,12 +257,17 @@ class Verifier {
     add_same("6 corners of the profile", expected, found, fmt::format("lengths {}", fmt::join(used, ", ")));
   }
 
+  void gate_greedy() {
+    add_greedy("8 greedy tokens", tokens_);
+    if (!conversation_.empty()) add_greedy("8 greedy answer in a conversation", conversation_);
+  }
+
   // Equal up to the first place where fp32 itself is undecided: there a shift as large as gate 3 saw could turn
   // the order of the two best.
-  void gate_greedy() {
-    const int64_t count = std::min<int64_t>(options_.full ? 64 : 16, comparable_length() - int64_t(tokens_.size()));
-    const auto expected = greedy(*fp32_, tokens_, count);
-    const auto found = greedy(own(), tokens_, count);
+  void add_greedy(const std::string& name, const std::vector<int32_t>& prompt) {
+    const int64_t count = std::min<int64_t>(options_.full ? 64 : 16, comparable_length() - int64_t(prompt.size()));
+    const auto expected = greedy(*fp32_, prompt, count);
+    const auto found = greedy(own(), prompt, count);
     int64_t equal = 0;
     while (equal < count && expected[size_t(equal)].token == found[size_t(equal)].token) ++equal;
     const double undecided = 2 * largest_shift_;
@@ -263,7 +277,7 @@ class Verifier {
       note += fmt::format("; there fp32's two best are {:.3g} apart, rounding moves logits by up to {:.3g}",
                           expected[size_t(equal)].margin, largest_shift_);
     }
-    add("8 greedy tokens", double(equal), double(count), pass, "equal tokens", note);
+    add(name, double(equal), double(count), pass, "equal tokens", note);
   }
 
   std::shared_ptr<const EngineFile> engine_;
@@ -272,6 +286,7 @@ class Verifier {
   std::string compute_;
   bool exact_ = false;
   std::vector<int32_t> tokens_;
+  std::vector<int32_t> conversation_;  // empty: the model has no template
   std::unique_ptr<Session> fp32_;
   std::unique_ptr<Session> own_;  // null where the engine itself runs in fp32
   LogitRows own_rows_;

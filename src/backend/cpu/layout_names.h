@@ -19,7 +19,7 @@ inline std::optional<Layout> find_layout(std::string_view name) {
 }
 
 inline std::optional<Compute> find_compute(std::string_view name) {
-  for (const Compute compute : {Compute::f32, Compute::bf16, Compute::f16, Compute::i8}) {
+  for (const Compute compute : {Compute::f32, Compute::bf16, Compute::f16, Compute::i8, Compute::i16}) {
     if (to_string(compute) == name) return compute;
   }
   return std::nullopt;

@@ -80,6 +80,8 @@ Form form_of(Compute compute, const LinearTier& tier) {
     }
     case Compute::i8:
       return Form::i8;
+    case Compute::i16:
+      return Form::i16;
   }
   return Form::f32;
 }
@@ -213,7 +215,16 @@ void run_gemv(const Layer& layer, TeamMember& member, MemberScratch scratch) {
 }
 
 int64_t tile_of(const LinearTier& tier, Form form) {
-  return form == Form::i8 ? tier.tile_i8 : form == Form::bf16 ? tier.tile_bf16 : tier.tile_f32;
+  switch (form) {
+    case Form::i8:
+      return tier.tile_i8;
+    case Form::i16:
+      return tier.tile_i16;
+    case Form::bf16:
+      return tier.tile_bf16;
+    default:
+      return tier.tile_f32;
+  }
 }
 
 // Multiplies two panels (a gate's pair, or neighbours) or one by tokens from `first` on.
@@ -253,7 +264,7 @@ void gemm_panels(const Layer& layer, const Activations& act, int64_t part, int64
 
 // The activations of tokens from `first` (a multiple of the tile) on.
 Activations advance(Activations act, int64_t first, int64_t columns, Form form) {
-  const int64_t size = form == Form::i8 ? 1 : form == Form::bf16 ? 2 : 4;
+  const int64_t size = form == Form::i8 ? 1 : form == Form::bf16 || form == Form::i16 ? 2 : 4;
   const int64_t groups = columns / kBlockColumns;
   act.values = static_cast<std::byte*>(act.values) + first * columns * size;
   act.scales += first * groups;
@@ -313,7 +324,7 @@ void run_avx512(const LinearCall& call, TeamMember& member) noexcept {
   run(call, member, avx512::kLinearTier);
 }
 
-constexpr std::array<std::string_view, 4> kComputeNames = {"f32", "bf16", "f16", "i8"};
+constexpr std::array<std::string_view, 5> kComputeNames = {"f32", "bf16", "f16", "i8", "i16"};
 
 }  // namespace
 
@@ -344,7 +355,8 @@ std::optional<std::string_view> linear_refusal(Layout layout, Compute compute, i
       if (layout != Layout::f16_panel) return "f16 products need f16 weights";
       return std::nullopt;
     case Compute::i8:
-      if (!is_block_layout(layout)) return "8-bit products need weights in blocks of 4 to 8 bits";
+    case Compute::i16:
+      if (!is_block_layout(layout)) return "integer products need weights in blocks of 4 to 8 bits";
       return std::nullopt;
   }
   return "an unknown kind of products";

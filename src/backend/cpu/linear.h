@@ -18,7 +18,10 @@ enum class Compute : uint8_t {
   f32,   // not at all
   bf16,  // to bf16
   f16,   // to fp16
-  i8,    // to int8 in blocks of 32 columns, fp32 scale = largest magnitude / 127 (below 2^-120 the block is 0)
+  // To integers in blocks of 32 columns, fp32 scale = largest magnitude / 127 or / 32767 (below 2^-120 the
+  // block is 0).
+  i8,
+  i16,
 };
 std::string_view to_string(Compute compute);
 

@@ -4,7 +4,7 @@
 // of each alternative (of all combinations).
 //   parts=q4_0+q8_0:48   matrices side by side, a layout each, rows after a colon (else `rows`)
 //   rows= columns= tokens=   numbers
-//   compute=f32|f16|bf16|i8  norm=none|rms|layer  activation=none|silu_gate|...  bias=0|1  residual=0|1
+//   compute=f32|f16|bf16|i8|i16  norm=none|rms|layer  activation=none|silu_gate|...  bias=0|1  residual=0|1
 #pragma once
 
 #include <map>
@@ -62,7 +62,7 @@ inline LinearProblem parse_problem(const std::map<std::string, std::string>& fie
     else if (key == "tokens")
       problem.tokens = std::stoll(value);
     else if (key == "compute")
-      problem.compute = named<Compute>(value, {"f32", "bf16", "f16", "i8"});
+      problem.compute = named<Compute>(value, {"f32", "bf16", "f16", "i8", "i16"});
     else if (key == "norm")
       problem.norm = named<Norm>(value, {"none", "rms", "layer"});
     else if (key == "activation") {

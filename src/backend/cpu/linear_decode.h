@@ -87,6 +87,18 @@ struct Decoder {
   int blocks;
 };
 
+// Bytes 0 and 2, or 1 and 3, of each word of codes as 16-bit numbers.
+template <bool kSigned>
+inline __attribute__((always_inline)) I32 even_bytes(I32 codes) {
+  if constexpr (kSigned) return shift_right_signed_16<8>(shift_left_16<8>(codes));
+  return and_bits(codes, splat_i32(0x00ff00ff));
+}
+template <bool kSigned>
+inline __attribute__((always_inline)) I32 odd_bytes(I32 codes) {
+  if constexpr (kSigned) return shift_right_signed_16<8>(codes);
+  return shift_right_16<8>(codes);
+}
+
 // Calls body(Decoder<layout>'s type as a value that is not used) for a block layout.
 template <Layout kLayout>
 struct LayoutTag {

@@ -11,6 +11,7 @@ namespace {
 constexpr int kTileF32 = kIsAvx512 ? 12 : 6;
 constexpr int kTileBf16 = 12;
 constexpr int kTileI8 = kIsAvx512 ? 6 : 4;
+constexpr int kTileI16 = 6;
 constexpr int64_t kSumStride = 32;  // sums are [token][2 panels][16]
 
 // A chunk of one panel as the i8 tiles read it. Codes: [column / 4][16 rows][4], signed and without their
@@ -60,17 +61,53 @@ void unpack_codes(const std::byte* chunk, int blocks, CodePanel& out) {
   }
 }
 
+// A chunk of one panel as the i16 tiles read it: signed codes without their offset, [column / 4][2][16 rows][2]
+// in the order of Activations; scales and minima as in CodePanel.
+struct WidePanel {
+  int16_t codes[kChunkColumns * 16];
+  float scales[kChunkColumns / 16 * 16];
+  float minima[kChunkColumns / 32 * 16];
+};
+static_assert(2 * sizeof(WidePanel) <= kWorkSize);
+
+template <Layout kLayout>
+void unpack_wide(const std::byte* chunk, int blocks, WidePanel& out) {
+  using D = Decoder<kLayout>;
+  const D decoder(chunk, blocks);
+  for (int b = 0; b < blocks; ++b) {
+    for (int v = 0; v < kPanelVectors; ++v) {
+      const int lane = v * kWidth;
+      const auto step = [&]<int J>() __attribute__((always_inline)) {
+        I32 w[2];
+        decoder.template codes<J>(b, v, w[0], w[1]);
+        for (int half = 0; half < 2; ++half) {
+          if constexpr (D::kHasOffset) w[half] = sub_i8(w[half], splat_i32(0x01010101 << D::kOffsetBits));
+          int16_t* place = out.codes + ((8 * b + 4 * half + J) * 32 + lane) * 2;
+          store_i32(place, even_bytes<true>(w[half]));
+          store_i32(place + 32, odd_bytes<true>(w[half]));
+        }
+      };
+      step.template operator()<0>();
+      step.template operator()<1>();
+      step.template operator()<2>();
+      step.template operator()<3>();
+      for (int s = 0; s < D::kScales; ++s) store(out.scales + (b * D::kScales + s) * 16 + lane, decoder.scale(b, s, v));
+      if constexpr (D::kHasMin) store(out.minima + b * 16 + lane, decoder.minimum(b, v));
+    }
+  }
+}
+
 // One tile's activations, from a chunk on.
-template <int N>
+template <int N, class Code = uint8_t>
 struct CodeTile {
   CodeTile(const Activations& act, int64_t groups, int64_t tile, int64_t group) {
     const int64_t i = tile * groups + group;
-    codes = static_cast<const uint8_t*>(act.values) + i * 8 * N * 4;
+    codes = static_cast<const Code*>(act.values) + i * 8 * N * 4;
     scales = act.scales + i * N;
     scaled_sums = act.scaled_sums + i * N;
     sums = act.sums + i * 2 * N;
   }
-  const uint8_t* codes;
+  const Code* codes;
   const float* scales;
   const float* scaled_sums;
   const int32_t* sums;
@@ -275,6 +312,94 @@ void gemm_i8(const ProductCall& call) {
   }
 }
 
+// Two vectors of rows (two panels, or the halves of one) by T tiles of tokens. Sums of 32 products of 16 by 8
+// bits fit 32 bits.
+template <class D, int V, int T>
+__attribute__((noinline)) void tile_i16(const WidePanel* panels, const CodeTile<kTileI16, int16_t>* tiles, int blocks,
+                                        float* sums) {
+  constexpr int N = kTileI16;
+  constexpr int kSteps = 16 / D::kScales;
+  const auto rows = [&](int v) { return v % kPanelVectors * kWidth; };
+  for (int b = 0; b < blocks; ++b) {
+    for (int s = 0; s < D::kScales; ++s) {
+      I32 dot[V][T * N];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+#pragma GCC unroll 12
+        for (int n = 0; n < T * N; ++n) dot[v][n] = splat_i32(0);
+      }
+#pragma GCC unroll 4
+      for (int k = 0; k < kSteps; ++k) {
+        const int pair = 16 * b + kSteps * s + k;
+        I32 w[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) w[v] = load_i32(panels[v / kPanelVectors].codes + (pair * 16 + rows(v)) * 2);
+#pragma GCC unroll 12
+        for (int n = 0; n < T * N; ++n) {
+          const I32 x = splat_bytes(tiles[n / N].codes + (pair * N + n % N) * 2);
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) {
+            dot[v][n] = dot_s16(dot[v][n], x, w[v]);
+            pin(dot[v][n]);
+          }
+        }
+      }
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const F32 scale = load(panels[v / kPanelVectors].scales + (b * D::kScales + s) * 16 + rows(v));
+#pragma GCC unroll 12
+        for (int n = 0; n < T * N; ++n) {
+          float* sum = sums + n * kSumStride + v * kWidth;
+          const F32 both = mul(scale, splat(tiles[n / N].scales[b * N + n % N]));
+          store(sum, fma(to_f32(dot[v][n]), both, load(sum)));
+        }
+      }
+    }
+    if constexpr (D::kHasMin) {
+      for (int v = 0; v < V; ++v) {
+        const F32 minimum = load(panels[v / kPanelVectors].minima + b * 16 + rows(v));
+        for (int n = 0; n < T * N; ++n) {
+          float* sum = sums + n * kSumStride + v * kWidth;
+          store(sum, fma(minimum, splat(tiles[n / N].scaled_sums[b * N + n % N]), load(sum)));
+        }
+      }
+    }
+  }
+}
+
+// `panels` panels by T tiles. AVX2 has registers for one panel and one tile.
+template <class D, int T>
+void tiles_i16(const WidePanel* panels, int64_t count, const CodeTile<kTileI16, int16_t>* tiles, int blocks, float* sums) {
+  if (kIsAvx512 && count == 2) {
+    tile_i16<D, 2, T>(panels, tiles, blocks, sums);
+    return;
+  }
+  for (int64_t p = 0; p < count; ++p) tile_i16<D, kPanelVectors, T>(panels + p, tiles, blocks, sums + p * 16);
+}
+
+template <Layout kLayout>
+void gemm_i16(const ProductCall& call) {
+  using D = Decoder<kLayout>;
+  constexpr int N = kTileI16;
+  WidePanel* panels = reinterpret_cast<WidePanel*>(call.work);
+  const int64_t groups = call.columns / kBlockColumns, tiles = call.tokens / N;
+  size_t offset = 0;
+  for (int64_t first = 0; first < groups; first += 8) {
+    const int blocks = int(groups - first < 8 ? groups - first : 8);
+    for (int64_t p = 0; p < call.count; ++p) unpack_wide<kLayout>(call.panels[p] + offset, blocks, panels[p]);
+    offset += chunk_offsets(kLayout, blocks).size;
+    int64_t tile = 0;
+    for (; kIsAvx512 && tile + 2 <= tiles; tile += 2) {
+      const CodeTile<N, int16_t> x[2] = {{call.activations, groups, tile, first}, {call.activations, groups, tile + 1, first}};
+      tiles_i16<D, kIsAvx512 ? 2 : 1>(panels, call.count, x, blocks, call.sums + tile * N * kSumStride);
+    }
+    for (; tile < tiles; ++tile) {
+      const CodeTile<N, int16_t> x(call.activations, groups, tile, first);
+      tiles_i16<D, 1>(panels, call.count, &x, blocks, call.sums + tile * N * kSumStride);
+    }
+  }
+}
+
 // V vectors of rows, rows[v] being [column][16 rows], by a tile of tokens [column][N]. gcc 12 keeps the sums
 // in memory unless all loops over them are unrolled by order.
 template <int V>
@@ -393,6 +518,8 @@ void gemm(const ProductCall& call) {
   for (int64_t t = 0; t < call.tokens; ++t) memset(call.sums + t * kSumStride, 0, size_t(call.count) * 64);
   if (call.form == Form::i8) {
     with_block_layout(call.layout, [&](auto tag) { gemm_i8<decltype(tag)::value>(call); });
+  } else if (call.form == Form::i16) {
+    with_block_layout(call.layout, [&](auto tag) { gemm_i16<decltype(tag)::value>(call); });
   } else if (call.form == Form::bf16) {
     gemm_bf16(call);
   } else {

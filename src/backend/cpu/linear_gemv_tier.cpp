@@ -29,13 +29,26 @@ inline __attribute__((always_inline)) void prefetch_block(const std::byte* chunk
   for (size_t line = 0; line < kBytes; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
 }
 
-// sums: [T][16]. One panel of a block layout times T tokens of codes.
-template <Layout kLayout, int T>
-__attribute__((noinline)) void gemv_i8(const std::byte* panel, int64_t columns, const Activations& act,
-                                       float* sums) {
+// sum + the products of four columns: a word of weight codes by 8-bit activations.
+template <class D>
+inline __attribute__((always_inline)) I32 add_products(I32 sum, auto codes, const int8_t* x) {
+  if constexpr (D::kSigned && !kIsAvx512) return dot_s8_s8(sum, codes, splat_bytes(x));
+  return dot_u8_s8(sum, codes, splat_bytes(x));
+}
+// The same by 16-bit activations.
+template <class D>
+inline __attribute__((always_inline)) I32 add_products(I32 sum, I32 codes, const int16_t* x) {
+  sum = dot_s16(sum, even_bytes<D::kSigned>(codes), splat_bytes(x));
+  return dot_s16(sum, odd_bytes<D::kSigned>(codes), splat_bytes(x + 2));
+}
+
+// sums: [T][16]. One panel of a block layout times T tokens of codes, int8_t or int16_t.
+template <Layout kLayout, class Code, int T>
+__attribute__((noinline)) void gemv_codes(const std::byte* panel, int64_t columns, const Activations& act,
+                                          float* sums) {
   using D = Decoder<kLayout>;
-  // On AVX-512 signed codes become unsigned ones with an offset of 128; AVX2 multiplies magnitudes.
-  constexpr bool kFlip = D::kSigned && kIsAvx512;
+  // vpdpbusd takes unsigned codes: signed ones move up by 128. (AVX2 multiplies magnitudes instead.)
+  constexpr bool kFlip = D::kSigned && kIsAvx512 && sizeof(Code) == 1;
   constexpr int kOffsetBits = kFlip ? 7 : D::kOffsetBits;
   constexpr int V = kPanelVectors;
   const int64_t groups = columns / kBlockColumns;
@@ -66,15 +79,9 @@ __attribute__((noinline)) void gemv_i8(const std::byte* panel, int64_t columns, 
             for (I32& word : w) word = xor_bits(word, splat_i32(int32_t(0x80808080)));
           }
           for (int t = 0; t < T; ++t) {
-            const int8_t* x =
-                static_cast<const int8_t*>(act.values) + t * columns + g * kBlockColumns + 4 * J;
-            if constexpr (D::kSigned && !kIsAvx512) {
-              low[v][t] = dot_s8_s8(low[v][t], w[0], splat_bytes(x));
-              high[v][t] = dot_s8_s8(high[v][t], w[1], splat_bytes(x + 16));
-            } else {
-              low[v][t] = dot_u8_s8(low[v][t], w[0], splat_bytes(x));
-              high[v][t] = dot_u8_s8(high[v][t], w[1], splat_bytes(x + 16));
-            }
+            const Code* x = static_cast<const Code*>(act.values) + t * columns + g * kBlockColumns + 4 * J;
+            low[v][t] = add_products<D>(low[v][t], w[0], x);
+            high[v][t] = add_products<D>(high[v][t], w[1], x + 16);
           }
         }
       };
@@ -199,7 +206,9 @@ void gemv_block_layout(const ProductCall& call) {
       const std::byte* panel = call.panels[0] + size_t(p) * stride;
       float* sums = call.sums + p * T * 16;
       if (call.form == Form::i8) {
-        gemv_i8<decltype(tag)::value, T>(panel, call.columns, call.activations, sums);
+        gemv_codes<decltype(tag)::value, int8_t, T>(panel, call.columns, call.activations, sums);
+      } else if (call.form == Form::i16) {
+        gemv_codes<decltype(tag)::value, int16_t, T>(panel, call.columns, call.activations, sums);
       } else {
         gemv_decoded<decltype(tag)::value, T>(call, panel, sums);
       }

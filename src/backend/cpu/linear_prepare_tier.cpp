@@ -106,10 +106,12 @@ struct RoundedBlock {
   int32_t sums[2];  // of the first and the last 16 codes
 };
 
-// 32 floats to codes: to nearest even of x * (127 / largest magnitude). Largest magnitudes below 2^-120,
+// 32 floats to codes of 8 or 16 bits: to nearest even of x * (127 or 32767 / largest magnitude). Largest magnitudes below 2^-120,
 // whose inverse could overflow, count as zero; an infinity or a NaN makes the scale infinite or NaN, and
 // every output that uses it NaN.
-inline RoundedBlock round_block(const float* x, int8_t* codes) {
+template <class Code>
+inline RoundedBlock round_block(const float* x, Code* codes) {
+  constexpr float kLargest = sizeof(Code) == 1 ? 127.0f : 32767.0f;
   constexpr int kVectors = 32 / kWidth;
   F32 values[kVectors];
   I32 largest = splat_i32(0);
@@ -127,13 +129,17 @@ inline RoundedBlock round_block(const float* x, int8_t* codes) {
     block.scale = amax;
     for (F32& value : values) value = zero();  // codes of 0, for 0 * scale is NaN
   } else if (amax >= 0x1p-120f) {
-    block.scale = amax / 127.0f;
-    inverse = 127.0f / amax;
+    block.scale = amax / kLargest;
+    inverse = kLargest / amax;
   }
   I32 sums[2] = {splat_i32(0), splat_i32(0)};
   for (int v = 0; v < kVectors; ++v) {
     const I32 code = to_i32(mul(values[v], splat(inverse)));
-    store_low_bytes(codes + v * kWidth, code);
+    if constexpr (sizeof(Code) == 1) {
+      store_low_bytes(codes + v * kWidth, code);
+    } else {
+      store_low_words(codes + v * kWidth, code);
+    }
     I32& sum = sums[v * kWidth / 16];
     sum = add_i32(sum, code);
   }
@@ -161,22 +167,42 @@ const float* float_row(const PrepareCall& call, const float* x, float* row) {
   return row;
 }
 
+// Four 16-bit codes of columns c..c+3 in the order of Activations.
+inline uint64_t pair_order(const int16_t* codes) {
+  uint64_t four;
+  memcpy(&four, codes, 8);
+  return (four & 0xffff00000000ffff) | (four & 0xffff0000) << 16 | (four >> 16 & 0xffff0000);
+}
+
+template <class Code>
+void prepare_row_of_codes(const PrepareCall& call, int64_t t) {
+  const int64_t columns = call.columns, groups = columns / kBlockColumns;
+  const float* row = float_row(call, call.x + t * columns, call.rows);
+  Code* codes = static_cast<Code*>(call.out.values) + t * columns;
+  for (int64_t g = 0; g < groups; ++g, codes += kBlockColumns) {
+    const RoundedBlock block = round_block(row + g * kBlockColumns, codes);
+    if constexpr (sizeof(Code) == 2) {
+      for (int k = 0; k < kBlockColumns; k += 4) {
+        const uint64_t four = pair_order(codes + k);
+        memcpy(codes + k, &four, 8);
+      }
+    }
+    const int64_t i = t * groups + g;
+    call.out.scales[i] = block.scale;
+    call.out.scaled_sums[i] = block.scale * float(block.sums[0] + block.sums[1]);
+    call.out.sums[2 * i] = -block.sums[0];
+    call.out.sums[2 * i + 1] = -block.sums[1];
+  }
+}
+
 void prepare_rows(const PrepareCall& call) {
   const int64_t columns = call.columns;
   for (int64_t t = 0; t < call.tokens; ++t) {
     const float* x = call.x + t * columns;
     if (call.form == Form::i8) {
-      const float* row = float_row(call, x, call.rows);
-      const int64_t groups = columns / kBlockColumns;
-      int8_t* codes = static_cast<int8_t*>(call.out.values) + t * columns;
-      for (int64_t g = 0; g < groups; ++g) {
-        const RoundedBlock block = round_block(row + g * kBlockColumns, codes + g * kBlockColumns);
-        const int64_t i = t * groups + g;
-        call.out.scales[i] = block.scale;
-        call.out.scaled_sums[i] = block.scale * float(block.sums[0] + block.sums[1]);
-        call.out.sums[2 * i] = -block.sums[0];
-        call.out.sums[2 * i + 1] = -block.sums[1];
-      }
+      prepare_row_of_codes<int8_t>(call, t);
+    } else if (call.form == Form::i16) {
+      prepare_row_of_codes<int16_t>(call, t);
     } else if (call.form == Form::bf16) {
       const float* row = float_row(call, x, call.rows);
       round_row_to_bf16(row, columns, static_cast<uint16_t*>(call.out.values) + t * columns);
@@ -198,33 +224,48 @@ inline int32_t negative_pair_sums(const int8_t* codes) {
   return int32_t((uint32_t(-first) & 0xffffu) | uint32_t(-second) << 16);
 }
 
+// One token's 32 codes among those of a tile of N: out is its place in the tile's group.
 template <int N>
-void prepare_tile_i8(const PrepareCall& call, int64_t tile) {
+inline void put_in_tile(const int8_t* codes, uint8_t* out) {
+  for (int k = 0; k < 8; ++k) {
+    uint32_t word;
+    memcpy(&word, codes + 4 * k, 4);
+    // vpdpbusd wants one side unsigned: here the activations, moved up by 128.
+    if constexpr (kIsAvx512) word ^= 0x80808080u;
+    memcpy(out + k * N * 4, &word, 4);
+  }
+}
+template <int N>
+inline void put_in_tile(const int16_t* codes, uint8_t* out) {
+  for (int k = 0; k < 8; ++k) {
+    const uint64_t four = pair_order(codes + 4 * k);
+    const uint32_t pairs[2] = {uint32_t(four), uint32_t(four >> 32)};
+    memcpy(out + (2 * k) * N * 4, &pairs[0], 4);
+    memcpy(out + (2 * k + 1) * N * 4, &pairs[1], 4);
+  }
+}
+
+template <class Code, int N>
+void prepare_tile_of_codes(const PrepareCall& call, int64_t tile) {
   const int64_t columns = call.columns, groups = columns / kBlockColumns;
   for (int n = 0; n < N; ++n) {
     const int64_t token = tile * N + n;
     const float* row = nullptr;
     if (token < call.tokens) row = float_row(call, call.x + token * columns, call.rows);
     for (int64_t g = 0; g < groups; ++g) {
-      alignas(64) int8_t codes[32] = {};
+      alignas(64) Code codes[32] = {};
       RoundedBlock block = {0, {0, 0}};
       if (row) block = round_block(row + g * kBlockColumns, codes);
       const int64_t i = (tile * groups + g) * N + n;
       call.out.scales[i] = block.scale;
       call.out.scaled_sums[i] = block.scale * float(block.sums[0] + block.sums[1]);
-      if constexpr (!kIsAvx512) {
+      if constexpr (sizeof(Code) == 1 && !kIsAvx512) {
         int32_t* sums = call.out.sums + (tile * groups + g) * 2 * N + n;
         sums[0] = negative_pair_sums(codes);
         sums[N] = negative_pair_sums(codes + 16);
       }
-      uint8_t* out = static_cast<uint8_t*>(call.out.values) + ((tile * groups + g) * 8 * N + n) * 4;
-      for (int k = 0; k < 8; ++k) {
-        uint32_t word;
-        memcpy(&word, codes + 4 * k, 4);
-        // vpdpbusd wants one side unsigned: here the activations, moved up by 128.
-        if constexpr (kIsAvx512) word ^= 0x80808080u;
-        memcpy(out + size_t(k) * N * 4, &word, 4);
-      }
+      uint8_t* out = static_cast<uint8_t*>(call.out.values);
+      put_in_tile<N>(codes, out + (tile * groups + g) * 32 * N * int64_t(sizeof(Code)) + n * 4);
     }
   }
 }
@@ -320,11 +361,14 @@ void finish(const FinishCall& call) {
 constexpr int kTileF32 = kIsAvx512 ? 12 : 6;
 constexpr int kTileBf16 = 12;
 constexpr int kTileI8 = kIsAvx512 ? 6 : 4;
+constexpr int kTileI16 = 6;
 
 void prepare_tiles(const PrepareCall& call, int64_t first, int64_t end) {
   for (int64_t tile = first; tile < end; ++tile) {
     if (call.form == Form::i8) {
-      prepare_tile_i8<kTileI8>(call, tile);
+      prepare_tile_of_codes<int8_t, kTileI8>(call, tile);
+    } else if (call.form == Form::i16) {
+      prepare_tile_of_codes<int16_t, kTileI16>(call, tile);
     } else if (call.form == Form::bf16) {
       prepare_tile_bf16<kTileBf16>(call, tile);
     } else {
@@ -339,7 +383,7 @@ void gemv(const ProductCall& call);
 void gemm(const ProductCall& call);
 
 const LinearTier kLinearTier = {
-    4, kTileF32, kTileBf16, kTileI8, prepare_rows, prepare_tiles, gemv, gemm, finish,
+    4, kTileF32, kTileBf16, kTileI8, kTileI16, prepare_rows, prepare_tiles, gemv, gemm, finish,
 };
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

@@ -86,6 +86,10 @@ std::vector<Isa> isas() {
   return found;
 }
 
+bool is_integer(Compute compute) {
+  return compute == Compute::i8 || compute == Compute::i16;
+}
+
 // A number and how far a correct float computation may be from it.
 struct Bounded {
   double value = 0, error = 0;
@@ -117,7 +121,7 @@ std::vector<Bounded> rounded_token(const Linear& linear, int64_t token) {
     const double nudge = slack * (std::abs(v[c]) + 1);
     out[c] = {round(v[c]), std::abs(round(v[c] + nudge) - round(v[c] - nudge)) + nudge};
   };
-  if (linear.problem.compute != Compute::i8) {
+  if (!is_integer(linear.problem.compute)) {
     for (size_t c = 0; c < v.size(); ++c) {
       put(c, [&](double value) -> double {
         if (linear.problem.compute == Compute::bf16) return bf16_to_f32(f32_to_bf16(float(value)));
@@ -127,12 +131,13 @@ std::vector<Bounded> rounded_token(const Linear& linear, int64_t token) {
     }
     return out;
   }
+  const float largest = linear.problem.compute == Compute::i8 ? 127.0f : 32767.0f;
   for (size_t first = 0; first < v.size(); first += 32) {
     float amax = 0;
     for (size_t c = first; c < first + 32; ++c) amax = std::max(amax, std::abs(float(v[c])));
-    const float inverse = amax >= 0x1p-120f ? 127.0f / amax : 0.0f;
+    const float inverse = amax >= 0x1p-120f ? largest / amax : 0.0f;
     for (size_t c = first; c < first + 32; ++c) {
-      put(c, [&](double value) { return double(amax / 127.0f) * std::nearbyint(float(value) * inverse); });
+      put(c, [&](double value) { return double(amax / largest) * std::nearbyint(float(value) * inverse); });
     }
   }
   return out;
@@ -169,7 +174,7 @@ Bounded product(const Linear& linear, const std::vector<Bounded>& x, size_t part
     magnitude += std::abs(w * x[c].value);
   }
   // Minima are summed apart from scaled codes, whose sums may be larger than that of the weights: 16 codes.
-  sum.error += (linear.problem.compute == Compute::i8 ? 1e-5 : 3e-6) * magnitude + 1e-30;
+  sum.error += (is_integer(linear.problem.compute) ? 1e-5 : 3e-6) * magnitude + 1e-30;
   if (linear.problem.bias) sum.value += linear.biases[part][size_t(row)];
   return sum;
 }
@@ -264,8 +269,8 @@ INSTANTIATE_TEST_SUITE_P(Lines, LinearCases, testing::ValuesIn(case_lines()));
 TEST(Linear, TiersAgree) {
   if (!has_isa(Isa::avx512)) GTEST_SKIP() << "one tier only";
   Team team(2);
-  for (const char* line : {"parts=q4_0,q5_1,q8_0 compute=i8,f32 rows=50 columns=576 tokens=3,20 norm=rms",
-                           "parts=q4_k,q5_k,q6_k compute=i8,f32 rows=50 columns=512 tokens=3,20 norm=layer",
+  for (const char* line : {"parts=q4_0,q5_1,q8_0 compute=i8,i16,f32 rows=50 columns=576 tokens=3,20 norm=rms",
+                           "parts=q4_k,q5_k,q6_k compute=i8,i16,f32 rows=50 columns=512 tokens=3,20 norm=layer",
                            "parts=f32,f16 compute=f32 rows=50 columns=77 tokens=3,20 norm=rms"}) {
     for (const LinearProblem& problem : expand_line(line)) {
       const Linear linear(problem);
@@ -278,7 +283,7 @@ TEST(Linear, TiersAgree) {
 TEST(Linear, ResidualMayBeTheResult) {
   Team team(2);
   for (const LinearProblem& problem :
-       expand_line("parts=q4_0:33+q8_0:20 compute=i8 columns=96 tokens=2,17 residual=1")) {
+       expand_line("parts=q4_0:33+q8_0:20 compute=i8,i16 columns=96 tokens=2,17 residual=1")) {
     const Linear linear(problem);
     for (const Isa isa : isas()) {
       const auto apart = linear.run(isa, team, problem.tokens);
@@ -290,19 +295,19 @@ TEST(Linear, ResidualMayBeTheResult) {
 // Codes and activations at their ends, all signs alike, are where 16-bit sums would saturate or wrap.
 TEST(Linear, ExtremeCodesAreExact) {
   Team team(1);
-  const LinearProblem base = expand_line("parts=q4_0 compute=i8 rows=16 columns=256 tokens=6")[0];
+  const auto bases = expand_line("parts=q4_0 compute=i8,i16 rows=16 columns=256 tokens=6");
   for (const Layout layout :
        {Layout::q4_0_panel, Layout::q4_1_panel, Layout::q5_0_panel, Layout::q5_1_panel, Layout::q8_0_panel,
         Layout::q4_k_panel, Layout::q5_k_panel, Layout::q6_k_panel}) {
-    for (const int fill : {0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0}) {
-      SCOPED_TRACE(fmt::format("{} {:02x}", to_string(layout), fill));
-      LinearProblem problem = base;
+    for (const int fill : {0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0, 0x1000, 0x10ff, 0x1080, 0x107f, 0x100f, 0x10f0}) {
+      LinearProblem problem = bases[size_t(fill >> 12)];
+      SCOPED_TRACE(fmt::format("{} {} {:02x}", to_string(layout), to_string(problem.compute), fill & 0xff));
       problem.layouts = {layout};
       Linear linear(problem);
       const tensor::BlockFormat& format = tensor::block_format(stored_encoding(layout));
       auto stored = linear.sources[0]->contiguous().value();
       std::byte* bytes = const_cast<std::byte*>(stored.data());
-      std::memset(bytes, fill, stored.size());
+      std::memset(bytes, fill & 0xff, stored.size());
       const uint16_t one = f32_to_f16(1.0f);
       for (size_t block = 0; block < stored.size(); block += size_t(format.bytes)) {
         for (const size_t field : half_fields(layout)) std::memcpy(bytes + block + field, &one, 2);
@@ -324,7 +329,7 @@ TEST(Linear, ExtremeCodesAreExact) {
 TEST(Linear, HugeTinyAndZeroActivations) {
   Team team(2);
   for (const LinearProblem& problem :
-       expand_line("parts=q4_0,q8_0 compute=i8,f32 rows=20 columns=64 tokens=6")) {
+       expand_line("parts=q4_0,q8_0 compute=i8,i16,f32 rows=20 columns=64 tokens=6")) {
     SCOPED_TRACE(problem.text);
     Linear linear(problem);
     const float scales[6] = {1e37f, 1e-30f, 0.0f, 1e-41f, 1e-37f, 1.0f};
@@ -340,10 +345,10 @@ TEST(Linear, HugeTinyAndZeroActivations) {
 TEST(Linear, NotFiniteStaysInItsToken) {
   Team team(2);
   for (const char* line :
-       {"parts=q4_0,q8_0,q4_1 compute=i8,f32 rows=20 columns=64 tokens=3,9",
+       {"parts=q4_0,q8_0,q4_1 compute=i8,i16,f32 rows=20 columns=64 tokens=3,9",
         "parts=f32,f16,bf16 compute=f32 rows=20 columns=64 tokens=3,9 norm=none,rms",
         "parts=bf16 compute=bf16 rows=20 columns=64 tokens=3,9",
-        "parts=q4_0 compute=i8 rows=20 columns=64 tokens=3,9 activation=silu,gelu,gelu_tanh,relu"}) {
+        "parts=q4_0 compute=i8,i16 rows=20 columns=64 tokens=3,9 activation=silu,gelu,gelu_tanh,relu"}) {
     for (const LinearProblem& problem : expand_line(line)) {
       Linear linear(problem);
       linear.x[64 + 5] = std::numeric_limits<float>::quiet_NaN();
@@ -365,6 +370,8 @@ TEST(Linear, SaysWhatItRefuses) {
   EXPECT_TRUE(linear_refusal(Layout::bf16_panel, Compute::bf16, 3));
   EXPECT_TRUE(linear_refusal(Layout::f32_panel, Compute::bf16, 64));
   EXPECT_TRUE(linear_refusal(Layout::f16_panel, Compute::i8, 64));
+  EXPECT_EQ(linear_refusal(Layout::q8_0_panel, Compute::i16, 32), std::nullopt);
+  EXPECT_TRUE(linear_refusal(Layout::bf16_panel, Compute::i16, 64));
   EXPECT_TRUE(linear_refusal(Layout::q8_0_panel, Compute::f16, 64));
 }
 

@@ -16,16 +16,19 @@ enum class Form : uint8_t {
   f32_from_bf16,  // rounded to bf16, kept as floats
   bf16,           // rounded to bf16, for the bf16 dot instruction
   i8,             // 8-bit codes, one scale for 32 columns
+  i16,            // 16-bit codes, one scale for 32 columns
 };
 
 // Activations after norm and rounding. Rows: `values` is [token][column]. Tiles of N tokens:
-// f32 [tile][column][N], bf16 [tile][column / 2][N][2], i8 [tile][column / 4][N][4]; absent tokens are zero.
-// The others exist for i8 only, with g the 32-column group: rows [token][g], tiles [tile][g][N].
+// f32 [tile][column][N], bf16 [tile][column / 2][N][2], i8 [tile][column / 4][N][4], i16 [tile][column / 4][2][N][2];
+// absent tokens are zero. Each four columns c of i16 are in the order c, c + 2, c + 1, c + 3, in rows too: the
+// bytes of a word of weight codes become pairs of 16 bits in that order without shuffles.
+// The others exist for i8 and i16 only, with g the 32-column group: rows [token][g], tiles [tile][g][N].
 struct Activations {
   void* values = nullptr;
   float* scales = nullptr;
   float* scaled_sums = nullptr;  // scale * sum of the codes
-  // Minus the sums of the codes. Rows: [token][g][2], one for each 16 columns. Tiles: [tile][g][2][N], two
+  // Minus the sums of the codes. Rows: [token][g][2], one for each 16 columns. Tiles (i8): [tile][g][2][N], two
   // 16-bit sums in one word, of the columns that the lower and the upper half of a word of codes multiply.
   int32_t* sums = nullptr;
 };
@@ -77,7 +80,7 @@ struct FinishCall {
 
 struct LinearTier {
   int gemv_tokens;  // up to so many tokens are multiplied straight from packed weights
-  int tile_f32, tile_bf16, tile_i8;
+  int tile_f32, tile_bf16, tile_i8, tile_i16;
   void (*prepare_rows)(const PrepareCall&);
   void (*prepare_tiles)(const PrepareCall&, int64_t first, int64_t end);  // tiles [first, end)
   void (*gemv)(const ProductCall&);

@@ -47,6 +47,10 @@ inline I32 shift_right_16(I32 x) {
   return _mm512_srli_epi16(x, N);
 }
 template <int N>
+inline I32 shift_right_signed_16(I32 x) {
+  return _mm512_srai_epi16(x, N);
+}
+template <int N>
 inline I32 shift_left_32(I32 x) {
   return _mm512_slli_epi32(x, N);
 }
@@ -75,12 +79,19 @@ inline I32 load_s8(const void* p) {
 inline void store_low_bytes(void* p, I32 x) {
   _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(x));
 }
+inline void store_low_words(void* p, I32 x) {
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(x));
+}
 inline int32_t max_lanes_i32(I32 x) {
   return _mm512_reduce_max_epi32(x);
 }
 // sum + the products of each lane's four bytes. Exact: 4 * 255 * 128 is far from 2^31.
 inline I32 dot_u8_s8(I32 sum, I32 u, I32 s) {
   return _mm512_dpbusd_epi32(sum, u, s);
+}
+// sum + a0 b0 + a1 b1 of each lane's two signed 16-bit numbers.
+inline I32 dot_s16(I32 sum, I32 a, I32 b) {
+  return _mm512_dpwssd_epi32(sum, a, b);
 }
 // sum + a0 b0 + a1 b1 of each lane's two bf16. Written out because the file is not compiled for avx512_bf16.
 inline F32 dot_bf16(F32 sum, I32 a, I32 b) {
@@ -132,6 +143,10 @@ inline I32 shift_right_16(I32 x) {
   return _mm256_srli_epi16(x, N);
 }
 template <int N>
+inline I32 shift_right_signed_16(I32 x) {
+  return _mm256_srai_epi16(x, N);
+}
+template <int N>
 inline I32 shift_left_32(I32 x) {
   return _mm256_slli_epi32(x, N);
 }
@@ -162,6 +177,10 @@ inline void store_low_bytes(void* p, I32 x) {
   const I32 packed = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
   _mm_storel_epi64((__m128i*)p, _mm256_castsi256_si128(packed));
 }
+inline void store_low_words(void* p, I32 x) {  // for values that fit
+  const __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  _mm_storeu_si128((__m128i*)p, packed);
+}
 inline int32_t max_lanes_i32(I32 x) {
   __m128i y = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   y = _mm_max_epi32(y, _mm_shuffle_epi32(y, 0x4e));
@@ -171,6 +190,9 @@ inline int32_t max_lanes_i32(I32 x) {
 // two products, and 2 * 128 * 127 = 32512 fits 16 bits.
 inline I32 dot_u8_s8(I32 sum, I32 u, I32 s) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
+}
+inline I32 dot_s16(I32 sum, I32 a, I32 b) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
 }
 inline I32 dot_s8_s8(I32 sum, I32 w, I32 s) {
   return dot_u8_s8(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(s, w));
