@@ -20,7 +20,7 @@ inline I32 offset_sum(const int32_t* sum) {
 // The planes of a chunk are streams that hardware prefetchers lose at each chunk and page, so packed weights
 // are asked for in the order of memory, some way ahead: more than the latency of DRAM (100 ns) times what one
 // thread reads (20 to 30 GB/s). Past the end it is a hint that goes nowhere.
-constexpr size_t kPrefetchBytes = 6144;
+constexpr size_t kPrefetchBytes = 4096;
 template <Layout kLayout>
 inline __attribute__((always_inline)) void prefetch_block(const std::byte* chunk, int b) {
   constexpr size_t kBytes = chunk_offsets(kLayout, 8).size / 8;
