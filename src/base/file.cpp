@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -21,24 +22,9 @@ namespace {
 
 constexpr size_t kPage = 4096;
 
-ErrorCode code_of(int error) {
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return ErrorCode::not_found;
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case ENOMEM:
-      return ErrorCode::resource;
-    default:
-      return ErrorCode::io;
-  }
-}
-
 [[noreturn]] void fail_errno(std::string_view action, const std::filesystem::path& path) {
   const int error = errno;
-  fail(code_of(error), "cannot {} \"{}\": {}", action, path.string(), std::strerror(error));
+  fail(error_code_of(error), "cannot {} \"{}\": {}", action, path.string(), std::strerror(error));
 }
 
 // Owns a descriptor for the length of a scope.
@@ -51,10 +37,40 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
 };
+
+std::string_view kind_name(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISCHR(mode)) return "a character device";
+  if (S_ISBLK(mode)) return "a block device";
+  return "no file";
+}
+
+// Opens a regular file for reading. Without O_NONBLOCK a pipe would wait for its writer before it can be refused.
+int open_regular(const std::filesystem::path& path, struct stat& status) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (fd < 0) {
+    const int error = errno;
+    // What open() refuses because of what it is (a socket): say that, not "no such device or address".
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && error == ENXIO) {
+      fail(ErrorCode::invalid_input, "\"{}\" is {}, expected a file", path.string(), kind_name(status.st_mode));
+    }
+    errno = error;
+    fail_errno("open", path);
+  }
+  Descriptor owner(fd);
+  if (::fstat(fd, &status) != 0) fail_errno("stat", path);
+  if (!S_ISREG(status.st_mode)) {
+    fail(ErrorCode::invalid_input, "\"{}\" is {}, expected a file", path.string(), kind_name(status.st_mode));
+  }
+  return owner.release();
+}
 
 // The mappings a SIGBUS may belong to. Fixed size and lock free because the signal handler reads it.
 struct MappingSlot {
@@ -104,8 +120,11 @@ void on_sigbus(int, siginfo_t* info, void*) {
 
 constexpr std::string_view kPart = ".part";
 
+// ".NAME.PROCESS-NUMBER.part": no two writers of one process share it.
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
-  return path.parent_path() / fmt::format(".{}.{}{}", path.filename().string(), ::getpid(), kPart);
+  static std::atomic<uint64_t> number{0};
+  return path.parent_path() /
+         fmt::format(".{}.{}-{}{}", path.filename().string(), ::getpid(), number.fetch_add(1), kPart);
 }
 
 // The process that a temporary name of `path` was made by; 0: not such a name.
@@ -116,8 +135,14 @@ pid_t writer_of(std::string_view name, const std::filesystem::path& path) {
   name.remove_prefix(begin.size());
   name.remove_suffix(kPart.size());
   pid_t process = 0;
-  const auto [end, status] = std::from_chars(name.data(), name.data() + name.size(), process);
-  return status == std::errc() && end == name.data() + name.size() ? process : 0;
+  uint64_t number = 0;
+  const char* const end = name.data() + name.size();
+  const auto [dash, status] = std::from_chars(name.data(), end, process);
+  if (status != std::errc()) return 0;
+  if (dash == end) return process;  // as earlier versions named them
+  if (*dash != '-') return 0;
+  const auto [last, number_status] = std::from_chars(dash + 1, end, number);
+  return number_status == std::errc() && last == end ? process : 0;
 }
 
 // Removes what processes left that were killed while they wrote `path`. The lock is for writers that share
@@ -135,6 +160,22 @@ void remove_abandoned(const std::filesystem::path& path) {
   }
 }
 
+// Appends at most `limit` bytes; true: that was all of it.
+bool read_up_to(const Descriptor& file, const std::filesystem::path& path, uint64_t limit, std::string& text) {
+  std::array<char, 1 << 16> buffer;
+  for (;;) {
+    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      fail_errno("read", path);
+    }
+    if (got == 0) return true;
+    const uint64_t room = limit - text.size();
+    text.append(buffer.data(), size_t(std::min<uint64_t>(uint64_t(got), room)));
+    if (uint64_t(got) > room) return false;
+  }
+}
+
 void sync_parent(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
   const Descriptor folder(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -143,13 +184,45 @@ void sync_parent(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const Descriptor file(
-      ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));  // never waits for a pipe's writer
-  if (file.get() < 0) fail_errno("open", path);
+ErrorCode error_code_of(int error_number) {
+  switch (error_number) {
+    case ENOENT:
+    case ENOTDIR:
+      return ErrorCode::not_found;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case ENOMEM:
+    case EAGAIN:  // of threads and processes
+    case EMFILE:
+    case ENFILE:
+      return ErrorCode::resource;
+    default:
+      return ErrorCode::io;
+  }
+}
+
+FileKind file_kind(const std::filesystem::path& path) {
   struct stat status;
-  if (::fstat(file.get(), &status) != 0) fail_errno("stat", path);
-  if (!S_ISREG(status.st_mode)) fail(ErrorCode::invalid_input, "\"{}\" is not a regular file", path.string());
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return FileKind::nothing;
+    fail_errno("open", path);
+  }
+  if (S_ISREG(status.st_mode)) return FileKind::file;
+  return S_ISDIR(status.st_mode) ? FileKind::folder : FileKind::other;
+}
+
+void make_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (!error) return;
+  errno = error.value();
+  fail_errno("create folder", path);
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  struct stat status;
+  const Descriptor file(open_regular(path, status));
   const size_t size = size_t(status.st_size);
   const std::byte* data = nullptr;
   if (size > 0) {
@@ -281,36 +354,49 @@ AtomicFolder::~AtomicFolder() {
 }
 
 void AtomicFolder::commit() {
-  std::error_code error;
-  const std::filesystem::path old = temporary_.string() + ".old";
-  if (std::filesystem::exists(destination_, error)) std::filesystem::rename(destination_, old, error);
-  if (!error) std::filesystem::rename(temporary_, destination_, error);
-  if (error) {
-    errno = error.value();
-    fail_errno("rename into place", destination_);
-  }
+  // In one step, where the file system can: at no time is there nothing under the name.
+  const bool exchanged =
+      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, destination_.c_str(), RENAME_EXCHANGE) == 0;
+  if (!exchanged) replace_in_two_steps();
   committed_ = true;
-  std::filesystem::remove_all(old, error);
+  std::error_code ignored;  // what is left is removed by the next writer of this name
+  if (exchanged) std::filesystem::remove_all(temporary_, ignored);
   sync_parent(destination_);
 }
 
-std::string read_text_file(const std::filesystem::path& path, uint64_t limit) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) fail_errno("open", path);
-  std::string text;
-  std::array<char, 1 << 16> buffer;
-  for (;;) {
-    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      fail_errno("read", path);
+void AtomicFolder::replace_in_two_steps() {
+  const std::filesystem::path old = temporary_.string() + ".old";
+  const bool replaces = ::rename(destination_.c_str(), old.c_str()) == 0;
+  if (!replaces && errno != ENOENT) fail_errno("move aside", destination_);
+  if (::rename(temporary_.c_str(), destination_.c_str()) != 0) {
+    const int reason = errno;
+    if (replaces && ::rename(old.c_str(), destination_.c_str()) != 0) {
+      fail(ErrorCode::io, "cannot rename \"{}\" into place: {}; what was there is in \"{}\"",
+           destination_.string(), std::strerror(reason), old.string());
     }
-    if (got == 0) return text;
-    text.append(buffer.data(), size_t(got));
-    if (text.size() > limit) {
-      fail(ErrorCode::invalid_input, "\"{}\" is larger than {} bytes", path.string(), limit);
-    }
+    errno = reason;
+    fail_errno("rename into place", destination_);
   }
+  std::error_code ignored;
+  std::filesystem::remove_all(old, ignored);
+}
+
+std::string read_text_file(const std::filesystem::path& path, uint64_t limit) {
+  struct stat status;
+  const Descriptor file(open_regular(path, status));
+  std::string text;
+  if (!read_up_to(file, path, limit, text)) {
+    fail(ErrorCode::invalid_input, "\"{}\" is larger than {} bytes", path.string(), limit);
+  }
+  return text;
+}
+
+std::string read_file_head(const std::filesystem::path& path, size_t bytes) {
+  struct stat status;
+  const Descriptor file(open_regular(path, status));
+  std::string text;
+  read_up_to(file, path, bytes, text);
+  return text;
 }
 
 void write_text_file(const std::filesystem::path& path, std::string_view text) {

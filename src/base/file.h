@@ -7,11 +7,22 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+
+#include "base/error.h"
 
 namespace lathe {
 
+// What stands at a path, links followed. `other` is what is neither: a pipe, a socket, a device.
+enum class FileKind { nothing, file, folder, other };
+// Throws io where that cannot be found out, as below a folder without permission to search it.
+FileKind file_kind(const std::filesystem::path& path);
+// Creates the folder and those above it; one that exists is good. Throws io, resource (a full disk), not_found
+// where a part of the name is no folder.
+void make_folder(const std::filesystem::path& path);
+
 // A whole file mapped read-only. Shared between the views that point into it.
-// Throws not_found, io. An empty file maps to an empty span.
+// Throws not_found, io, invalid_input for what is no regular file. An empty file maps to an empty span.
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
@@ -68,6 +79,7 @@ class AtomicFile {
 };
 
 // A folder that appears under its name only when commit() has succeeded. Files are written inside path().
+// A commit() that fails leaves the old folder under its name.
 // An existing destination folder is replaced only if `replace` is set or it is empty; otherwise, and for a file of
 // that name, the constructor throws usage.
 class AtomicFolder {
@@ -81,6 +93,8 @@ class AtomicFolder {
   void commit();
 
  private:
+  void replace_in_two_steps();
+
   std::filesystem::path destination_;
   std::filesystem::path temporary_;
   bool replace_;
@@ -88,10 +102,16 @@ class AtomicFolder {
   int lock_ = -1;
 };
 
-// Whole small file as text. Throws not_found, io; invalid_input when larger than `limit` bytes.
+// Whole small file as text. Throws not_found, io; invalid_input when larger than `limit` bytes, or when it is no
+// regular file (reading a pipe or a terminal could wait for ever).
 std::string read_text_file(const std::filesystem::path& path, uint64_t limit = uint64_t{1} << 30);
+// Its first `bytes` bytes, or all if there are fewer. Throws as read_text_file does.
+std::string read_file_head(const std::filesystem::path& path, size_t bytes);
 // All or nothing, through AtomicFile.
 void write_text_file(const std::filesystem::path& path, std::string_view text);
+
+// What kind of failure an errno of the file system is.
+ErrorCode error_code_of(int error_number);
 
 // From now on a read beyond the end of a mapping whose file shrank (SIGBUS) throws on this thread's next
 // check instead of killing the process: the handler maps zero pages there and records the fault.

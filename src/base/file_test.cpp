@@ -134,6 +134,57 @@ TEST_F(File, AFolderIsNotReplacedByAFile) {
   EXPECT_TRUE(names(folder_ / "taken").empty());
 }
 
+TEST_F(File, HeadsAreAsLongAsAskedForOrAsTheFile) {
+  write_text_file(folder_ / "t", "abcdef");
+  EXPECT_EQ(read_file_head(folder_ / "t", 4), "abcd");
+  EXPECT_EQ(read_file_head(folder_ / "t", 100), "abcdef");
+  EXPECT_EQ(read_file_head(folder_ / "t", 0), "");
+  EXPECT_EQ(code_of([&] { read_file_head(folder_ / "none", 4); }), ErrorCode::not_found);
+}
+
+TEST_F(File, KindsOfPaths) {
+  write_text_file(folder_ / "f", "x");
+  fs::create_symlink("f", folder_ / "link");
+  fs::create_symlink("nowhere", folder_ / "dangling");
+  EXPECT_EQ(file_kind(folder_), FileKind::folder);
+  EXPECT_EQ(file_kind(folder_ / "f"), FileKind::file);
+  EXPECT_EQ(file_kind(folder_ / "link"), FileKind::file);
+  EXPECT_EQ(file_kind(folder_ / "dangling"), FileKind::nothing);
+  EXPECT_EQ(file_kind(folder_ / "f" / "below"), FileKind::nothing);
+  EXPECT_EQ(file_kind("/dev/null"), FileKind::other);
+  EXPECT_EQ(code_of([&] { file_kind(folder_ / std::string(1000, 'n')); }), ErrorCode::io);  // too long a name
+}
+
+TEST_F(File, FoldersAreMadeWithThoseAbove) {
+  make_folder(folder_ / "a" / "b" / "c");
+  make_folder(folder_ / "a" / "b");  // exists
+  EXPECT_EQ(file_kind(folder_ / "a/b/c"), FileKind::folder);
+  write_text_file(folder_ / "f", "x");
+  EXPECT_EQ(code_of([&] { make_folder(folder_ / "f" / "below"); }), ErrorCode::not_found);
+  const ErrorCode taken = code_of([&] { make_folder(folder_ / "f"); });
+  EXPECT_TRUE(taken == ErrorCode::not_found || taken == ErrorCode::io) << to_string(taken);
+}
+
+TEST_F(File, TwoWritersOfOneNameDoNotMeet) {
+  AtomicFile first(folder_ / "a");
+  AtomicFile second(folder_ / "a");
+  first.write(bytes("first"));
+  second.write(bytes("second, longer"));
+  second.commit();
+  first.commit();
+  EXPECT_EQ(read_text_file(folder_ / "a"), "first");
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"a"});
+}
+
+TEST_F(File, ErrnosAreSortedByWhatTheUserCanDo) {
+  EXPECT_EQ(error_code_of(ENOENT), ErrorCode::not_found);
+  EXPECT_EQ(error_code_of(EACCES), ErrorCode::io);
+  EXPECT_EQ(error_code_of(EROFS), ErrorCode::io);
+  for (const int full : {ENOSPC, EDQUOT, EFBIG, ENOMEM, EMFILE}) {
+    EXPECT_EQ(error_code_of(full), ErrorCode::resource);
+  }
+}
+
 TEST_F(File, TextLargerThanTheLimitIsRefused) {
   const fs::path path = folder_ / "t";
   write_text_file(path, std::string(100000, 'x'));
@@ -199,6 +250,18 @@ TEST_F(Folder, AnExistingOneIsReplacedOnRequestOnly) {
   EXPECT_EQ(names(folder_), std::vector<std::string>{"out"});
 }
 
+// The new folder is gone when it should take the old one's place.
+TEST_F(Folder, ACommitThatFailsLeavesTheOldFolder) {
+  const fs::path path = folder_ / "out";
+  fs::create_directory(path);
+  write_text_file(path / "old", "1");
+  AtomicFolder out(path, true);
+  fs::remove_all(out.path());
+  EXPECT_EQ(code_of([&] { out.commit(); }), ErrorCode::not_found);
+  EXPECT_EQ(names(path), std::vector<std::string>{"old"});
+  EXPECT_EQ(names(folder_), std::vector<std::string>{"out"});
+}
+
 TEST_F(Folder, AFileIsNotReplacedByAFolder) {
   write_text_file(folder_ / "out", "mine");
   for (const bool replace : {false, true}) {
@@ -213,18 +276,22 @@ TEST_F(File, WhatAKilledWriterLeftIsRemoved) {
   if (child == 0) ::_exit(0);
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   const auto part = [](std::string_view name, pid_t process) {
-    return fmt::format(".{}.{}.part", name, process);
+    return fmt::format(".{}.{}-3.part", name, process);
   };
+  const std::string older = fmt::format(".a.{}.part", child);  // of a version that did not count
+  fs::create_directories(folder_ / older);
   fs::create_directories(folder_ / part("a", child) / "inside");
   for (const std::string& kept :
        {part("a", 1), part("b", child), std::string(".a..part"), std::string(".a.part"),
-        part("a", child) + "x", std::string(".a.12c.part")}) {
+        part("a", child) + "x", std::string(".a.12c.part"),
+        fmt::format(".a.{}-x.part", child), fmt::format(".a.{}-.part", child)}) {
     write_text_file(folder_ / "new", "x");
     fs::rename(folder_ / "new", folder_ / kept);
   }
   const size_t before = names(folder_).size();
   write_text_file(folder_ / "a", "x");
-  EXPECT_EQ(names(folder_).size(), before);  // "a" is new, its abandoned temporary is gone
+  EXPECT_EQ(names(folder_).size(), before - 1);  // "a" is new, its two abandoned temporaries are gone
+  EXPECT_FALSE(fs::exists(folder_ / older));
   EXPECT_FALSE(fs::exists(folder_ / part("a", child)));
   EXPECT_EQ(read_text_file(folder_ / "a"), "x");
 }
@@ -256,11 +323,23 @@ TEST_F(Mapping, AnEmptyFileIsAnEmptySpan) {
 
 TEST_F(Mapping, WhatIsNoFileIsRefused) {
   EXPECT_EQ(code_of([&] { MappedFile::open(folder_); }), ErrorCode::invalid_input);
-  ASSERT_EQ(::mkfifo((folder_ / "dir_like").c_str(), 0600), 0);
-  // Opening a FIFO for reading would wait for a writer: give it one.
-  const int writer = ::open((folder_ / "dir_like").c_str(), O_RDWR);
-  EXPECT_EQ(code_of([&] { MappedFile::open(folder_ / "dir_like"); }), ErrorCode::invalid_input);
-  ::close(writer);
+  // A pipe that nobody writes to: opening it the ordinary way would wait for ever.
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  const auto refused = [](const fs::path& path, std::string_view what) {
+    for (const bool mapped : {true, false}) {
+      try {
+        if (mapped) MappedFile::open(path);
+        else read_text_file(path);
+        ADD_FAILURE() << path << " was read";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+        EXPECT_NE(error.message().find(what), std::string::npos) << error.message();
+      }
+    }
+  };
+  refused(folder_, "a folder");
+  refused(folder_ / "pipe", "a pipe");
+  refused("/dev/zero", "a character device");
 }
 
 // The file shrinks under the mapping: a read there would be SIGBUS.

@@ -9,6 +9,7 @@
 #include <climits>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -79,6 +80,24 @@ struct Team::Shared {
     }
   }
 
+  // What the thread of member `index` does until it is dismissed.
+  void serve(int index) {
+    uint32_t seen = 0;
+    for (;;) {
+      start.wait_beyond(seen);
+      ++seen;
+      if (stop) return;
+      TeamMember member(index, size, this);
+      run_member(member);
+      if (finished.fetch_add(1, std::memory_order_acq_rel) + 2 == size) done.advance();
+    }
+  }
+  void dismiss() {
+    stop = true;
+    start.advance();
+    for (std::thread& thread : threads) thread.join();
+  }
+
   void run_member(TeamMember& member) {
     try {
       (*body)(member);
@@ -94,26 +113,16 @@ void TeamMember::barrier() noexcept { static_cast<Team::Shared*>(shared_)->arriv
 Team::Team(int threads) : shared_(std::make_unique<Shared>()) {
   LATHE_CHECK(threads >= 1, "{} threads", threads);
   shared_->size = threads;
-  for (int i = 1; i < threads; ++i) {
-    shared_->threads.emplace_back([shared = shared_.get(), i] {
-      uint32_t seen = 0;
-      for (;;) {
-        shared->start.wait_beyond(seen);
-        ++seen;
-        if (shared->stop) return;
-        TeamMember member(i, shared->size, shared);
-        shared->run_member(member);
-        if (shared->finished.fetch_add(1, std::memory_order_acq_rel) + 2 == shared->size) shared->done.advance();
-      }
-    });
+  try {
+    for (int i = 1; i < threads; ++i) shared_->threads.emplace_back([s = shared_.get(), i] { s->serve(i); });
+  } catch (const std::system_error& error) {
+    const size_t started = shared_->threads.size() + 1;  // and the caller
+    shared_->dismiss();
+    fail(ErrorCode::resource, "the system gives {} of {} threads: {}", started, threads, error.code().message());
   }
 }
 
-Team::~Team() {
-  shared_->stop = true;
-  shared_->start.advance();
-  for (std::thread& thread : shared_->threads) thread.join();
-}
+Team::~Team() { shared_->dismiss(); }
 
 int Team::size() const { return shared_->size; }
 

@@ -42,7 +42,8 @@ class TeamMember {
 // have finished (kernels are noexcept; only loading and conversion code throws, and it uses no barriers).
 class Team {
  public:
-  explicit Team(int threads);  // at least 1
+  // At least 1. Throws resource where the system gives fewer threads than that; none are left behind.
+  explicit Team(int threads);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;

@@ -1,6 +1,9 @@
 #include "base/team.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -109,14 +112,14 @@ TEST(Team, ForEachTakesEveryItemOnce) {
 
 TEST(Team, ForEachUsesIdleMembers) {
   Team team(2);
-  std::atomic<bool> other_ran{false};
-  team.for_each(2, [&](int64_t i) {
-    // Item 0 or 1 waits until the other item runs, which one member alone could never do.
-    if (i == 1) other_ran = true;
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!other_ran && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
-    EXPECT_TRUE(other_ran);
+  std::atomic<int> running{0};
+  // Each of the two items waits until the other one runs, which one member alone could never do: then the test
+  // does not end, and ctest's time limit says so.
+  team.for_each(2, [&](int64_t) {
+    ++running;
+    while (running < 2) std::this_thread::yield();
   });
+  EXPECT_EQ(running, 2);
 }
 
 TEST(Team, FirstExceptionIsRethrownAndTheTeamLivesOn) {
@@ -161,6 +164,52 @@ TEST(Team, ManyTeamsComeAndGo) {
     team.run([&](TeamMember&) { ++calls; });
     ASSERT_EQ(calls, 3);
   }
+}
+
+// In a child, because the limit counts all processes of a user and root has none: as nobody.
+TEST(Team, TooFewThreadsIsAResourceErrorAndNoneAreLeft) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(77);
+    const rlimit none{0, 0};
+    if (::setrlimit(RLIMIT_NPROC, &none) != 0) ::_exit(77);
+    try {
+      Team team(4);
+    } catch (const Error& error) {
+      ::_exit(error.code() == ErrorCode::resource ? 0 : 2);
+    }
+    ::_exit(77);  // the limit does not bind here
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "threads cannot be limited here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// Some threads start before one does not: address space for a few stacks.
+TEST(Team, ThreadsThatDidStartAreJoined) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need address space of their own";
+#endif
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const rlimit space{rlim_t{1} << 28, rlim_t{1} << 28};
+    if (::setrlimit(RLIMIT_AS, &space) != 0) ::_exit(77);
+    try {
+      Team team(1000);
+    } catch (const Error& error) {
+      ::_exit(error.code() == ErrorCode::resource ? 0 : 2);
+    }
+    ::_exit(77);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "address space cannot be limited here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Team, NoThreadsIsABug) {
