@@ -24,11 +24,30 @@ std::string product_of(std::vector<std::string> parts) {
   return fmt::format("{}", fmt::join(parts, "."));
 }
 
+// A name in the characters a symbol may have. '~' stays, so that what is escaped already stays the same
+// symbol.
+std::string symbol_text(std::string_view name) {
+  if (name.empty()) return "~";
+  std::string text;
+  for (const char c : name) {
+    const bool first = text.empty();
+    const bool sign_or_digit = c == '-' || (c >= '0' && c <= '9');
+    const bool control = static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+    const bool reserved = std::string_view("+*.,[]{}\"%").find(c) != std::string_view::npos;
+    if (control || reserved || (first && sign_or_digit)) {
+      text += fmt::format("~{:02x}", static_cast<unsigned char>(c));
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 Dim Dim::symbol(std::string_view name) {
   Dim dim;
-  dim.terms_.emplace(name, 1);
+  dim.terms_.emplace(symbol_text(name), 1);
   return dim;
 }
 
@@ -46,53 +65,79 @@ std::string Dim::to_string() const {
   std::string text;
   const auto append = [&](int64_t coefficient, std::string_view symbol) {
     const bool negative = coefficient < 0;
-    if (!text.empty()) text += negative ? " - " : " + ";
-    else if (negative) text += "-";
+    if (!text.empty())
+      text += negative ? " - " : " + ";
+    else if (negative)
+      text += "-";
     const uint64_t magnitude = negative ? 0 - uint64_t(coefficient) : uint64_t(coefficient);
-    if (symbol.empty()) text += std::to_string(magnitude);
-    else if (magnitude == 1) text += symbol;
-    else text += fmt::format("{}*{}", magnitude, symbol);
+    if (symbol.empty())
+      text += std::to_string(magnitude);
+    else if (magnitude == 1)
+      text += symbol;
+    else
+      text += fmt::format("{}*{}", magnitude, symbol);
   };
   for (const auto& [symbol, coefficient] : terms_) append(coefficient, symbol);
   if (constant_ != 0 || terms_.empty()) append(constant_, "");
   return text;
 }
 
-Dim Dim::parse(std::string_view text) {
-  const auto bad = [&] { fail(ErrorCode::invalid_input, "not a dimension: \"{}\"", text); };
+std::optional<Dim> Dim::find_expression(std::string_view text) {
   Dim sum;
-  int64_t sign = 1;
+  bool negative = false;
   bool need_term = true;
   size_t at = 0;
   while (at < text.size()) {
     if (text[at] == ' ') {
       ++at;
     } else if (text[at] == '+' || text[at] == '-') {
-      if (text[at] == '-') sign = -sign;
-      else if (need_term && at != 0) bad();
+      if (text[at] == '-')
+        negative = !negative;
+      else if (need_term && at != 0)
+        return std::nullopt;
       need_term = true;
       ++at;
     } else {
-      if (!need_term) bad();
+      if (!need_term) return std::nullopt;
       size_t end = at;
       while (end < text.size() && text[end] != ' ' && text[end] != '+') ++end;
       std::string_view term = text.substr(at, end - at);
       int64_t coefficient = 1;
       const auto [rest, error] = std::from_chars(term.data(), term.data() + term.size(), coefficient);
       term.remove_prefix(size_t(rest - term.data()));
-      if (error == std::errc::result_out_of_range) bad();
-      Dim value(coefficient);
-      if (error == std::errc{} && !term.empty() && term.front() == '*') term.remove_prefix(1);
-      else if (error == std::errc{} && !term.empty()) bad();
-      if (!term.empty()) value = value * symbol(term);
-      sum = sum + value * Dim(sign);
-      sign = 1;
+      if (error == std::errc::result_out_of_range) return std::nullopt;
+      if (error == std::errc{} && !term.empty() && term.front() == '*')
+        term.remove_prefix(1);
+      else if (error == std::errc{} && !term.empty())
+        return std::nullopt;
+      if (!term.empty() && (term.front() == '.' || term.back() == '.')) return std::nullopt;
+      std::vector<std::string> parts = factors(term);
+      for (const std::string& part : parts) {
+        if (symbol_text(part) != part) return std::nullopt;
+      }
+      if (negative) coefficient = -coefficient;
+      int64_t& total = parts.empty() ? sum.constant_ : sum.terms_[product_of(std::move(parts))];
+      if (__builtin_add_overflow(total, coefficient, &total)) return std::nullopt;
+      negative = false;
       need_term = false;
       at = end;
     }
   }
-  if (need_term) bad();
+  if (need_term) return std::nullopt;
+  std::erase_if(sum.terms_, [](const auto& term) { return term.second == 0; });
   return sum;
+}
+
+Dim Dim::parse(std::string_view text) {
+  std::optional<Dim> dim = find_expression(text);
+  if (!dim) fail(ErrorCode::invalid_input, "not a dimension: \"{}\"", text);
+  return *std::move(dim);
+}
+
+Dim Dim::from_text(std::string_view text) {
+  std::optional<Dim> dim = find_expression(text);
+  const bool negative = dim && dim->is_constant() && dim->constant_ < 0;
+  return dim && !negative ? *std::move(dim) : symbol(text);
 }
 
 Dim Dim::bind(const std::map<std::string, int64_t, std::less<>>& bindings) const {
@@ -127,7 +172,9 @@ Dim operator+(const Dim& a, const Dim& b) {
   return sum;
 }
 
-Dim operator-(const Dim& a, const Dim& b) { return a + b * Dim(-1); }
+Dim operator-(const Dim& a, const Dim& b) {
+  return a + b * Dim(-1);
+}
 
 Dim operator*(const Dim& a, const Dim& b) {
   Dim product(checked_mul(a.constant_, b.constant_, "dimension"));
@@ -137,8 +184,10 @@ Dim operator*(const Dim& a, const Dim& b) {
     term.terms_.emplace(std::move(symbol), coefficient);
     product = product + term;
   };
-  for (const auto& [symbol, coefficient] : a.terms_) add(symbol, checked_mul(coefficient, b.constant_, "dimension"));
-  for (const auto& [symbol, coefficient] : b.terms_) add(symbol, checked_mul(coefficient, a.constant_, "dimension"));
+  for (const auto& [symbol, coefficient] : a.terms_)
+    add(symbol, checked_mul(coefficient, b.constant_, "dimension"));
+  for (const auto& [symbol, coefficient] : b.terms_)
+    add(symbol, checked_mul(coefficient, a.constant_, "dimension"));
   for (const auto& [sa, ca] : a.terms_) {
     for (const auto& [sb, cb] : b.terms_) {
       std::vector<std::string> parts = factors(sa);
@@ -175,7 +224,9 @@ std::optional<Dim> divide_exactly(const Dim& a, const Dim& b) {
   return quotient;
 }
 
-Shape to_shape(std::span<const int64_t> dims) { return Shape(dims.begin(), dims.end()); }
+Shape to_shape(std::span<const int64_t> dims) {
+  return Shape(dims.begin(), dims.end());
+}
 
 std::optional<Dims> to_dims(const Shape& shape) {
   Dims dims;
@@ -207,7 +258,9 @@ std::string to_string(const Shape& shape) {
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
 
-std::string to_string(std::span<const int64_t> dims) { return fmt::format("[{}]", fmt::join(dims, ", ")); }
+std::string to_string(std::span<const int64_t> dims) {
+  return fmt::format("[{}]", fmt::join(dims, ", "));
+}
 
 Dim broadcast(const Dim& a, const Dim& b) {
   if (a == b || b == Dim(1)) return a;

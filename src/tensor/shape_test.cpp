@@ -118,8 +118,52 @@ TEST(Dim, Texts) {
   EXPECT_EQ((n * Dim::symbol("a")).to_string(), "a.n");
 }
 
+TEST(Dim, AnyTextNamesASymbolThatIsParsedBack) {
+  const char* names[] = {"n",          "Min(4096, s0)",
+                         "2x",         "-a",
+                         "-1",         "4096",
+                         "a b",        "a+b",
+                         "a*b",        "a.b",
+                         "[n]",        "{n}",
+                         "\"n\"",      "%n",
+                         "a,b",        "\n",
+                         "\xc3\xa9ge", "~",
+                         "a-b",        "n/2",
+                         "~32x~",      "",
+                         ".",          "a..b",
+                         "+",          "99999999999999999999"};
+  std::map<std::string, std::string> seen;
+  for (const char* name : names) {
+    const Dim dim = Dim::symbol(name);
+    ASSERT_EQ(dim.symbols().size(), 1u) << name;
+    for (const Dim& in : {dim, Dim(3) * dim, dim * dim - Dim(2), Dim(0) - dim, dim * Dim::symbol("q")}) {
+      EXPECT_EQ(Dim::parse(in.to_string()), in) << name << " as " << in.to_string();
+      EXPECT_EQ(Dim::from_text(in.to_string()), in) << name << " as " << in.to_string();
+      EXPECT_EQ(in.to_string().find_first_of("[]{},\"%\n\r\t"), std::string::npos) << in.to_string();
+    }
+    // "" and "~" share their text: the empty name has to be written somehow.
+    const auto [at, fresh] = seen.emplace(dim.to_string(), name);
+    EXPECT_TRUE(fresh || at->second + name == "~") << at->second << " and " << name;
+    EXPECT_EQ(dim.bind({{dim.to_string(), 7}}), Dim(7)) << name;
+  }
+}
+
+TEST(Dim, TextOfOthersIsAnExpressionOrASymbol) {
+  const Dim n = Dim::symbol("n");
+  EXPECT_EQ(Dim::from_text("n + 1"), n + Dim(1));
+  EXPECT_EQ(Dim::from_text("2*n"), n + n);
+  EXPECT_EQ(Dim::from_text("4096"), Dim(4096));
+  EXPECT_EQ(Dim::from_text("-n"), Dim(0) - n);
+  for (const char* text : {"Min(4096, s0)", "2x", "-1", "", " ", "a*b", "n n", "[n]", "a..b", "n.",
+                           "9223372036854775807*n + 9223372036854775807*n"}) {
+    EXPECT_EQ(Dim::from_text(text), Dim::symbol(text)) << text;
+  }
+  EXPECT_EQ(Dim::from_text("Min(4096, s0)").to_string(), "Min(4096~2c~20s0)");
+}
+
 TEST(Dim, BadTextIsRefused) {
-  for (const char* text : {"", " ", "+", "n +", "2x", "3*", "n n", "1 2", "99999999999999999999", "++n"}) {
+  for (const char* text : {"", " ", "+", "n +", "2x", "3*", "n n", "1 2", "99999999999999999999", "++n",
+                           "a*b", "a..b", ".n", "n.", "[n]", "9223372036854775807 + 1"}) {
     try {
       const Dim dim = Dim::parse(text);
       // "3*" may be read as 3 and "++n" as n, if they then print as something that parses to the same.
