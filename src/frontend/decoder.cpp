@@ -48,8 +48,8 @@ struct StepValues {
   Value mask;  // [batch, 1, sequence, past + sequence], added to the scores
 };
 
-StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights, const Inputs& inputs,
-                             DType dtype) {
+StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights,
+                             const Inputs& inputs, DType dtype) {
   RopeTable table = rope_table(config.rope);
   if (const auto factors = weights.find_floats(Slot::rope_factors, config.rope.dims / 2)) {
     for (size_t i = 0; i < factors->size(); ++i) table.inverse_frequencies[i] /= (*factors)[i];
@@ -71,14 +71,13 @@ StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weig
                          {{"dtype", int64_t(dtype)}}, "mask")};
 }
 
-Value build_norm(const Builder& b, const DecoderConfig& config, Weights& weights, Slot scale_slot, Slot bias_slot,
-                 int64_t layer, Value x, std::string_view name) {
+Value build_norm(const Builder& b, const DecoderConfig& config, Weights& weights, Slot scale_slot,
+                 Slot bias_slot, int64_t layer, Value x, std::string_view name) {
   const Value scale = weights.get(b.graph(), scale_slot, layer, {config.hidden_size});
   const op::Attributes attributes{{"axis", int64_t{-1}}, {"epsilon", config.norm_epsilon}};
   if (config.norm == NormKind::rms) return b.node("RMSNormalization", {x, scale}, attributes, name);
-  const Value bias = weights.find(b.graph(), bias_slot, layer, {config.hidden_size});
   std::vector<Value> inputs = {x, scale};
-  if (bias) inputs.push_back(bias);
+  if (config.norm_bias) inputs.push_back(weights.get(b.graph(), bias_slot, layer, {config.hidden_size}));
   return b.node("LayerNormalization", std::move(inputs), attributes, name);
 }
 
@@ -88,16 +87,13 @@ struct AttentionResult {
   Value present_value;
 };
 
-AttentionResult build_attention(const Builder& b, const DecoderConfig& config, Weights& weights, int64_t layer,
-                                const StepValues& step, Value x, Value past_key, Value past_value) {
+AttentionResult build_attention(const Builder& b, const DecoderConfig& config, Weights& weights,
+                                int64_t layer, const StepValues& step, Value x, Value past_key,
+                                Value past_value) {
   static constexpr std::string_view kNames[] = {"q", "k", "v"};
   Value qkv[3];
   for (int i = 0; i < 3; ++i) {
     const auto [weight, bias] = weights.projection(b.graph(), i, layer);
-    if (config.attention_bias && *config.attention_bias != bool(bias)) {
-      fail(ErrorCode::invalid_input, "layer {}: attention_bias is {} in the config, but the checkpoint {} a {} bias",
-           layer, *config.attention_bias, bias ? "has" : "lacks", kNames[i]);
-    }
     qkv[i] = b.linear(x, weight, bias, kNames[i]);
     if (i == 2) continue;
     qkv[i] = b.node("RotaryEmbedding", {qkv[i], step.cos, step.sin},
@@ -112,19 +108,23 @@ AttentionResult build_attention(const Builder& b, const DecoderConfig& config, W
                                3, "attention");
   const int64_t width = config.num_heads * config.head_dim;
   const Value weight = weights.get(b.graph(), Slot::o, layer, {config.hidden_size, width});
-  const Value bias = weights.find(b.graph(), Slot::o_bias, layer, {config.hidden_size});
+  const Value bias = weights.bias(b.graph(), Slot::o_bias, layer, {config.hidden_size}, config.o_bias);
   return {b.linear(outputs[0], weight, bias, "o"), outputs[1], outputs[2]};
 }
 
 Value build_activation(const Builder& b, MlpKind kind, Value x) {
   switch (kind) {
     case MlpKind::silu:
-    case MlpKind::silu_gate: return b.node("Swish", {x}, {}, "silu");
+    case MlpKind::silu_gate:
+      return b.node("Swish", {x}, {}, "silu");
     case MlpKind::gelu:
-    case MlpKind::gelu_gate: return b.node("Gelu", {x}, {}, "gelu");
+    case MlpKind::gelu_gate:
+      return b.node("Gelu", {x}, {}, "gelu");
     case MlpKind::gelu_tanh:
-    case MlpKind::gelu_tanh_gate: return b.node("Gelu", {x}, {{"approximate", std::string("tanh")}}, "gelu");
-    case MlpKind::relu: return b.node("Relu", {x}, {}, "relu");
+    case MlpKind::gelu_tanh_gate:
+      return b.node("Gelu", {x}, {{"approximate", std::string("tanh")}}, "gelu");
+    case MlpKind::relu:
+      return b.node("Relu", {x}, {}, "relu");
   }
   LATHE_CHECK(false, "mlp kind {}", int(kind));
   return {};
@@ -138,11 +138,7 @@ Value build_mlp(const Builder& b, const DecoderConfig& config, Weights& weights,
   const auto matrix = [&](Slot slot, Slot bias_slot, int64_t rows, int64_t columns, Value input,
                           std::string_view name) {
     const Value weight = weights.get(b.graph(), slot, layer, {rows, columns});
-    const Value bias = weights.find(b.graph(), bias_slot, layer, {rows});
-    if (config.mlp_bias && *config.mlp_bias != bool(bias)) {
-      fail(ErrorCode::invalid_input, "layer {}: mlp_bias is {} in the config, but the checkpoint {} a {} bias", layer,
-           *config.mlp_bias, bias ? "has" : "lacks", name);
-    }
+    const Value bias = weights.bias(b.graph(), bias_slot, layer, {rows}, config.mlp_bias);
     return b.linear(input, weight, bias, name);
   };
   const int64_t hidden = config.hidden_size;
@@ -161,9 +157,9 @@ Value build_mlp(const Builder& b, const DecoderConfig& config, Weights& weights,
 // One layer: x in, x out; presents are added to the graph's outputs by the caller.
 AttentionResult build_layer(const Builder& b, const DecoderConfig& config, Weights& weights, int64_t layer,
                             const StepValues& step, Value x, Value past_key, Value past_value) {
-  const Value attn_in = build_norm(b, config, weights, Slot::attn_norm, Slot::attn_norm_bias, layer, x, "attn_norm");
-  AttentionResult attention =
-      build_attention(b, config, weights, layer, step, attn_in, past_key, past_value);
+  const Value attn_in =
+      build_norm(b, config, weights, Slot::attn_norm, Slot::attn_norm_bias, layer, x, "attn_norm");
+  AttentionResult attention = build_attention(b, config, weights, layer, step, attn_in, past_key, past_value);
   const Value after_attention = b.add(x, attention.output);
   const Value mlp_in = build_norm(b, config, weights, Slot::mlp_norm, Slot::mlp_norm_bias, layer,
                                   config.parallel_residual ? x : after_attention, "mlp_norm");
@@ -193,18 +189,25 @@ void check(const DecoderConfig& config) {
          config.num_heads, config.num_kv_heads);
   }
   if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
-    fail(ErrorCode::invalid_input, "config: norm epsilon is {}, expected between 0 and 1", config.norm_epsilon);
+    fail(ErrorCode::invalid_input, "config: norm epsilon is {}, expected between 0 and 1",
+         config.norm_epsilon);
+  }
+  if (config.qkv == QkvForm::per_head && config.num_kv_heads != config.num_heads) {
+    fail(ErrorCode::unsupported,
+         "config: query, key and value rows stored per head with {} key-value heads for {} heads",
+         config.num_kv_heads, config.num_heads);
   }
   if (config.rope.dims > config.head_dim) {
-    fail(ErrorCode::invalid_input, "config: rotary width {} exceeds head_dim {}", config.rope.dims, config.head_dim);
+    fail(ErrorCode::invalid_input, "config: rotary width {} exceeds head_dim {}", config.rope.dims,
+         config.head_dim);
   }
 }
 
 int64_t head_dim_of(const Json& config, int64_t hidden_size, int64_t num_heads) {
   if (const auto head_dim = find_int(config, "head_dim")) return *head_dim;
   if (num_heads <= 0 || hidden_size % num_heads != 0) {
-    fail(ErrorCode::invalid_input, "config: hidden_size {} does not divide into {} attention heads", hidden_size,
-         num_heads);
+    fail(ErrorCode::invalid_input, "config: hidden_size {} does not divide into {} attention heads",
+         hidden_size, num_heads);
   }
   return hidden_size / num_heads;
 }
@@ -251,7 +254,8 @@ ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
   const Value head = config.tied_embeddings
                          ? embed
                          : weights.get(graph, Slot::head, 0, {config.vocab_size, config.hidden_size});
-  const Value head_bias = weights.find(graph, Slot::head_bias, 0, {config.vocab_size});
+  const Value head_bias =
+      config.head_bias ? weights.get(graph, Slot::head_bias, 0, {config.vocab_size}) : Value{};
   graph.add_output(b.linear(x, head, head_bias, "head"), "logits");
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     graph.add_output(layers[layer].present_key, fmt::format("present.{}.key", layer));
@@ -276,11 +280,9 @@ contract::Precision natural_precision(const Checkpoint& checkpoint) {
   for (const std::string& name : checkpoint.tensor_names()) {
     if (checkpoint.find_tensor(name)->encoding() != tensor::Encoding::plain) return contract::Precision::q8;
   }
-  for (const WeightName& weight : checkpoint.architecture().weights) {
-    if (weight.slot != Slot::q && weight.slot != Slot::qkv) continue;
-    std::string name(checkpoint.is_gguf() ? weight.gguf : weight.hf);
-    name.replace(name.find("{}"), 2, "0");
-    const tensor::SourcePtr source = checkpoint.find_tensor(name);
+  for (const Slot slot : {Slot::q, Slot::qkv}) {
+    const tensor::SourcePtr source =
+        checkpoint.find_tensor(tensor_name(checkpoint.architecture(), checkpoint.is_gguf(), slot, 0));
     if (source && source->dtype() == DType::f16) return contract::Precision::fp16;
     if (source && source->dtype() == DType::bf16) return contract::Precision::bf16;
   }
@@ -290,9 +292,12 @@ contract::Precision natural_precision(const Checkpoint& checkpoint) {
 DType natural_dtype(const Checkpoint& checkpoint) {
   if (checkpoint.is_gguf()) return DType::f32;
   switch (natural_precision(checkpoint)) {
-    case contract::Precision::fp16: return DType::f16;
-    case contract::Precision::bf16: return DType::bf16;
-    default: return DType::f32;
+    case contract::Precision::fp16:
+      return DType::f16;
+    case contract::Precision::bf16:
+      return DType::bf16;
+    default:
+      return DType::f32;
   }
 }
 

@@ -47,13 +47,17 @@ struct DecoderConfig {
   bool parallel_residual = false;  // x + attention(norm1(x)) + mlp(norm2(x))
   bool tied_embeddings = false;    // the head is the embedding matrix
   QkvForm qkv = QkvForm::separate;
-  // What the config says of biases, where it says anything; the tensors must agree.
-  std::optional<bool> attention_bias;
+  // Which biases the model has; the tensors must agree, or a damaged checkpoint would pass for a model without.
+  // Where the config does not say (nullopt), every layer must do as the first.
+  bool norm_bias = true;               // of NormKind::layer; RMS norms have none
+  std::optional<bool> attention_bias;  // query, key, value
+  std::optional<bool> o_bias;
   std::optional<bool> mlp_bias;
+  bool head_bias = false;
 };
 
 // Throws invalid_input naming field and value for numbers that no model has (negative, zero, absurdly large,
-// heads that do not divide).
+// heads that do not divide), unsupported for combinations that are not built yet.
 void check(const DecoderConfig& config);
 
 // Helpers for read_config. head_dim from the config or hidden / heads; the MLP kind of a `hidden_act` in a gated

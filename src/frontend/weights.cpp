@@ -13,23 +13,57 @@ using tensor::DType;
 using tensor::Encoding;
 using tensor::SourcePtr;
 
-Weights::Weights(const Checkpoint& checkpoint, const DecoderConfig& config, DType dtype)
-    : checkpoint_(checkpoint), config_(config), dtype_(dtype) {
-  const Architecture& architecture = checkpoint.architecture();
-  qkv_ = checkpoint.is_gguf() ? architecture.gguf_qkv : config.qkv;
-  for (const WeightName& weight : architecture.weights) {
-    names_.emplace(weight.slot, checkpoint.is_gguf() ? weight.gguf : weight.hf);
-  }
+namespace {
+
+std::string_view to_string(Slot slot) {
+  // In the order of the enum.
+  static constexpr std::string_view kNames[] = {"embed",
+                                                "attn_norm",
+                                                "attn_norm_bias",
+                                                "q",
+                                                "k",
+                                                "v",
+                                                "qkv",
+                                                "q_bias",
+                                                "k_bias",
+                                                "v_bias",
+                                                "qkv_bias",
+                                                "o",
+                                                "o_bias",
+                                                "mlp_norm",
+                                                "mlp_norm_bias",
+                                                "gate",
+                                                "up",
+                                                "down",
+                                                "gate_bias",
+                                                "up_bias",
+                                                "down_bias",
+                                                "final_norm",
+                                                "final_norm_bias",
+                                                "head",
+                                                "head_bias",
+                                                "rope_factors"};
+  static_assert(std::size(kNames) == size_t(Slot::rope_factors) + 1);
+  return kNames[size_t(slot)];
 }
 
-std::string Weights::name_of(Slot slot, int64_t layer) const {
-  const auto it = names_.find(slot);
-  if (it == names_.end()) return {};
-  std::string name(it->second);
-  if (const size_t hole = name.find("{}"); hole != std::string::npos) {
-    name.replace(hole, 2, std::to_string(layer));
+}  // namespace
+
+std::string tensor_name(const Architecture& architecture, bool gguf, Slot slot, int64_t layer) {
+  for (const WeightName& weight : architecture.weights) {
+    std::string name(gguf ? weight.gguf : weight.hf);
+    if (weight.slot != slot || name.empty()) continue;
+    if (const size_t hole = name.find("{}"); hole != std::string::npos) {
+      name.replace(hole, 2, std::to_string(layer));
+    }
+    return name;
   }
-  return name;
+  return {};
+}
+
+Weights::Weights(const Checkpoint& checkpoint, const DecoderConfig& config, DType dtype)
+    : checkpoint_(checkpoint), config_(config), dtype_(dtype) {
+  qkv_ = checkpoint.is_gguf() ? checkpoint.architecture().gguf_qkv : config.qkv;
 }
 
 std::optional<std::vector<float>> Weights::find_floats(Slot slot, int64_t count) {
@@ -52,8 +86,8 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
   }
   const DType stored = source->dtype();
   if (stored != DType::f32 && stored != DType::f16 && stored != DType::bf16 && stored != DType::f64) {
-    fail(ErrorCode::unsupported, "tensor \"{}\": weights of type {} are not supported (f32, f16, bf16, f64)", name,
-         tensor::to_string(stored));
+    fail(ErrorCode::unsupported, "tensor \"{}\": weights of type {} are not supported (f32, f16, bf16, f64)",
+         name, tensor::to_string(stored));
   }
   return source;
 }
@@ -61,7 +95,29 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
 SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {
   SourcePtr source = find_source(slot, layer, dims);
   if (!source) {
-    fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}", name_of(slot, layer), tensor::to_string(std::span<const int64_t>(dims)));
+    const std::string name = name_of(slot, layer);
+    LATHE_CHECK(!name.empty(), "architecture {} names no tensor for {} in a {}",
+                checkpoint_.architecture().model_type, to_string(slot),
+                checkpoint_.is_gguf() ? "GGUF" : "folder");
+    fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}", name,
+         tensor::to_string(std::span<const int64_t>(dims)));
+  }
+  return source;
+}
+
+SourcePtr Weights::bias_source(Slot slot, Slot first, int64_t layer, const Dims& dims,
+                               std::optional<bool> expected) {
+  SourcePtr source = find_source(slot, layer, dims);
+  const bool wanted = expected ? *expected : checkpoint_.find_tensor(name_of(first, 0)) != nullptr;
+  if (wanted && !source) {
+    fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}: {}", name_of(slot, layer),
+         tensor::to_string(std::span<const int64_t>(dims)),
+         expected ? "the config asks for this bias" : "\"" + name_of(first, 0) + "\" is there");
+  }
+  if (!wanted && source) {
+    fail(ErrorCode::invalid_input, "tensor \"{}\" has no place: {}", name_of(slot, layer),
+         expected ? "the config says that there is no such bias"
+                  : "there is no \"" + name_of(first, 0) + "\"");
   }
   return source;
 }
@@ -86,14 +142,16 @@ Value Weights::get(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims)
   return constant(graph, name_of(slot, layer), get_source(slot, layer, dims));
 }
 
-Value Weights::find(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims) {
-  SourcePtr source = find_source(slot, layer, dims);
+Value Weights::bias(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims,
+                    std::optional<bool> expected) {
+  SourcePtr source = bias_source(slot, slot, layer, dims, expected);
   return source ? constant(graph, name_of(slot, layer), std::move(source)) : Value{};
 }
 
 SourcePtr Weights::projection_rows(SourcePtr stored, int index, const Dims& dims) const {
   const int64_t head_dim = config_.head_dim;
-  const bool interleaved = checkpoint_.is_gguf() && checkpoint_.architecture().gguf_interleaves_rotary && index < 2;
+  const bool interleaved =
+      checkpoint_.is_gguf() && checkpoint_.architecture().gguf_interleaves_rotary && index < 2;
   const int64_t q_rows = config_.num_heads * head_dim;
   const int64_t kv_rows = config_.num_kv_heads * head_dim;
   const int64_t first_row = index == 0 ? 0 : q_rows + (index - 1) * kv_rows;
@@ -102,18 +160,23 @@ SourcePtr Weights::projection_rows(SourcePtr stored, int index, const Dims& dims
   const auto map = [=](int64_t row) {
     const int64_t head = row / head_dim;
     int64_t within = row % head_dim;
-    // Meta's order pairs (0,1), (2,3) ..; Hugging Face's rotates halves: row i of a half is 2i or 2i + 1 there.
+    // Meta's order pairs (0,1), (2,3) ..; Hugging Face's rotates halves: row i of a half is 2i or 2i + 1
+    // there.
     if (interleaved) within = within % (head_dim / 2) * 2 + within / (head_dim / 2);
     switch (form) {
-      case QkvForm::separate: return head * head_dim + within;
-      case QkvForm::concatenated: return first_row + head * head_dim + within;
-      case QkvForm::per_head: return (head * 3 + index) * head_dim + within;
+      case QkvForm::separate:
+        return head * head_dim + within;
+      case QkvForm::concatenated:
+        return first_row + head * head_dim + within;
+      case QkvForm::per_head:
+        return (head * 3 + index) * head_dim + within;
     }
     return int64_t{-1};
   };
   if (dims.size() > 1) return tensor::row_mapped_source(std::move(stored), dims, map);
   const Dims column = {stored->dims()[0], 1};  // a bias: rows of one element
-  SourcePtr rows = tensor::row_mapped_source(tensor::reshaped_source(std::move(stored), column), {dims[0], 1}, map);
+  SourcePtr rows =
+      tensor::row_mapped_source(tensor::reshaped_source(std::move(stored), column), {dims[0], 1}, map);
   return tensor::reshaped_source(std::move(rows), dims);
 }
 
@@ -135,7 +198,8 @@ Weights::Projection Weights::projection(ir::Graph& graph, int index, int64_t lay
   SourcePtr weight = get_source(weight_slot, layer, {stored_rows, config_.hidden_size});
   result.weight = constant(graph, name(weight_slot),
                            projection_rows(std::move(weight), index, {rows, config_.hidden_size}));
-  if (SourcePtr bias = find_source(bias_slot, layer, {stored_rows})) {
+  const Slot first = separate ? Slot::q_bias : Slot::qkv_bias;
+  if (SourcePtr bias = bias_source(bias_slot, first, layer, {stored_rows}, config_.attention_bias)) {
     result.bias = constant(graph, name(bias_slot), projection_rows(std::move(bias), index, {rows}));
   }
   return result;
@@ -146,8 +210,9 @@ void Weights::check_all_used() const {
   for (const std::string& name : checkpoint_.tensor_names()) {
     if (used_.count(name)) continue;
     if (config_.tied_embeddings && name == name_of(Slot::head, 0)) continue;
-    const bool ignored = std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
-                                     [&](std::string_view suffix) { return name.ends_with(suffix); });
+    const bool ignored =
+        std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
+                    [&](std::string_view suffix) { return name.ends_with(suffix); });
     if (ignored) continue;
     fail(ErrorCode::invalid_input, "tensor \"{}\" {} has no place in {} with {} layers", name,
          tensor::to_string(std::span<const int64_t>(checkpoint_.find_tensor(name)->dims())),

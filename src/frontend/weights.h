@@ -1,13 +1,15 @@
 // The tensors of a checkpoint under the roles an architecture gives them, as constants of a graph.
 #pragma once
 
-#include <map>
 #include <set>
 #include <string>
 
 #include "frontend/decoder.h"
 
 namespace lathe::frontend {
+
+// What a GGUF or a Hugging Face folder of this architecture calls the tensor; empty if it has none there.
+std::string tensor_name(const Architecture& architecture, bool gguf, Slot slot, int64_t layer);
 
 // Looks weights up by slot and layer, checks dtype and dims, puts them into the form the builder wants (split
 // query-key-value, Hugging Face rotary order, the graph's dtype) without reading them, and remembers which
@@ -16,10 +18,13 @@ class Weights {
  public:
   Weights(const Checkpoint& checkpoint, const DecoderConfig& config, tensor::DType dtype);
 
-  // The constant for a slot. get: must exist with exactly these dims, else invalid_input with name, expected
-  // and found. find: absent Value when the checkpoint does not have it.
+  // The constant for a slot. Must exist with exactly these dims, else invalid_input with name, expected and
+  // found.
   ir::Value get(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
-  ir::Value find(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
+  // The bias in a slot, absent if the model has none: it must be there or not as `expected` says, or as in
+  // the first layer. Else invalid_input naming it.
+  ir::Value bias(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims,
+                 std::optional<bool> expected);
   // The values of a small vector without a layer; nullopt when the checkpoint does not have it.
   std::optional<std::vector<float>> find_floats(Slot slot, int64_t count);
 
@@ -36,7 +41,12 @@ class Weights {
   void check_all_used() const;
 
  private:
-  std::string name_of(Slot slot, int64_t layer) const;
+  std::string name_of(Slot slot, int64_t layer) const {
+    return tensor_name(checkpoint_.architecture(), checkpoint_.is_gguf(), slot, layer);
+  }
+  // `first` is the slot whose presence in the first layer decides where nothing is expected.
+  tensor::SourcePtr bias_source(Slot slot, Slot first, int64_t layer, const tensor::Dims& dims,
+                                std::optional<bool> expected);
   tensor::SourcePtr find_source(Slot slot, int64_t layer, const tensor::Dims& dims);
   tensor::SourcePtr get_source(Slot slot, int64_t layer, const tensor::Dims& dims);
   // Query, key or value rows out of `stored`, in Hugging Face order; dims are those of the result.
@@ -47,7 +57,6 @@ class Weights {
   const DecoderConfig& config_;
   tensor::DType dtype_;
   QkvForm qkv_;
-  std::map<Slot, std::string_view> names_;
   std::set<std::string, std::less<>> used_;
 };
 

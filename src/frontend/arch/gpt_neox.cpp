@@ -52,7 +52,9 @@ DecoderConfig read_config(const Json& json) {
   config.parallel_residual = find_bool(json, "use_parallel_residual").value_or(true);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.qkv = QkvForm::per_head;
-  config.attention_bias = find_bool(json, "attention_bias").value_or(true);
+  config.attention_bias = find_bool(json, "attention_bias").value_or(true);  // of `dense` too
+  config.o_bias = config.attention_bias;
+  config.mlp_bias = true;
   return config;
 }
 

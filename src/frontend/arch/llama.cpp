@@ -46,6 +46,7 @@ DecoderConfig read_config(const Json& json) {
   config.rope = read_rope(json, config.head_dim, config.context_length, 10000);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.attention_bias = find_bool(json, "attention_bias");
+  config.o_bias = config.attention_bias;
   config.mlp_bias = find_bool(json, "mlp_bias");
   return config;
 }
