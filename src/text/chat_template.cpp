@@ -46,15 +46,15 @@ std::string ChatTemplate::render(const Json& messages, const ChatTemplateOptions
   if (!options.extra.is_object())
     fail(ErrorCode::invalid_input, "extra template variables: expected an object");
   jinja::Dict globals = jinja::builtin_functions();
-  globals.set(Value("strftime_now"), strftime_now(options.now));
-  globals.set(Value("messages"), Value::from_json(messages));
-  globals.set(Value("tools"), Value::from_json(options.tools));
-  globals.set(Value("documents"), Value::from_json(options.documents));
-  globals.set(Value("add_generation_prompt"), Value(options.add_generation_prompt));
-  globals.set(Value("bos_token"), Value(options.bos_token));
-  globals.set(Value("eos_token"), Value(options.eos_token));
+  globals.set("strftime_now", strftime_now(options.now));
+  globals.set("messages", Value::from_json(messages));
+  globals.set("tools", Value::from_json(options.tools));
+  globals.set("documents", Value::from_json(options.documents));
+  globals.set("add_generation_prompt", Value(options.add_generation_prompt));
+  globals.set("bos_token", Value(options.bos_token));
+  globals.set("eos_token", Value(options.eos_token));
   for (const auto& [name, value] : options.extra.get_ref<const Json::object_t&>()) {
-    globals.set(Value(name), Value::from_json(value));
+    globals.set(name, Value::from_json(value));
   }
   Interpreter interpreter(jinja::Limits{}, std::move(globals));
   return interpreter.render(tree_->block);

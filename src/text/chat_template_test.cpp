@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "text/jinja_interpreter.h"
 
 namespace lathe::text {
 namespace {
@@ -121,6 +122,83 @@ TEST(ChatTemplate, LimitsHold) {
   std::string ifs;
   for (int i = 0; i < 100'000; ++i) ifs += "{% if 1 %}";
   EXPECT_EQ(code_of(ifs), ErrorCode::invalid_input);
+}
+
+TEST(ChatTemplate, ComparingCostsSteps) {
+  // Lists that share their parts: as text, or compared element by element, 2^60 elements.
+  const auto shared = [](const std::string& what, const std::string& step = "[ns.{0}, ns.{0}]") {
+    std::string text = "{% set ns = namespace(x=[], y=[], z=1) %}{% for i in range(60) %}";
+    for (const char* name : {"x", "y"})
+      text += "{% set ns." + std::string(name) + " = " + fmt::format(fmt::runtime(step), name) + " %}";
+    return text + "{% endfor %}{{ " + what + " }}";
+  };
+  for (const char* what :
+       {"ns.x == ns.y", "ns.x != ns.y", "ns.x < ns.y", "ns.x in [ns.y]", "[ns.y].index(ns.x)",
+        "[ns.y].count(ns.x)", "[ns.x, ns.y]|unique|list|length", "[ns.x, ns.y]|sort|length",
+        "ns.x is eq(ns.y)", "ns.x is sameas(ns.y)", "ns.x is in([ns.y])", "[ns.x, ns.y]|max",
+        "{'a': ns.x} == {'a': ns.y}", "{ns.x: 1, ns.y: 2}|length", "dict([(ns.x, 1), (ns.y, 2)])",
+        "ns.x|string|length"}) {
+    EXPECT_EQ(code_of(shared(what)), ErrorCode::resource) << what;
+  }
+  EXPECT_EQ(code_of(shared("ns.x == ns.y", "{{'a': ns.{0}, 'b': ns.{0}}}")), ErrorCode::resource);
+  EXPECT_EQ(render(shared("ns.x == ns.x")), "True");
+  EXPECT_EQ(render(shared("ns.x in [ns.x]")), "True");
+  std::string names = "{% set d = {";
+  for (int i = 0; i < 20'000; ++i) names += fmt::format("'k{}': 1, ", i);
+  EXPECT_EQ(code_of(names + "} %}"), ErrorCode::resource);
+}
+
+TEST(ChatTemplate, LookingAtTextCostsSteps) {
+  // Whatever looks at a text of 1 MB pays about 65,000 steps for it; without, the loop would take 2,000.
+  const std::string long_text =
+      "{% set t = 'ab' * 500000 %}{% set u = 'ab' * 500000 %}{% for i in range(200) %}{% if ";
+  for (const char* look : {"t.upper()",
+                           "t.lower()",
+                           "t.strip()",
+                           "t.title()",
+                           "t.capitalize()",
+                           "t.find('c')",
+                           "t.rfind('c')",
+                           "t.count('c')",
+                           "t.startswith(u)",
+                           "t.endswith(u)",
+                           "t.removeprefix('c')",
+                           "t.isdigit()",
+                           "t is lower",
+                           "t is upper",
+                           "t is eq(u)",
+                           "t == u",
+                           "t < u",
+                           "t|length",
+                           "'c' in t",
+                           "t in [u]",
+                           "t|string",
+                           "t|trim",
+                           "t|int",
+                           "t[-1]",
+                           "'b'.startswith([u, u])",
+                           "''.strip(t)"}) {
+    const jinja::Block block = jinja::parse_template(long_text + look + " %}{% endif %}{% endfor %}");
+    jinja::Interpreter interpreter({.steps = 1'000'000}, jinja::builtin_functions());
+    try {
+      interpreter.render(block);
+      ADD_FAILURE() << look;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::resource) << look;
+    }
+  }
+}
+
+TEST(ChatTemplate, SearchIsLinear) {
+  // A search takes time by the sum of the lengths, not by their product.
+  for (const char* look : {"t.find(n)", "t.rfind(m)", "t.count(n)", "n in t", "t.split(n)|length",
+                           "t.rsplit(m)|length", "t.replace(n, '')|length", "t.strip(s)|length"}) {
+    EXPECT_NO_THROW(
+        render("{% set t = 'a' * 2000000 %}{% set n = 'a' * 500000 + 'b' %}{% set m = 'b' + 'a' * 500000 %}"
+               "{% set s = 'b' * 500000 %}{{ " +
+               std::string(look) + " }}"))
+        << look;
+  }
 }
 
 TEST(ChatTemplate, NamespacesMayFormACycle) {

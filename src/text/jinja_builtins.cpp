@@ -9,60 +9,61 @@
 namespace lathe::text::jinja {
 namespace {
 
-using Test = bool (*)(const Value&, const Value&);
+using Test = bool (*)(Interpreter&, const Value&, const Value&);
 
 const std::map<std::string, Test, std::less<>>& tests() {
   static const std::map<std::string, Test, std::less<>> table = {
-      {"defined", [](const Value& v, const Value&) { return !v.is_undefined(); }},
-      {"undefined", [](const Value& v, const Value&) { return v.is_undefined(); }},
-      {"none", [](const Value& v, const Value&) { return v.is_none(); }},
-      {"string", [](const Value& v, const Value&) { return v.is_string(); }},
-      {"mapping", [](const Value& v, const Value&) { return v.is_dict() && !v.dict().is_namespace; }},
+      {"defined", [](Interpreter&, const Value& v, const Value&) { return !v.is_undefined(); }},
+      {"undefined", [](Interpreter&, const Value& v, const Value&) { return v.is_undefined(); }},
+      {"none", [](Interpreter&, const Value& v, const Value&) { return v.is_none(); }},
+      {"string", [](Interpreter&, const Value& v, const Value&) { return v.is_string(); }},
+      {"mapping",
+       [](Interpreter&, const Value& v, const Value&) { return v.is_dict() && !v.dict().is_namespace; }},
       {"iterable",
-       [](const Value& v, const Value&) {
+       [](Interpreter&, const Value& v, const Value&) {
          return v.is_string() || v.is_list() || v.is_undefined() || (v.is_dict() && !v.dict().is_namespace);
        }},
       {"sequence",
-       [](const Value& v, const Value&) {
+       [](Interpreter&, const Value& v, const Value&) {
          return v.is_string() || v.is_list() || v.is_undefined() || (v.is_dict() && !v.dict().is_namespace);
        }},
-      {"number", [](const Value& v, const Value&) { return v.is_number(); }},
-      {"integer", [](const Value& v, const Value&) { return v.is_int(); }},
-      {"float", [](const Value& v, const Value&) { return v.is_float(); }},
-      {"boolean", [](const Value& v, const Value&) { return v.is_bool(); }},
-      {"true", [](const Value& v, const Value&) { return v.is_bool() && v.boolean(); }},
-      {"false", [](const Value& v, const Value&) { return v.is_bool() && !v.boolean(); }},
-      {"callable", [](const Value& v, const Value&) { return v.is_function(); }},
-      {"odd", [](const Value& v, const Value&) { return integer_or(v, 0) % 2 != 0; }},
-      {"even", [](const Value& v, const Value&) { return integer_or(v, 1) % 2 == 0; }},
+      {"number", [](Interpreter&, const Value& v, const Value&) { return v.is_number(); }},
+      {"integer", [](Interpreter&, const Value& v, const Value&) { return v.is_int(); }},
+      {"float", [](Interpreter&, const Value& v, const Value&) { return v.is_float(); }},
+      {"boolean", [](Interpreter&, const Value& v, const Value&) { return v.is_bool(); }},
+      {"true", [](Interpreter&, const Value& v, const Value&) { return v.is_bool() && v.boolean(); }},
+      {"false", [](Interpreter&, const Value& v, const Value&) { return v.is_bool() && !v.boolean(); }},
+      {"callable", [](Interpreter&, const Value& v, const Value&) { return v.is_function(); }},
+      {"odd", [](Interpreter&, const Value& v, const Value&) { return integer_or(v, 0) % 2 != 0; }},
+      {"even", [](Interpreter&, const Value& v, const Value&) { return integer_or(v, 1) % 2 == 0; }},
       {"divisibleby",
-       [](const Value& v, const Value& a) {
+       [](Interpreter&, const Value& v, const Value& a) {
          const int64_t divisor = integer_or(a, 0);
          if (divisor == 0) fail(ErrorCode::invalid_input, "chat template: divisibleby 0");
          return divisor == -1 || integer_or(v, 1) % divisor == 0;
        }},
       {"lower",
-       [](const Value& v, const Value&) {
+       [](Interpreter&, const Value& v, const Value&) {
          return v.is_string() && lower(v.string()) == v.string() && upper(v.string()) != v.string();
        }},
       {"upper",
-       [](const Value& v, const Value&) {
+       [](Interpreter&, const Value& v, const Value&) {
          return v.is_string() && upper(v.string()) == v.string() && lower(v.string()) != v.string();
        }},
-      {"eq", [](const Value& v, const Value& a) { return equal(v, a); }},
-      {"equalto", [](const Value& v, const Value& a) { return equal(v, a); }},
-      {"==", [](const Value& v, const Value& a) { return equal(v, a); }},
-      {"ne", [](const Value& v, const Value& a) { return !equal(v, a); }},
-      {"!=", [](const Value& v, const Value& a) { return !equal(v, a); }},
-      {"lt", [](const Value& v, const Value& a) { return compare(v, a) < 0; }},
-      {"lessthan", [](const Value& v, const Value& a) { return compare(v, a) < 0; }},
-      {"le", [](const Value& v, const Value& a) { return compare(v, a) <= 0; }},
-      {"gt", [](const Value& v, const Value& a) { return compare(v, a) > 0; }},
-      {"greaterthan", [](const Value& v, const Value& a) { return compare(v, a) > 0; }},
-      {"ge", [](const Value& v, const Value& a) { return compare(v, a) >= 0; }},
-      {"in", [](const Value& v, const Value& a) { return contains(a, v); }},
-      {"sameas",
-       [](const Value& v, const Value& a) { return v.type_name() == a.type_name() && equal(v, a); }},
+      {"eq", [](Interpreter& i, const Value& v, const Value& a) { return equal(i, v, a); }},
+      {"equalto", [](Interpreter& i, const Value& v, const Value& a) { return equal(i, v, a); }},
+      {"==", [](Interpreter& i, const Value& v, const Value& a) { return equal(i, v, a); }},
+      {"ne", [](Interpreter& i, const Value& v, const Value& a) { return !equal(i, v, a); }},
+      {"!=", [](Interpreter& i, const Value& v, const Value& a) { return !equal(i, v, a); }},
+      {"lt", [](Interpreter& i, const Value& v, const Value& a) { return compare(i, v, a) < 0; }},
+      {"lessthan", [](Interpreter& i, const Value& v, const Value& a) { return compare(i, v, a) < 0; }},
+      {"le", [](Interpreter& i, const Value& v, const Value& a) { return compare(i, v, a) <= 0; }},
+      {"gt", [](Interpreter& i, const Value& v, const Value& a) { return compare(i, v, a) > 0; }},
+      {"greaterthan", [](Interpreter& i, const Value& v, const Value& a) { return compare(i, v, a) > 0; }},
+      {"ge", [](Interpreter& i, const Value& v, const Value& a) { return compare(i, v, a) >= 0; }},
+      {"in", [](Interpreter& i, const Value& v, const Value& a) { return contains(i, a, v); }},
+      {"sameas", [](Interpreter& i, const Value& v,
+                    const Value& a) { return v.type_name() == a.type_name() && equal(i, v, a); }},
   };
   return table;
 }
@@ -95,18 +96,17 @@ Dict dict_from(Interpreter& interpreter, const Arguments& arguments) {
   Dict dict;
   for (const Value& source : arguments.positional) {
     if (source.is_dict()) {
-      for (const auto& [key, value] : source.dict().items) dict.set(key, value);
+      for (const auto& [key, value] : source.dict().items) dict.set(interpreter, key, value);
       continue;
     }
     for (const Value& pair : iterate(interpreter, source)) {
       const std::vector<Value> parts = iterate(interpreter, pair);
       if (parts.size() != 2)
         fail(ErrorCode::invalid_input, "chat template: dict from items that are no pairs");
-      dict.set(parts[0], parts[1]);
+      dict.set(interpreter, parts[0], parts[1]);
     }
   }
-  for (const auto& [key, value] : arguments.named) dict.set(Value(key), value);
-  interpreter.charge(dict.items.size() * dict.items.size());
+  for (const auto& [key, value] : arguments.named) dict.set(interpreter, Value(key), value);
   return dict;
 }
 
@@ -115,8 +115,8 @@ Dict dict_from(Interpreter& interpreter, const Arguments& arguments) {
 bool apply_test(Interpreter& interpreter, const std::string& name, const Value& input, Arguments& arguments) {
   const auto test = tests().find(name);
   if (test == tests().end()) fail(ErrorCode::invalid_input, "chat template: no test named \"{}\"", name);
-  interpreter.charge(1);
-  return test->second(input, argument(arguments, 0, ""));
+  interpreter.charge_call(input, arguments);
+  return test->second(interpreter, input, argument(arguments, 0, ""));
 }
 
 Dict builtin_functions() {

@@ -22,7 +22,7 @@ Value attribute_of(Interpreter& interpreter, const Value& item, const Value& pat
     if (!item.is_list()) return {};
     return slice(item, path, Value(path.integer() + 1), None{});
   }
-  interpreter.charge(1);
+  interpreter.charge(1 + need_string(path, "attribute").size());
   Value value = item;
   for (const std::string& key : split(need_string(path, "attribute"), ".", -1, false)) {
     if (value.is_undefined()) bad("attribute " + key, value);
@@ -138,7 +138,7 @@ Value sorted(Interpreter& interpreter, const std::vector<Value>& items,
   }
   interpreter.charge(items.size() * 16);
   order.sort([&](size_t a, size_t b) {
-    const int sign = compare(keys[a], keys[b]);
+    const int sign = compare(interpreter, keys[a], keys[b]);
     return reverse ? sign > 0 : sign < 0;
   });
   List list;
@@ -176,9 +176,8 @@ Value filter_unique(Interpreter& interpreter, const Value& value, Arguments& arg
   std::vector<Value> seen;
   for (const Value& item : iterate(interpreter, value)) {
     const Value key = sort_key(interpreter, attribute_of(interpreter, item, path), case_sensitive);
-    interpreter.charge(seen.size());
-    if (std::any_of(seen.begin(), seen.end(), [&](const Value& other) { return equal(other, key); }))
-      continue;
+    const auto same = [&](const Value& other) { return equal(interpreter, other, key); };
+    if (std::any_of(seen.begin(), seen.end(), same)) continue;
     seen.push_back(key);
     list.items.push_back(item);
   }
@@ -317,7 +316,7 @@ Value extreme(Interpreter& interpreter, const Value& value, Arguments& arguments
   Value best = Undefined{"extreme of nothing"}, best_key;
   for (const Value& item : iterate(interpreter, value)) {
     const Value key = sort_key(interpreter, attribute_of(interpreter, item, path), case_sensitive);
-    if (best.is_undefined() || compare(key, best_key) * sign > 0) {
+    if (best.is_undefined() || compare(interpreter, key, best_key) * sign > 0) {
       best = item;
       best_key = key;
     }
@@ -395,12 +394,11 @@ std::string filter_title(std::string_view text) {
 
 Value apply_filter(Interpreter& interpreter, const std::string& name, const Value& input,
                    Arguments& arguments) {
-  if (input.is_string()) interpreter.charge_text(input.string().size());
+  interpreter.charge_call(input, arguments);
   if (name == "title") return Value(filter_title(interpreter.text_of(input)));
   const auto filter = filters().find(name);
   if (filter == filters().end())
     fail(ErrorCode::invalid_input, "chat template: no filter named \"{}\"", name);
-  interpreter.charge(1);
   return filter->second(interpreter, input, arguments);
 }
 

@@ -63,6 +63,22 @@ void Interpreter::charge(uint64_t steps) {
   if (steps_ > limits_.steps) fail(ErrorCode::resource, "chat template: more than {} steps", limits_.steps);
 }
 
+void Interpreter::charge_call(const Value& input, const Arguments& arguments) {
+  const auto one = [&](const Value& value) {
+    charge(1);
+    if (value.is_string()) charge_text(value.string().size());
+  };
+  one(input);
+  for (const Value& value : arguments.positional) one(value);
+  for (const auto& [name, value] : arguments.named) one(value);
+}
+
+std::string Interpreter::text_of(const Value& value) {
+  std::string text = to_text(value, limits_.output_bytes);
+  charge_text(text.size());
+  return text;
+}
+
 void Interpreter::append(std::string& out, std::string_view text) {
   if (out.size() + text.size() > limits_.output_bytes) {
     fail(ErrorCode::resource, "chat template: more than {} bytes of text", limits_.output_bytes);
@@ -235,7 +251,7 @@ void Interpreter::assign(const Statement& statement, Value value) {
       fail(ErrorCode::invalid_input, "chat template, line {}: \"{}\" is not a namespace", statement.line,
            target.substr(0, dot));
     }
-    object.mutable_dict().set(Value(target.substr(dot + 1)), parts[i]);
+    object.mutable_dict().set(target.substr(dot + 1), parts[i]);
   }
 }
 
@@ -257,6 +273,7 @@ Value Interpreter::make_macro(const Statement& statement, std::string name) {
 Value Interpreter::call_macro(const Statement& statement, Scope* home, Arguments& arguments) {
   const DepthGuard deeper(*this);
   const ScopeGuard guard(*this, home);
+  charge(statement.parameters.size() * (1 + arguments.named.size()) / 8);
   if (arguments.positional.size() > statement.parameters.size()) {
     fail(ErrorCode::invalid_input, "chat template: macro \"{}\" takes {} arguments, found {}", statement.text,
          statement.parameters.size(), arguments.positional.size());
@@ -284,8 +301,9 @@ Value Interpreter::call_macro(const Statement& statement, Scope* home, Arguments
   return Value(std::move(text));
 }
 
-Value Interpreter::lookup(const std::string& name) const {
+Value Interpreter::lookup(const std::string& name) {
   for (const Scope* scope = scope_; scope; scope = scope->parent) {
+    charge(scope->names.size() / 8);
     for (auto entry = scope->names.rbegin(); entry != scope->names.rend(); ++entry) {
       if (entry->first == name) return entry->second;
     }
@@ -321,6 +339,7 @@ Value Interpreter::attribute(const Value& value, const std::string& name) {
     Value method = find_method(value, name);
     if (!method.is_undefined()) return method;
   }
+  if (value.is_dict()) charge(value.dict().items.size() / 8);
   const Value* member = value.is_dict() ? value.dict().find(std::string_view(name)) : nullptr;
   return member ? *member : Value(Undefined{name});
 }
@@ -331,16 +350,16 @@ Value Interpreter::item(const Value& value, const Value& key) {
          value.undefined_name());
   }
   if (value.is_dict()) {
-    const Value* member = value.dict().find(key);
+    const Value* member = value.dict().find(*this, key);
     if (member) return *member;
   } else if ((value.is_list() || value.is_string()) && (key.is_int() || key.is_bool())) {
+    if (value.is_string()) charge_text(value.string().size());
     const int64_t at = key.integer();
     const int64_t size =
         int64_t(value.is_list() ? value.list().items.size() : character_count(value.string()));
     const int64_t place = at < 0 ? at + size : at;
     if (at < -size || place >= size) return Undefined{std::to_string(at)};
     if (value.is_list()) return value.list().items[size_t(place)];
-    charge_text(value.string().size());
     return slice(value, place, place + 1, None{});
   }
   return key.is_string() ? find_method(value, key.string()) : Value(Undefined{text_of(key)});
@@ -375,7 +394,10 @@ Value Interpreter::evaluate(const Expression& expression) {
     }
     case Expression::Kind::dict: {
       Dict dict;
-      for (size_t i = 0; i + 1 < expression.children.size(); i += 2) dict.set(child(i), child(i + 1));
+      for (size_t i = 0; i + 1 < expression.children.size(); i += 2) {
+        Value key = child(i);
+        dict.set(*this, std::move(key), child(i + 1));
+      }
       return dict;
     }
     case Expression::Kind::attribute:
@@ -425,16 +447,12 @@ Value Interpreter::evaluate_binary(const Expression& expression) {
   if (op == "and") return truthy(left) ? evaluate(*expression.children[1]) : left;
   if (op == "or") return truthy(left) ? left : evaluate(*expression.children[1]);
   const Value right = evaluate(*expression.children[1]);
-  if (op == "==" || op == "!=") return equal(left, right) == (op == "==");
-  if (op == "in" || op == "not in") {
-    charge(right.is_list() ? right.list().items.size() : right.is_dict() ? right.dict().items.size() : 1);
-    if (right.is_string()) charge_text(right.string().size());
-    return contains(right, left) == (op == "in");
-  }
-  if (op == "<") return compare(left, right) < 0;
-  if (op == "<=") return compare(left, right) <= 0;
-  if (op == ">") return compare(left, right) > 0;
-  if (op == ">=") return compare(left, right) >= 0;
+  if (op == "==" || op == "!=") return equal(*this, left, right) == (op == "==");
+  if (op == "in" || op == "not in") return contains(*this, right, left) == (op == "in");
+  if (op == "<") return compare(*this, left, right) < 0;
+  if (op == "<=") return compare(*this, left, right) <= 0;
+  if (op == ">") return compare(*this, left, right) > 0;
+  if (op == ">=") return compare(*this, left, right) >= 0;
   if (op == "~") {
     std::string text = text_of(left);
     append(text, text_of(right));

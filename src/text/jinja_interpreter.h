@@ -33,8 +33,9 @@ class Interpreter {
   // For the built-in functions, filters and tests:
   void charge(uint64_t steps);
   void charge_text(size_t bytes) { charge(bytes / 16); }
+  void charge_call(const Value& input, const Arguments& arguments);  // the texts it is about to look at
   const Limits& limits() const { return limits_; }
-  std::string text_of(const Value& value) const { return to_text(value, limits_.output_bytes); }
+  std::string text_of(const Value& value);
   Value call(const Value& function, Arguments arguments);
   Value make_namespace(Dict dict);  // emptied when the rendering ends, so that cycles are freed
 
@@ -62,7 +63,7 @@ class Interpreter {
   Arguments evaluate_arguments(const CallArguments& arguments);
   Value attribute(const Value& value, const std::string& name);
   Value item(const Value& value, const Value& key);
-  Value lookup(const std::string& name) const;
+  Value lookup(const std::string& name);
 
   Limits limits_;
   Dict globals_;

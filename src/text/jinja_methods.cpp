@@ -28,9 +28,11 @@ Value split_method(Interpreter& interpreter, const Value& self, Arguments& argum
                        integer_or(argument(arguments, 1, "maxsplit"), -1), from_right));
 }
 
-bool affix(const Value& self, const Value& affixes, bool start) {
+bool affix(Interpreter& interpreter, const Value& self, const Value& affixes, bool start) {
   const auto one = [&](const Value& text) {
     const std::string& part = need_string(text, start ? "startswith" : "endswith");
+    interpreter.charge(1);
+    interpreter.charge_text(part.size());
     return start ? self.string().starts_with(part) : self.string().ends_with(part);
   };
   if (!affixes.is_list()) return one(affixes);
@@ -39,7 +41,7 @@ bool affix(const Value& self, const Value& affixes, bool start) {
 
 Value find_text(const Value& self, Arguments& arguments, bool from_right) {
   const std::string& wanted = need_string(argument(arguments, 0, "sub"), "find");
-  const size_t at = from_right ? self.string().rfind(wanted) : self.string().find(wanted);
+  const size_t at = from_right ? rfind_in(self.string(), wanted) : find_in(self.string(), wanted);
   return at == std::string::npos ? int64_t{-1}
                                  : int64_t(character_count(std::string_view(self.string()).substr(0, at)));
 }
@@ -101,10 +103,10 @@ const std::map<std::string, Method, std::less<>>& string_methods() {
          i.charge(s.string().size());
          return strings(split_lines(s.string(), bool_or(argument(a, 0, "keepends"), false)));
        }},
-      {"startswith",
-       [](Interpreter&, const Value& s, Arguments& a) { return Value(affix(s, argument(a, 0, ""), true)); }},
-      {"endswith",
-       [](Interpreter&, const Value& s, Arguments& a) { return Value(affix(s, argument(a, 0, ""), false)); }},
+      {"startswith", [](Interpreter& i, const Value& s,
+                        Arguments& a) { return Value(affix(i, s, argument(a, 0, ""), true)); }},
+      {"endswith", [](Interpreter& i, const Value& s,
+                      Arguments& a) { return Value(affix(i, s, argument(a, 0, ""), false)); }},
       {"removeprefix",
        [](Interpreter&, const Value& s, Arguments& a) {
          const std::string& part = need_string(argument(a, 0, ""), "removeprefix");
@@ -128,8 +130,8 @@ const std::map<std::string, Method, std::less<>>& string_methods() {
          const std::string& part = need_string(argument(a, 0, ""), "count");
          if (part.empty()) return Value(int64_t(character_count(s.string())) + 1);
          int64_t count = 0;
-         for (size_t at = s.string().find(part); at != std::string::npos;
-              at = s.string().find(part, at + part.size())) {
+         for (size_t at = find_in(s.string(), part); at != std::string::npos;
+              at = find_in(s.string(), part, at + part.size())) {
            ++count;
          }
          return Value(count);
@@ -168,8 +170,7 @@ Value dict_values(Interpreter& interpreter, const Value& self, Arguments&) {
 }
 
 Value dict_get(Interpreter& interpreter, const Value& self, Arguments& arguments) {
-  interpreter.charge(self.dict().items.size());
-  const Value* member = self.dict().find(argument(arguments, 0, "key"));
+  const Value* member = self.dict().find(interpreter, argument(arguments, 0, "key"));
   if (member) return *member;
   const Value fallback = argument(arguments, 1, "default");
   return fallback.is_undefined() ? Value(None{}) : fallback;
@@ -200,10 +201,9 @@ const std::map<std::string, Method, std::less<>>& list_methods() {
       {"index",
        [](Interpreter& i, const Value& s, Arguments& a) {
          const auto& items = s.list().items;
-         i.charge(items.size());
          const Value wanted = argument(a, 0, "");
          const auto found =
-             std::find_if(items.begin(), items.end(), [&](const Value& v) { return equal(v, wanted); });
+             std::find_if(items.begin(), items.end(), [&](const Value& v) { return equal(i, v, wanted); });
          if (found == items.end())
            fail(ErrorCode::invalid_input, "chat template: index: the value is not in the list");
          return Value(int64_t(found - items.begin()));
@@ -211,10 +211,9 @@ const std::map<std::string, Method, std::less<>>& list_methods() {
       {"count",
        [](Interpreter& i, const Value& s, Arguments& a) {
          const auto& items = s.list().items;
-         i.charge(items.size());
          const Value wanted = argument(a, 0, "");
          return Value(int64_t(
-             std::count_if(items.begin(), items.end(), [&](const Value& v) { return equal(v, wanted); })));
+             std::count_if(items.begin(), items.end(), [&](const Value& v) { return equal(i, v, wanted); })));
        }},
       {"copy", [](Interpreter&, const Value& s, Arguments&) { return s; }},
       {"append", refuse_change},
@@ -256,6 +255,7 @@ Value find_method(const Value& object, const std::string& name) {
     const auto method = table.find(name);
     if (method == table.end()) return Undefined{name};
     return Function{name, [object, call = method->second](Interpreter& interpreter, Arguments& arguments) {
+                      interpreter.charge_call(object, arguments);
                       return call(interpreter, object, arguments);
                     }};
   };

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "text/utf8.h"
 
@@ -31,12 +32,23 @@ bool is_cased(uint32_t c) {
          utf8proc_tolower(utf8proc_int32_t(c)) != utf8proc_int32_t(c);
 }
 
-bool in_set(std::string_view characters, uint32_t c) {
-  if (characters.empty()) return is_space(c);
-  for (size_t at = 0; at < characters.size();) {
-    if (take_code_point(characters, at) == c) return true;
+// What strip takes away: these characters, or white space if there are none.
+class CharacterSet {
+ public:
+  explicit CharacterSet(std::string_view characters) {
+    for (size_t at = 0; at < characters.size();) sorted_.push_back(take_code_point(characters, at));
+    std::sort(sorted_.begin(), sorted_.end());
   }
-  return false;
+  bool has(uint32_t c) const {
+    return sorted_.empty() ? is_space(c) : std::binary_search(sorted_.begin(), sorted_.end(), c);
+  }
+
+ private:
+  std::vector<uint32_t> sorted_;
+};
+
+std::string reversed(std::string_view text) {
+  return {text.rbegin(), text.rend()};
 }
 
 }  // namespace
@@ -77,18 +89,31 @@ std::string title(std::string_view text) {
 }
 
 std::string_view strip(std::string_view text, std::string_view characters, Side side) {
+  const CharacterSet set(characters);
   while (side != Side::right && !text.empty()) {
     size_t at = 0;
-    if (!in_set(characters, take_code_point(text, at))) break;
+    if (!set.has(take_code_point(text, at))) break;
     text.remove_prefix(at);
   }
   while (side != Side::left && !text.empty()) {
     const size_t last = previous_character(text, text.size());
     size_t at = last;
-    if (!in_set(characters, take_code_point(text, at))) break;
+    if (!set.has(take_code_point(text, at))) break;
     text = text.substr(0, last);
   }
   return text;
+}
+
+size_t find_in(std::string_view text, std::string_view part, size_t from) {
+  if (from > text.size()) return text.npos;
+  if (part.empty()) return from;
+  const void* found = ::memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  return found ? size_t(static_cast<const char*>(found) - text.data()) : text.npos;
+}
+
+size_t rfind_in(std::string_view text, std::string_view part) {
+  const size_t at = find_in(reversed(text), reversed(part));
+  return at == text.npos ? at : text.size() - part.size() - at;
 }
 
 std::string replace(std::string_view text, std::string_view from, std::string_view to, int64_t count) {
@@ -105,7 +130,8 @@ std::string replace(std::string_view text, std::string_view from, std::string_vi
     }
     return out.append(text.substr(std::min(done, text.size())));
   }
-  for (size_t at = text.find(from); at != text.npos && count != 0; at = text.find(from, done), --count) {
+  for (size_t at = find_in(text, from); at != text.npos && count != 0;
+       at = find_in(text, from, done), --count) {
     out.append(text, done, at - done).append(to);
     done = at + from.size();
   }
@@ -136,13 +162,19 @@ std::vector<std::string> split(std::string_view text, std::string_view separator
       text = strip(from_right ? text.substr(0, begin) : text.substr(end), "", side);
     }
   } else {
+    // From the right: as from the left, with everything turned round.
+    const std::string turned = from_right ? reversed(text) : "", turned_separator = reversed(separator);
+    if (from_right) text = turned, separator = turned_separator;
     while (count-- != 0) {
-      const size_t at = from_right ? text.rfind(separator) : text.find(separator);
+      const size_t at = find_in(text, separator);
       if (at == text.npos) break;
-      parts.emplace_back(from_right ? text.substr(at + separator.size()) : text.substr(0, at));
-      text = from_right ? text.substr(0, at) : text.substr(at + separator.size());
+      parts.emplace_back(text.substr(0, at));
+      text = text.substr(at + separator.size());
     }
     parts.emplace_back(text);
+    if (from_right) {
+      for (std::string& part : parts) std::reverse(part.begin(), part.end());
+    }
   }
   if (from_right) std::reverse(parts.begin(), parts.end());
   return parts;

@@ -8,6 +8,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "text/jinja_interpreter.h"
+#include "text/jinja_strings.h"
 #include "text/utf8.h"
 
 namespace lathe::text::jinja {
@@ -203,16 +205,19 @@ class Writer {
   std::string out_;
 };
 
-bool lists_equal(const List& a, const List& b) {
+bool lists_equal(Interpreter& interpreter, const List& a, const List& b) {
+  if (&a == &b) return true;
   return a.tuple == b.tuple &&
-         std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), equal);
+         std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(),
+                    [&](const Value& x, const Value& y) { return equal(interpreter, x, y); });
 }
 
-bool dicts_equal(const Dict& a, const Dict& b) {
-  if (a.items.size() != b.items.size()) return false;
+bool dicts_equal(Interpreter& interpreter, const Dict& a, const Dict& b) {
+  if (&a == &b) return true;
+  if (a.is_namespace || b.is_namespace || a.items.size() != b.items.size()) return false;
   return std::all_of(a.items.begin(), a.items.end(), [&](const auto& item) {
-    const Value* other = b.find(item.first);
-    return other && equal(item.second, *other);
+    const Value* other = b.find(interpreter, item.first);
+    return other && equal(interpreter, item.second, *other);
   });
 }
 
@@ -253,17 +258,27 @@ const Value* Dict::find(std::string_view key) const {
   return nullptr;
 }
 
-const Value* Dict::find(const Value& key) const {
+void Dict::set(std::string_view key, Value value) {
+  for (auto& [name, item] : items) {
+    if (name.is_string() && name.string() == key) {
+      item = std::move(value);
+      return;
+    }
+  }
+  items.emplace_back(Value(key), std::move(value));
+}
+
+const Value* Dict::find(Interpreter& interpreter, const Value& key) const {
   if (key.is_list() || key.is_dict()) return nullptr;
   for (const auto& [name, value] : items) {
-    if (equal(name, key)) return &value;
+    if (equal(interpreter, name, key)) return &value;
   }
   return nullptr;
 }
 
-void Dict::set(Value key, Value value) {
+void Dict::set(Interpreter& interpreter, Value key, Value value) {
   for (auto& [name, item] : items) {
-    if (equal(name, key)) {
+    if (equal(interpreter, name, key)) {
       item = std::move(value);
       return;
     }
@@ -326,52 +341,59 @@ bool truthy(const Value& value) {
   return true;
 }
 
-bool equal(const Value& a, const Value& b) {
+bool equal(Interpreter& interpreter, const Value& a, const Value& b) {
+  interpreter.charge(1);
   if (a.is_number() && b.is_number()) {
     return a.is_float() || b.is_float() ? a.number() == b.number() : a.integer() == b.integer();
   }
-  if (a.is_string() && b.is_string()) return a.string() == b.string();
-  if (a.is_list() && b.is_list()) return lists_equal(a.list(), b.list());
-  if (a.is_dict() && b.is_dict()) {
-    if (&a.dict() == &b.dict()) return true;
-    return !a.dict().is_namespace && !b.dict().is_namespace && dicts_equal(a.dict(), b.dict());
+  if (a.is_string() && b.is_string()) {
+    if (&a.string() == &b.string()) return true;
+    if (a.string().size() != b.string().size()) return false;
+    interpreter.charge_text(a.string().size());
+    return a.string() == b.string();
   }
+  if (a.is_list() && b.is_list()) return lists_equal(interpreter, a.list(), b.list());
+  if (a.is_dict() && b.is_dict()) return dicts_equal(interpreter, a.dict(), b.dict());
   if (a.is_function() && b.is_function()) return &a.function() == &b.function();
   return (a.is_none() && b.is_none()) || (a.is_undefined() && b.is_undefined());
 }
 
-int compare(const Value& a, const Value& b) {
+int compare(Interpreter& interpreter, const Value& a, const Value& b) {
+  interpreter.charge(1);
   if (a.is_number() && b.is_number()) {
     if (!a.is_float() && !b.is_float()) return a.integer() < b.integer() ? -1 : a.integer() > b.integer();
     return a.number() < b.number() ? -1 : a.number() > b.number();
   }
   if (a.is_string() && b.is_string()) {
+    interpreter.charge_text(std::min(a.string().size(), b.string().size()));
     const int order = a.string().compare(b.string());  // UTF-8 sorts as code points do
     return order < 0 ? -1 : order > 0;
   }
   if (a.is_list() && b.is_list()) {
     const auto &x = a.list().items, &y = b.list().items;
     for (size_t i = 0; i < std::min(x.size(), y.size()); ++i) {
-      if (!equal(x[i], y[i])) return compare(x[i], y[i]);
+      if (!equal(interpreter, x[i], y[i])) return compare(interpreter, x[i], y[i]);
     }
     return x.size() < y.size() ? -1 : x.size() > y.size();
   }
   fail(ErrorCode::invalid_input, "chat template: {} and {} cannot be ordered", a.type_name(), b.type_name());
 }
 
-bool contains(const Value& container, const Value& item) {
+bool contains(Interpreter& interpreter, const Value& container, const Value& item) {
   if (container.is_string()) {
     if (!item.is_string()) {
       fail(ErrorCode::invalid_input, "chat template: \"in\" a string needs a string, found {}",
            item.type_name());
     }
-    return container.string().find(item.string()) != std::string::npos;
+    interpreter.charge_text(container.string().size() + item.string().size());
+    return find_in(container.string(), item.string()) != std::string::npos;
   }
   if (container.is_list()) {
     const auto& items = container.list().items;
-    return std::any_of(items.begin(), items.end(), [&](const Value& other) { return equal(other, item); });
+    return std::any_of(items.begin(), items.end(),
+                       [&](const Value& other) { return equal(interpreter, other, item); });
   }
-  if (container.is_dict()) return container.dict().find(item) != nullptr;
+  if (container.is_dict()) return container.dict().find(interpreter, item) != nullptr;
   if (container.is_undefined()) return false;
   fail(ErrorCode::invalid_input, "chat template: \"in\" needs a string, list or dict, found {}",
        container.type_name());

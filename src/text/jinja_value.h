@@ -35,8 +35,10 @@ struct Dict {
   int depth = 1;  // as List::depth; namespaces do not count
 
   const Value* find(std::string_view key) const;
-  const Value* find(const Value& key) const;
-  void set(Value key, Value value);
+  void set(std::string_view key, Value value);
+  // Keys of any kind: comparing them costs the interpreter's steps.
+  const Value* find(Interpreter& interpreter, const Value& key) const;
+  void set(Interpreter& interpreter, Value key, Value value);
 };
 
 // Arguments of a call.
@@ -101,11 +103,13 @@ class Value {
 };
 
 bool truthy(const Value& value);
-bool equal(const Value& a, const Value& b);
+// Comparisons charge the interpreter for every element and text they look at: a list of lists that share
+// their parts has exponentially many elements. What is the same object is equal without looking.
+bool equal(Interpreter& interpreter, const Value& a, const Value& b);
 // -1, 0, 1. Throws invalid_input for types that have no order.
-int compare(const Value& a, const Value& b);
-// a in b.
-bool contains(const Value& container, const Value& item);
+int compare(Interpreter& interpreter, const Value& a, const Value& b);
+// item in container.
+bool contains(Interpreter& interpreter, const Value& container, const Value& item);
 
 // str() and repr() of Python. Results longer than `limit` bytes throw resource.
 std::string to_text(const Value& value, size_t limit);
