@@ -25,6 +25,8 @@ function(lathe_layer name)
   if(LATHE_TESTS AND tests)
     add_executable(test_${name} ${tests})
     target_link_libraries(test_${name} PRIVATE lathe_${name} GTest::gtest GTest::gmock GTest::gtest_main)
+    # Tests are compiled once and run once: what they call is optimised, they are not.
+    target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
     target_compile_definitions(test_${name} PRIVATE LATHE_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
     add_test(NAME ${name} COMMAND test_${name})
   endif()

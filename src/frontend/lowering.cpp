@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numbers>
 
@@ -115,16 +116,30 @@ Results expand_rotary_embedding(const Expansion& e) {
   return {b.reshape(y, {0, 0, width})};
 }
 
-// Grouped-query attention with an additive mask (ONNX Attention-23, three-dimensional form). The query heads of
+// Refuses what expand_attention does not compute, by name.
+void check_attention(const Expansion& e) {
+  for (const auto& [name, value] : e.node.attributes) {
+    const bool known = name == "q_num_heads" || name == "kv_num_heads" || name == "scale" || name == "softcap" ||
+                       name == "is_causal";
+    if (!known) fail(ErrorCode::unsupported, "attribute \"{}\" has no expansion for older opsets", name);
+  }
+  const bool plain = e.type(0).shape.size() == 3 && e.node.attributes.get_int("is_causal", 0) == 0 && !e.has(6) &&
+                     e.node.outputs.size() <= 3 && e.has(4) == e.has(5);
+  if (!plain) fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
+  if (!e.has(3)) return;
+  const tensor::Shape& mask = e.type(3).shape;
+  if (mask.size() != 4 || mask[1] != tensor::Dim(1)) {
+    fail(ErrorCode::unsupported, "only a mask [batch, 1, sequence, total] has an expansion, found {}",
+         op::to_string(e.type(3)));
+  }
+}
+
+// Grouped-query attention with a mask, additive or boolean (ONNX Attention-23, three-dimensional form). The query heads of
 // a key-value head become rows of one product, so nothing is repeated. Softmax in f32.
 Results expand_attention(const Expansion& e) {
   const Builder& b = e.b;
   const Attributes& attributes = e.node.attributes;
-  const bool plain = e.type(0).shape.size() == 3 && attributes.get_int("is_causal", 0) == 0 && !e.has(6) &&
-                     e.node.outputs.size() <= 3;
-  if (!plain || e.has(4) != e.has(5) || (e.has(3) && e.type(3).shape.size() != 4)) {
-    fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
-  }
+  check_attention(e);
   const int64_t heads = attributes.get_int("q_num_heads", 0);
   const int64_t kv_heads = attributes.get_int("kv_num_heads", 0);
   const int64_t head_dim = e.dim(0, -1) / heads;
@@ -153,7 +168,13 @@ Results expand_attention(const Expansion& e) {
   }
   Value sum_shape;
   if (e.has(3)) {
-    Value mask = b.cast(e.inputs[3], DType::f32);
+    Value mask = e.inputs[3];
+    if (e.type(3).dtype == DType::boolean) {
+      const double hidden = -std::numeric_limits<double>::infinity();
+      mask = b.node("Where", {mask, b.scalar(0, DType::f32), b.scalar(hidden, DType::f32)});
+    } else {
+      mask = b.cast(mask, DType::f32);
+    }
     if (group > 1) {  // [batch, kv, group, seq, total] while the mask is added
       sum_shape = b.node("Shape", {scores});
       const Value lengths = b.concat({b.slice(b.node("Shape", {e.inputs[0]}), 1, 2, 0),
@@ -225,22 +246,21 @@ Results expand_causal_mask(const Expansion& e) {
   return {b.cast(b.node("Where", {seen, b.scalar(0, DType::f32), b.scalar(hidden, DType::f32)}), dtype)};
 }
 
+// For opsets before the operator's own.
 struct Rule {
   std::string_view op;
-  int since;  // first opset that has the operator as it stands; 0: none has
   Results (*expand)(const Expansion&);
 };
-constexpr int kNever = 1000;
 
 constexpr std::array kRules = {
-    Rule{"RMSNormalization", 23, expand_rms_normalization},
-    Rule{"LayerNormalization", 17, expand_layer_normalization},
-    Rule{"Swish", 24, expand_swish},
-    Rule{"Gelu", 20, expand_gelu},
-    Rule{"RotaryEmbedding", 23, expand_rotary_embedding},
-    Rule{"Attention", 23, expand_attention},
-    Rule{"lathe.RotaryTable", kNever, expand_rotary_table},
-    Rule{"lathe.CausalMask", kNever, expand_causal_mask},
+    Rule{"RMSNormalization", expand_rms_normalization},
+    Rule{"LayerNormalization", expand_layer_normalization},
+    Rule{"Swish", expand_swish},
+    Rule{"Gelu", expand_gelu},
+    Rule{"RotaryEmbedding", expand_rotary_embedding},
+    Rule{"Attention", expand_attention},
+    Rule{"lathe.RotaryTable", expand_rotary_table},
+    Rule{"lathe.CausalMask", expand_causal_mask},
 };
 
 const Rule* find_rule(std::string_view op) {
@@ -264,19 +284,15 @@ ir::Graph lower_to_opset(const ir::Graph& graph, int opset) {
     std::vector<Value> inputs;
     for (const Value input : node.inputs) inputs.push_back(input ? mapped.at(input) : Value{});
     const Rule* rule = find_rule(node.op);
-    const bool expand = rule && opset < rule->since;
-    if (!expand && node.op.starts_with("lathe.")) {
-      fail(ErrorCode::unsupported, "node \"{}\": {} has no standard form", node.name, node.op);
-    }
-    std::vector<Value> results;
-    if (expand) {
-      results = with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] {
-        return rule->expand({Builder(lowered, node.name), node, std::move(inputs)});
-      });
-    } else {
-      results = lowered.node(lowered.add_node(node.op, std::move(inputs), node.attributes, node.name,
-                                              int(node.outputs.size()))).outputs;
-    }
+    const op::OpDef& def = op::get_op(node.op);
+    const bool expand = rule && (opset < def.since || node.op.starts_with("lathe."));
+    const std::vector<Value> results = with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] {
+      if (expand) return rule->expand({Builder(lowered, node.name), node, std::move(inputs)});
+      op::check_opset(def, inputs.size(), node.attributes, opset);
+      const ir::NodeId copy =
+          lowered.add_node(node.op, std::move(inputs), node.attributes, node.name, int(node.outputs.size()));
+      return lowered.node(copy).outputs;
+    });
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i]) mapped[node.outputs[i]] = results[i];
     }

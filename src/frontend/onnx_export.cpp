@@ -54,12 +54,8 @@ OnnxAttribute onnx_attribute(const std::string& name, const op::AttributeValue& 
   return result;
 }
 
-// Reductions took their axes as an attribute before opset 18 (ReduceSum before 13).
-bool axes_are_attribute(std::string_view op, int opset) {
-  static constexpr std::string_view kReductions[] = {"ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-                                                     "ReduceSumSquare"};
-  return opset < 18 && std::find(std::begin(kReductions), std::end(kReductions), op) != std::end(kReductions);
-}
+// Reductions took their axes as an attribute once.
+bool axes_are_attribute(std::string_view op, int opset) { return opset < op::get_op(op).axes_input_since; }
 
 // Writes one graph; holds the decisions about its constants.
 class GraphWriter {

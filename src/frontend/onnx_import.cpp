@@ -61,9 +61,15 @@ class Importer {
     if (!input.type || !input.type->shape) fail(ErrorCode::unsupported, "input \"{}\" has no shape", input.name);
     op::TypeInfo type{element_type(*input.type, input.name), {}, {}};
     for (const io::OnnxDim& dim : *input.type->shape) {
-      if (const auto* number = std::get_if<int64_t>(&dim.value)) type.shape.emplace_back(*number);
-      else if (const auto* symbol = std::get_if<std::string>(&dim.value)) type.shape.push_back(tensor::Dim::parse(*symbol));
-      else type.shape.push_back(tensor::Dim::symbol(fmt::format("unknown_{}", unknown_++)));
+      const auto* number = std::get_if<int64_t>(&dim.value);
+      const auto* text = std::get_if<std::string>(&dim.value);
+      if (number && *number >= 0) {
+        type.shape.emplace_back(*number);
+      } else if (text && !text->empty()) {
+        type.shape.push_back(tensor::Dim::from_text(*text));
+      } else {  // nothing, or -1, as old exporters wrote it
+        type.shape.push_back(tensor::Dim::symbol(fmt::format("unknown_{}", unknown_++)));
+      }
     }
     values_[input.name] = graph_.add_input(input.name, std::move(type));
   }
@@ -77,6 +83,10 @@ class Importer {
 
   op::AttributeValue attribute_of(const OnnxAttribute& attribute) const {
     const auto& value = attribute.value;
+    if (!attribute.ref_attr_name.empty()) {
+      fail(ErrorCode::unsupported, "attribute \"{}\" refers to a function's \"{}\"", attribute.name,
+           attribute.ref_attr_name);
+    }
     switch (attribute.type) {
       case OnnxAttributeType::f32: return double(std::get<float>(value));
       case OnnxAttributeType::i64: return std::get<int64_t>(value);
@@ -95,11 +105,12 @@ class Importer {
 
   void add_node(const OnnxNode& node) {
     if (!node.domain.empty() && node.domain != "ai.onnx") fail(ErrorCode::unsupported, "domain \"{}\"", node.domain);
+    if (node.op_type.starts_with("lathe.")) fail(ErrorCode::unsupported, "no standard operator");
     std::vector<Value> inputs;
     for (const std::string& input : node.inputs) inputs.push_back(value_of(input));
     op::Attributes attributes;
     for (const OnnxAttribute& attribute : node.attributes) attributes.set(attribute.name, attribute_of(attribute));
-    if (opset_ < 18 && node.op_type.starts_with("Reduce") && attributes.has("axes")) {
+    if (opset_ < op::get_op(node.op_type).axes_input_since && attributes.has("axes")) {
       const auto axes = *attributes.find_ints("axes");
       attributes.erase("axes");
       inputs.push_back(graph_.add_constant(

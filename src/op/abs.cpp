@@ -19,6 +19,7 @@ const OpDef& abs_op() {
       .name = "Abs",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kNumeric); },
       .evaluate =
           [](EvaluateContext& context) {

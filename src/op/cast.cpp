@@ -30,8 +30,8 @@ const OpDef& cast_op() {
       .min_inputs = 1,
       .max_inputs = 1,
       .attributes = {{"to", AttributeKind::integer, true},
-                     {"saturate", AttributeKind::integer},
-                     {"round_mode", AttributeKind::string}},
+                     {"saturate", AttributeKind::integer, false, 19},
+                     {"round_mode", AttributeKind::string, false, 24}},
       .infer = infer_cast,
       .evaluate =
           [](EvaluateContext& context) {

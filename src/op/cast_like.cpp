@@ -19,7 +19,8 @@ const OpDef& cast_like_op() {
       .name = "CastLike",
       .min_inputs = 2,
       .max_inputs = 2,
-      .attributes = {{"saturate", AttributeKind::integer}, {"round_mode", AttributeKind::string}},
+      .attributes = {{"saturate", AttributeKind::integer, false, 19}, {"round_mode", AttributeKind::string, false, 24}},
+      .since = 15,
       .infer = infer_cast_like,
       .evaluate =
           [](EvaluateContext& context) {

@@ -36,7 +36,7 @@ void evaluate_clip(EvaluateContext& context) {
 
 const OpDef& clip_op() {
   static const OpDef def{
-      .name = "Clip", .min_inputs = 1, .max_inputs = 3, .infer = infer_clip, .evaluate = evaluate_clip};
+      .name = "Clip", .min_inputs = 1, .max_inputs = 3, .elementwise = true, .infer = infer_clip, .evaluate = evaluate_clip};
   return def;
 }
 

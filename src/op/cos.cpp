@@ -9,6 +9,7 @@ const OpDef& cos_op() {
       .name = "Cos",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kFloat); },
       .evaluate =
           [](EvaluateContext& context) { evaluate_real(context, [](double x) { return std::cos(x); }); },

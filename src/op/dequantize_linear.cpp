@@ -43,8 +43,8 @@ const OpDef& dequantize_linear_op() {
       .min_inputs = 2,
       .max_inputs = 3,
       .attributes = {{"axis", AttributeKind::integer},
-                     {"block_size", AttributeKind::integer},
-                     {"output_dtype", AttributeKind::integer}},
+                     {"block_size", AttributeKind::integer, false, 21},
+                     {"output_dtype", AttributeKind::integer, false, 23}},
       .infer = infer_dequantize_linear,
       .evaluate = evaluate_dequantize_linear,
   };

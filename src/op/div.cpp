@@ -26,6 +26,7 @@ const OpDef& div_op() {
       .name = "Div",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_binary(context, kNumeric);

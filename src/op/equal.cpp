@@ -35,7 +35,7 @@ void evaluate_equal(EvaluateContext& context) {
 
 const OpDef& equal_op() {
   static const OpDef def{
-      .name = "Equal", .min_inputs = 2, .max_inputs = 2, .infer = infer_equal, .evaluate = evaluate_equal};
+      .name = "Equal", .min_inputs = 2, .max_inputs = 2, .elementwise = true, .infer = infer_equal, .evaluate = evaluate_equal};
   return def;
 }
 

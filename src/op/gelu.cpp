@@ -25,6 +25,8 @@ const OpDef& gelu_op() {
       .min_inputs = 1,
       .max_inputs = 1,
       .attributes = {{"approximate", AttributeKind::string}},
+      .since = 20,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_unary(context, kFloat);

@@ -7,6 +7,7 @@ const OpDef& greater_op() {
       .name = "Greater",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_compare(context, kNumeric);

@@ -8,6 +8,7 @@ const OpDef& identity_op() {
       .name = "Identity",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             context.outputs[0] = require(context, 0, kAny);

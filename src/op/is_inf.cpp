@@ -11,6 +11,7 @@ const OpDef& is_inf_op() {
       .max_inputs = 1,
       .attributes = {{"detect_negative", AttributeKind::integer},
                      {"detect_positive", AttributeKind::integer}},
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_unary(context, kFloat | kSmallFloat);

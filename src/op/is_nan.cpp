@@ -9,6 +9,7 @@ const OpDef& is_nan_op() {
       .name = "IsNaN",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_unary(context, kFloat | kSmallFloat);

@@ -5,8 +5,7 @@
 //   -> [batch, 1, sequence, total] of attribute `dtype`: 0 where query i may see key j, that is where
 //      attention_mask[j] != 0 and j <= total - sequence + i, else -30000 (f16) or -1e30.
 // Finite on purpose: a row of padding then softmaxes to numbers, not NaN.
-#include "base/error.h"
-#include "op/op.h"
+#include "op/inference.h"
 
 namespace lathe::op {
 namespace {
@@ -14,13 +13,16 @@ namespace {
 using tensor::DType;
 
 void infer(InferContext& context) {
-  const TypeInfo& mask = context.input(0);
-  const TypeInfo& ids = context.input(1);
-  if (mask.shape.size() != 2 || ids.shape.size() != 2) {
-    fail(ErrorCode::invalid_input, "{}: expected [batch, total] and [batch, sequence], found {} and {}",
-         context.op, to_string(mask), to_string(ids));
+  const TypeInfo& mask = require_dtype(context, 0, DType::i64);
+  const TypeInfo& ids = require_dtype(context, 1, DType::i64);
+  require_rank(context, 0, 2);
+  require_rank(context, 1, 2);
+  require_dims_agree(context, "batch", mask.shape[0], ids.shape[0]);
+  const int64_t number = context.attributes.get_int("dtype", int64_t(DType::f32));
+  const auto dtype = DType(number);
+  if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) {
+    bad(context, "attribute dtype: expected f32, f16 or bf16, found the number {}", number);
   }
-  const auto dtype = DType(context.attributes.get_int("dtype", int64_t(DType::f32)));
   context.outputs[0] = {dtype, {mask.shape[0], 1, ids.shape[1], mask.shape[1]}, {}};
 }
 

@@ -85,6 +85,7 @@ const OpDef& layer_normalization_op() {
       .attributes = {{"axis", AttributeKind::integer},
                      {"epsilon", AttributeKind::real},
                      {"stash_type", AttributeKind::integer}},
+      .since = 17,
       .infer = infer_layer_normalization,
       .evaluate = evaluate_layer_normalization,
   };

@@ -7,6 +7,7 @@ const OpDef& less_or_equal_op() {
       .name = "LessOrEqual",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_compare(context, kNumeric);

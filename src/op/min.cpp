@@ -7,6 +7,7 @@ const OpDef& min_op() {
       .name = "Min",
       .min_inputs = 1,
       .max_inputs = kVariadic,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_variadic(context, kNumeric);

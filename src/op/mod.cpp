@@ -35,6 +35,7 @@ const OpDef& mod_op() {
       .min_inputs = 2,
       .max_inputs = 2,
       .attributes = {{"fmod", AttributeKind::integer}},
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_binary(context, kNumeric);

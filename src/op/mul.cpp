@@ -7,6 +7,7 @@ const OpDef& mul_op() {
       .name = "Mul",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_binary(context, kNumeric);

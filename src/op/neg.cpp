@@ -17,6 +17,7 @@ const OpDef& neg_op() {
       .name = "Neg",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_unary(context, kFloat | kSigned);

@@ -7,6 +7,7 @@ const OpDef& not_op() {
       .name = "Not",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kBool); },
       .evaluate =
           [](EvaluateContext& context) {

@@ -103,6 +103,24 @@ void check_signature(const OpDef& def, size_t inputs, size_t outputs, const Attr
   }
 }
 
+void check_opset(const OpDef& def, size_t inputs, const Attributes& attributes, int opset) {
+  if (def.name.starts_with("lathe.")) fail(ErrorCode::unsupported, "{} has no standard form", def.name);
+  if (opset < def.since) {
+    fail(ErrorCode::unsupported, "{} is there since opset {}, not in {}", def.name, def.since, opset);
+  }
+  for (const auto& [input, since] : def.inputs_since) {
+    if (opset < since && inputs > input) {
+      fail(ErrorCode::unsupported, "{}: input {} is there since opset {}, not in {}", def.name, input, since, opset);
+    }
+  }
+  for (const AttributeSpec& spec : def.attributes) {
+    if (opset < spec.since && attributes.has(spec.name)) {
+      fail(ErrorCode::unsupported, "{}: attribute \"{}\" is there since opset {}, not in {}", def.name, spec.name,
+           spec.since, opset);
+    }
+  }
+}
+
 std::vector<tensor::Tensor> evaluate(const OpDef& def, std::vector<tensor::Tensor> inputs,
                                      const Attributes& attributes, size_t outputs) {
   check_signature(def, inputs.size(), outputs, attributes);

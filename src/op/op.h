@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "op/attributes.h"
@@ -67,6 +68,7 @@ struct AttributeSpec {
   std::string_view name;
   AttributeKind kind;
   bool required = false;
+  int since = 1;  // first opset that has it
 };
 
 constexpr int kVariadic = -1;
@@ -78,10 +80,21 @@ struct OpDef {
   int min_outputs = 1;
   int max_outputs = 1;  // or kVariadic
   std::vector<AttributeSpec> attributes = {};
+  // First opset that has the operator as it is here, counted from 13 on, the oldest that is read and written: what
+  // is older has 1. (Operators of our own are in none.)
+  int since = 1;
+  std::vector<std::pair<size_t, int>> inputs_since = {};  // the same of inputs that came later
+  // Reductions: first opset in which the axes are input 1 and no longer an attribute. 0: not a reduction.
+  int axes_input_since = 0;
+  // Each element of the result depends on one element of each input, broadcast.
+  bool elementwise = false;
   // Fills outputs; throws invalid_input with operator, expected and found.
   void (*infer)(InferContext&) = nullptr;
   void (*evaluate)(EvaluateContext&) = nullptr;
 };
+
+// Throws unsupported naming the operator, or its attribute or input, that opset `opset` does not have.
+void check_opset(const OpDef& def, size_t inputs, const Attributes& attributes, int opset);
 
 // nullptr when there is no such operator.
 const OpDef* find_op(std::string_view name);

@@ -7,6 +7,7 @@ const OpDef& or_op() {
       .name = "Or",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_compare(context, kBool); },
       .evaluate =
           [](EvaluateContext& context) {

@@ -94,6 +94,7 @@ const OpDef& pad_op() {
       .min_inputs = 2,
       .max_inputs = 4,
       .attributes = {{"mode", AttributeKind::string}},
+      .inputs_since = {{3, 18}},
       .infer = infer_pad,
       .evaluate = evaluate_pad,
   };

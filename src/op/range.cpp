@@ -80,7 +80,7 @@ const OpDef& range_op() {
       .name = "Range",
       .min_inputs = 3,
       .max_inputs = 3,
-      .attributes = {{"stash_type", AttributeKind::integer}},
+      .attributes = {{"stash_type", AttributeKind::integer, false, 27}},
       .infer = infer_range,
       .evaluate = evaluate_range,
   };

@@ -7,6 +7,7 @@ const OpDef& reciprocal_op() {
       .name = "Reciprocal",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kFloat); },
       .evaluate = [](EvaluateContext& context) { evaluate_real(context, [](double x) { return 1 / x; }); },
   };

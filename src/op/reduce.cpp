@@ -23,12 +23,15 @@ std::vector<bool> reduced_axes(const std::vector<int64_t>& axes, size_t rank, bo
 
 }  // namespace
 
-OpDef reduce_def(std::string_view name, void (*infer)(InferContext&), void (*evaluate)(EvaluateContext&)) {
+OpDef reduce_def(std::string_view name, void (*infer)(InferContext&), void (*evaluate)(EvaluateContext&),
+                 int axes_input_since) {
   return {
       .name = name,
       .min_inputs = 1,
       .max_inputs = 2,
-      .attributes = {{"keepdims", AttributeKind::integer}, {"noop_with_empty_axes", AttributeKind::integer}},
+      .attributes = {{"keepdims", AttributeKind::integer},
+                     {"noop_with_empty_axes", AttributeKind::integer, false, axes_input_since}},
+      .axes_input_since = axes_input_since,
       .infer = infer,
       .evaluate = evaluate,
   };

@@ -10,7 +10,8 @@ namespace lathe::op {
 
 // The attributes and signature that all Reduce operators share: data, axes? and keepdims,
 // noop_with_empty_axes.
-OpDef reduce_def(std::string_view name, void (*infer)(InferContext&), void (*evaluate)(EvaluateContext&));
+OpDef reduce_def(std::string_view name, void (*infer)(InferContext&), void (*evaluate)(EvaluateContext&),
+                 int axes_input_since = 18);
 // Types and shapes; `allowed` for the data.
 void infer_reduce(InferContext& context, DTypeSet allowed);
 

@@ -21,7 +21,8 @@ const OpDef& reduce_sum_op() {
         evaluate_reduce(
             context, [](auto, tensor::DType) { return 0; }, WrappingAdd{},
             [](auto total, int64_t) { return total; });
-      });
+      },
+      13);
   return def;
 }
 

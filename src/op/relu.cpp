@@ -7,6 +7,7 @@ const OpDef& relu_op() {
       .name = "Relu",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kFloat | kSigned); },
       .evaluate =
           [](EvaluateContext& context) {

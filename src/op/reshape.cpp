@@ -108,7 +108,7 @@ const OpDef& reshape_op() {
       .name = "Reshape",
       .min_inputs = 2,
       .max_inputs = 2,
-      .attributes = {{"allowzero", AttributeKind::integer}},
+      .attributes = {{"allowzero", AttributeKind::integer, false, 14}},
       .infer = infer_reshape,
       .evaluate = evaluate_reshape,
   };

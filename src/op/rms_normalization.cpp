@@ -52,6 +52,7 @@ const OpDef& rms_normalization_op() {
       .attributes = {{"axis", AttributeKind::integer},
                      {"epsilon", AttributeKind::real},
                      {"stash_type", AttributeKind::integer}},
+      .since = 23,
       .infer = infer_rms_normalization,
       .evaluate = evaluate_rms_normalization,
   };

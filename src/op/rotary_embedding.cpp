@@ -92,6 +92,7 @@ const OpDef& rotary_embedding_op() {
       .attributes = {{"interleaved", AttributeKind::integer},
                      {"num_heads", AttributeKind::integer},
                      {"rotary_embedding_dim", AttributeKind::integer}},
+      .since = 23,
       .infer = infer_rotary_embedding,
       .evaluate = evaluate_rotary_embedding,
   };

@@ -9,6 +9,7 @@ const OpDef& round_op() {
       .name = "Round",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kFloat); },
       .evaluate =
           [](EvaluateContext& context) {

@@ -96,7 +96,7 @@ const OpDef& scatter_nd_op() {
       .name = "ScatterND",
       .min_inputs = 3,
       .max_inputs = 3,
-      .attributes = {{"reduction", AttributeKind::string}},
+      .attributes = {{"reduction", AttributeKind::string, false, 16}},
       .infer = infer_scatter_nd,
       .evaluate = evaluate_scatter_nd,
   };

@@ -36,7 +36,7 @@ const OpDef& shape_op() {
       .name = "Shape",
       .min_inputs = 1,
       .max_inputs = 1,
-      .attributes = {{"start", AttributeKind::integer}, {"end", AttributeKind::integer}},
+      .attributes = {{"start", AttributeKind::integer, false, 15}, {"end", AttributeKind::integer, false, 15}},
       .infer = infer_shape,
       .evaluate = evaluate_shape,
   };

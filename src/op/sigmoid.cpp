@@ -9,6 +9,7 @@ const OpDef& sigmoid_op() {
       .name = "Sigmoid",
       .min_inputs = 1,
       .max_inputs = 1,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kFloat); },
       .evaluate =
           [](EvaluateContext& context) {

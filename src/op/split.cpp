@@ -87,7 +87,7 @@ const OpDef& split_op() {
       .max_inputs = 2,
       .min_outputs = 1,
       .max_outputs = kVariadic,
-      .attributes = {{"axis", AttributeKind::integer}, {"num_outputs", AttributeKind::integer}},
+      .attributes = {{"axis", AttributeKind::integer}, {"num_outputs", AttributeKind::integer, false, 18}},
       .infer = infer_split,
       .evaluate = evaluate_split,
   };

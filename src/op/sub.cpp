@@ -7,6 +7,7 @@ const OpDef& sub_op() {
       .name = "Sub",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer =
           [](InferContext& context) {
             infer_binary(context, kNumeric);

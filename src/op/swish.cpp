@@ -10,6 +10,8 @@ const OpDef& swish_op() {
       .min_inputs = 1,
       .max_inputs = 1,
       .attributes = {{"alpha", AttributeKind::real}},
+      .since = 24,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_unary(context, kFloat); },
       .evaluate =
           [](EvaluateContext& context) {

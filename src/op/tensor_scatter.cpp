@@ -66,6 +66,7 @@ const OpDef& tensor_scatter_op() {
       .min_inputs = 2,
       .max_inputs = 3,
       .attributes = {{"axis", AttributeKind::integer}, {"mode", AttributeKind::string}},
+      .since = 24,
       .infer = infer_tensor_scatter,
       .evaluate = evaluate_tensor_scatter,
   };

@@ -37,6 +37,7 @@ const OpDef& trilu_op() {
       .min_inputs = 1,
       .max_inputs = 2,
       .attributes = {{"upper", AttributeKind::integer}},
+      .since = 14,
       .infer = infer_trilu,
       .evaluate = evaluate_trilu,
   };

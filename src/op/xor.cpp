@@ -7,6 +7,7 @@ const OpDef& xor_op() {
       .name = "Xor",
       .min_inputs = 2,
       .max_inputs = 2,
+      .elementwise = true,
       .infer = [](InferContext& context) { infer_compare(context, kBool); },
       .evaluate =
           [](EvaluateContext& context) {

@@ -14,13 +14,17 @@ namespace lathe::opt {
 // small numbers, floats lie in [-1, 1), integers and booleans are 0 or 1.
 std::map<std::string, tensor::Tensor> generate_inputs(const ir::Graph& graph);
 
-// Holds the outputs of the last graph that was accepted.
+// Fills a tensor so: a function of `name` and the index only.
+void fill_with_noise(tensor::Tensor& tensor, std::string_view name);
+
+// Holds the outputs of the first graph and of the last that was accepted.
 class NumericCheck {
  public:
   // Evaluates `graph`. Empty `inputs` are generated.
   NumericCheck(const ir::Graph& graph, std::map<std::string, tensor::Tensor> inputs);
 
-  // Evaluates `graph` and compares with the last accepted one: same outputs in the same order, same dtypes
+  // Evaluates `graph` and compares with the last accepted one, and with the first, so that many small changes do not
+  // add up (there the largest tolerance so far counts): same outputs in the same order, same dtypes
   // and dims; floats within tolerance * (largest finite magnitude of the output), at least 1e-6, NaN and
   // infinities in the same places; everything else equal. Throws verification naming `who`, output, index,
   // expected, found.
@@ -30,6 +34,8 @@ class NumericCheck {
   std::map<std::string, tensor::Tensor> inputs_;
   std::vector<std::string> names_;
   std::map<std::string, tensor::Tensor> outputs_;
+  std::map<std::string, tensor::Tensor> first_;
+  double largest_tolerance_ = 0;
 };
 
 }  // namespace lathe::opt

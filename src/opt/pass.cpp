@@ -24,6 +24,12 @@ std::string_view to_string(Level level) {
   return kNames.at(size_t(level));
 }
 
+std::vector<const Pass*> all_passes() {
+  std::vector<const Pass*> passes;
+  for (const PassFunction function : kFunctions) passes.push_back(&function());
+  return passes;
+}
+
 const Pass* find_pass(std::string_view name) {
   for (const PassFunction function : kFunctions) {
     if (function().name == name) return &function();

@@ -49,6 +49,7 @@ struct Pass {
 // By file name. find_pass: nullptr when there is none; get_pass: throws not_found.
 const Pass* find_pass(std::string_view name);
 const Pass& get_pass(std::string_view name);
+std::vector<const Pass*> all_passes();
 
 // Erases the node if nothing uses its results, then the producers of its inputs likewise. True if it was
 // dead.

@@ -1,6 +1,5 @@
 #include "opt/to_packed.h"
 
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -15,10 +14,6 @@ using ir::NodeId;
 using ir::Value;
 using tensor::Dim;
 using tensor::DType;
-
-bool is_one_of(std::string_view op, std::initializer_list<std::string_view> names) {
-  return std::find(names.begin(), names.end(), op) != names.end();
-}
 
 // One translation; every result of the old graph is looked up in `mapped_`.
 class Packer {
@@ -103,21 +98,20 @@ class Packer {
   void translate(const Node& node) {
     if (node.op == "lathe.CausalMask") return translate_mask(node);
     if (node.op == "Gather") return translate_gather(node);
-    if (node.op == "Cast") return translate_cast(node);
-    // Read by translate_matmul and translate_gather.
+    // A widened matrix is read by translate_matmul and translate_gather.
+    if (node.op == "Cast") return is_matrix_constant(node.inputs[0]) ? void() : translate_cast(node);
     if (node.op == "Transpose" && is_matrix_constant(stored_matrix(node.inputs[0]))) return;
-    if (node.op == "Cast" && is_matrix_constant(node.inputs[0])) return;
     if (node.op == "MatMul") return translate_matmul(node);
     if (node.op == "RotaryEmbedding") return translate_rotary(node);
     if (node.op == "Attention") return translate_attention(node);
     if (node.op == "lathe.RotaryTable") return emit(node, node.op, operands(node), node.attributes);
-    if (is_one_of(node.op, {"Add", "Sub", "Mul", "Div", "Swish", "Gelu", "Relu", "Sigmoid", "Tanh", "Identity"})) {
+    if (op::get_op(node.op).elementwise && tensor::is_float(from_.type(node.outputs[0]).dtype)) {
       for (const Value input : node.inputs) {
         if (from_.is_constant(input) && from_.source(input)->dims().size() > 1) refuse("a constant of rank above 1");
       }
       return emit(node, node.op, operands(node), node.attributes);
     }
-    if (is_one_of(node.op, {"RMSNormalization", "LayerNormalization"})) {
+    if (node.op == "RMSNormalization" || node.op == "LayerNormalization") {
       if (node.attributes.get_int("axis", -1) != -1) refuse("normalisation over another axis than the last");
       if (node.outputs.size() > 1) refuse("normalisation with statistics as outputs");
       return emit(node, node.op, operands(node), node.attributes);
@@ -196,6 +190,11 @@ class Packer {
 
   void translate_attention(const Node& node) {
     const op::Attributes& attributes = node.attributes;
+    for (const auto& [name, value] : attributes) {
+      const bool known = name == "q_num_heads" || name == "kv_num_heads" || name == "scale" || name == "softcap" ||
+                         name == "is_causal";
+      if (!known) refuse(fmt::format("attention with {}", name));
+    }
     const bool plain = node.inputs.size() == 6 && node.inputs[3] && node.inputs[3] == mask_ &&
                        is_past(node.inputs[4], ".key") && is_past(node.inputs[5], ".value") &&
                        node.outputs.size() == 3 && attributes.get_int("is_causal", 0) == 0 &&

@@ -1,6 +1,7 @@
 // From the exported form of a language model to the form the runtime executes.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "ir/graph.h"
@@ -22,5 +23,9 @@ struct PackOptions {
 // All values between are f32. Results keep the names they had, so that they can be compared with the graph
 // they came from. Throws unsupported naming the first node that has no packed form.
 ir::Graph to_packed(const ir::Graph& decoder, const PackOptions& options);
+
+// Inputs for checked mode on a packed graph, which numbers chosen without knowing it cannot be: one step of two
+// sequences, two new tokens in an empty one and three after two in another, over caches of small noise.
+std::map<std::string, tensor::Tensor> packed_check_inputs(const ir::Graph& packed);
 
 }  // namespace lathe::opt

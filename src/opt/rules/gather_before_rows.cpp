@@ -1,13 +1,17 @@
-// f(x)[rows] = f(x[rows]), for f that works on each row alone: what is computed for rows nobody reads is not
-#include <algorithm>
-
+// f(x)[rows] = f(x[rows]), for f that works on each row alone: nothing is computed for rows that nobody reads.
 #include "opt/linear.h"
 
 namespace lathe::opt {
 namespace {
 
-constexpr std::string_view kRowWise[] = {"lathe.Linear", "RMSNormalization", "LayerNormalization", "Add", "Mul",
-                                         "Swish",        "Gelu",             "Relu"};
+// Whether each row of a matrix is computed from the same row of its inputs alone.
+bool is_row_wise(const ir::Node& node) {
+  if (node.op == "RMSNormalization" || node.op == "LayerNormalization") {
+    const int64_t axis = node.attributes.get_int("axis", -1);
+    return axis == -1 || axis == 1;
+  }
+  return node.op == "lathe.Linear" || op::get_op(node.op).elementwise;
+}
 
 // Whether input i of a row-wise node has the rows that are gathered; its other inputs are constants.
 bool has_rows(const ir::Graph& graph, ir::Value input) { return input && !graph.is_constant(input); }
@@ -19,7 +23,7 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   const ir::NodeId producer = graph.producer(data);
   if (!producer || !used_once(graph, data)) return false;
   const ir::Node node = graph.node(producer);
-  if (std::find(std::begin(kRowWise), std::end(kRowWise), node.op) == std::end(kRowWise)) return false;
+  if (!is_row_wise(node)) return false;
   const tensor::Shape& shape = graph.type(data).shape;
   if (node.outputs.size() != 1 || shape.size() != 2) return false;
   for (const ir::Value input : node.inputs) {

@@ -1,0 +1,118 @@
+// An expanded graph computes what the operator it stands for computes: both by the reference executor.
+#include "frontend/lowering.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "ir/graph.h"
+
+namespace lathe::frontend {
+namespace {
+
+using tensor::DType;
+using tensor::Tensor;
+
+// Numbers in (-1, 1) that depend on name and index.
+Tensor filled(const ir::Graph& graph, ir::Value input) {
+  tensor::Dims dims;
+  for (const tensor::Dim& dim : graph.type(input).shape) dims.push_back(dim.value());
+  Tensor tensor(graph.type(input).dtype, std::move(dims));
+  uint32_t state = 17;
+  for (const char c : graph.name(input)) state = state * 31 + uint32_t(c);
+  for (int64_t i = 0; i < tensor.size(); ++i) {
+    state = state * 1664525u + 1013904223u;
+    const double value = double(state >> 8) / double(1 << 23) - 1;
+    // Each row of a boolean mask sees its first key, so that no softmax is of nothing.
+    set_element(tensor, i, tensor.dtype() == DType::boolean ? double(value > 0 || i % tensor.dims().back() == 0) : value);
+  }
+  return tensor;
+}
+
+void expect_same(const std::string& text, int opset) {
+  const ir::Graph graph = ir::parse(text, {});
+  const ir::Graph lowered = lower_to_opset(graph, opset);
+  for (const ir::NodeId id : lowered.nodes()) {
+    EXPECT_LE(op::get_op(lowered.node(id).op).since, opset) << lowered.node(id).op;
+  }
+  std::map<std::string, Tensor> inputs;
+  for (const ir::Value input : graph.inputs()) inputs.emplace(graph.name(input), filled(graph, input));
+  const auto expected = ir::evaluate(graph, inputs);
+  const auto found = ir::evaluate(lowered, inputs);
+  for (const auto& [name, tensor] : expected) {
+    const Tensor& other = found.at(name);
+    ASSERT_EQ(tensor.dims(), other.dims()) << name;
+    for (int64_t i = 0; i < tensor.size(); ++i) {
+      const double e = element_as_double(tensor, i);
+      ASSERT_NEAR(element_as_double(other, i), e, 2e-6 * std::max(1.0, std::abs(e))) << text << name << " " << i;
+    }
+  }
+}
+
+// {0} is the mask's dtype, {1} the attributes.
+std::string attention(std::string_view mask, std::string_view attributes, int heads, int kv_heads) {
+  return fmt::format(R"(graph g {{
+    input %q: f32[2, 3, {2}] input %k: f32[2, 3, {3}] input %v: f32[2, 3, {3}]
+    input %mask: {0}[2, 1, 3, 5] input %past_k: f32[2, {5}, 2, 4] input %past_v: f32[2, {5}, 2, 4]
+    %y, %key, %value = Attention(%q, %k, %v, %mask, %past_k, %past_v)
+        {{kv_num_heads = {5}, q_num_heads = {4}{1}}}
+    output %y output %key output %value
+  }})",
+                     mask, attributes, heads * 4, kv_heads * 4, heads, kv_heads);
+}
+
+TEST(Lowering, AttentionWithEitherMask) {
+  for (const char* mask : {"f32", "bool"}) {
+    for (const char* attributes : {"", ", scale = 0.3", ", softcap = 0.7"}) {
+      expect_same(attention(mask, attributes, 4, 4), 18);
+      expect_same(attention(mask, attributes, 4, 2), 13);
+    }
+  }
+}
+
+TEST(Lowering, NormsActivationsAndRotation) {
+  for (const int opset : {13, 16, 18, 21}) {
+    expect_same(R"(graph g {
+      input %x: f32[2, 3, 8] input %s: f32[8] input %b: f32[8]
+      input %cos: f32[2, 3, 2] input %sin: f32[2, 3, 2] input %cos4: f32[2, 3, 1] input %sin4: f32[2, 3, 1]
+      %r = RMSNormalization(%x, %s) {axis = -1, epsilon = 0.01}
+      %l = LayerNormalization(%x, %s, %b) {axis = -1, epsilon = 0.01}
+      %w = Swish(%x) {alpha = 1.5}
+      %g = Gelu(%x)
+      %t = Gelu(%x) {approximate = "tanh"}
+      %whole = RotaryEmbedding(%x, %cos, %sin) {num_heads = 2}
+      %pairs = RotaryEmbedding(%x, %cos, %sin) {interleaved = 1, num_heads = 2}
+      %part = RotaryEmbedding(%x, %cos4, %sin4) {num_heads = 2, rotary_embedding_dim = 2}
+      output %r output %l output %w output %g output %t output %whole output %pairs output %part
+    })",
+                opset);
+  }
+}
+
+std::string refusal(const std::string& text, int opset) {
+  try {
+    lower_to_opset(ir::parse(text, {}), opset);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported) << error.what();
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Lowering, RefusesWhatItWouldDrop) {
+  EXPECT_NE(refusal(attention("f32", ", left_window_size = 2", 4, 2), 18).find("left_window_size"), std::string::npos);
+  EXPECT_NE(refusal(attention("f32", ", left_window_size = 2", 4, 2), 24).find("since opset 25"), std::string::npos);
+  EXPECT_NE(refusal("graph g { input %x: f32[3, 3] %y = Trilu(%x) output %y }", 13).find("since opset 14"),
+            std::string::npos);
+  EXPECT_NE(refusal("graph g { input %x: f32[4] const %s: i64[1] = {-1} %y = Reshape(%x, %s) {allowzero = 1} output %y }", 13)
+                .find("allowzero"),
+            std::string::npos);
+  EXPECT_NE(refusal("graph g { input %t: i64[3] const %w: f32[5, 2] = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0} "
+                    "%y = lathe.Embed(%w, %t) output %y }", 24)
+                .find("no standard form"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace lathe::frontend
