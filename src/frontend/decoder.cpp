@@ -33,10 +33,8 @@ Inputs declare_inputs(ir::Graph& graph, const DecoderConfig& config, DType dtype
   inputs.position_ids = graph.add_input("position_ids", {DType::i64, {batch, sequence}, {}});
   const Shape cache = {batch, config.num_kv_heads, past, config.head_dim};
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    inputs.past_keys.push_back(
-        graph.add_input(fmt::format("past_key_values.{}.key", layer), {dtype, cache, {}}));
-    inputs.past_values.push_back(
-        graph.add_input(fmt::format("past_key_values.{}.value", layer), {dtype, cache, {}}));
+    inputs.past_keys.push_back(graph.add_input(fmt::format("past_key_values.{}.key", layer), {dtype, cache, {}}));
+    inputs.past_values.push_back(graph.add_input(fmt::format("past_key_values.{}.value", layer), {dtype, cache, {}}));
   }
   return inputs;
 }
@@ -48,16 +46,15 @@ struct StepValues {
   Value mask;  // [batch, 1, sequence, past + sequence], added to the scores
 };
 
-StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights,
-                             const Inputs& inputs, DType dtype) {
+StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights, const Inputs& inputs,
+                             DType dtype) {
   RopeTable table = rope_table(config.rope);
   if (const auto factors = weights.find_floats(Slot::rope_factors, config.rope.dims / 2)) {
     for (size_t i = 0; i < factors->size(); ++i) table.inverse_frequencies[i] /= (*factors)[i];
   }
   const int64_t half = int64_t(table.inverse_frequencies.size());
   const Value frequencies = b.graph().add_constant(
-      "rope.inverse_frequencies",
-      tensor::Tensor::of<float>({half}, std::span<const float>(table.inverse_frequencies)));
+      "rope.inverse_frequencies", tensor::Tensor::of<float>({half}, std::span<const float>(table.inverse_frequencies)));
   op::Attributes attributes{{"scale", double(table.attention_factor)}};
   if (config.rope.scaling == RopeScaling::dynamic) {
     attributes.set("dynamic_factor", config.rope.factor);
@@ -67,12 +64,12 @@ StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weig
   const auto tables = b.nodes("lathe.RotaryTable", {inputs.position_ids, frequencies}, attributes, 2, "rope");
   return {.cos = b.cast(tables[0], dtype),
           .sin = b.cast(tables[1], dtype),
-          .mask = b.node("lathe.CausalMask", {inputs.attention_mask, inputs.input_ids},
-                         {{"dtype", int64_t(dtype)}}, "mask")};
+          .mask = b.node("lathe.CausalMask", {inputs.attention_mask, inputs.input_ids}, {{"dtype", int64_t(dtype)}},
+                         "mask")};
 }
 
-Value build_norm(const Builder& b, const DecoderConfig& config, Weights& weights, Slot scale_slot,
-                 Slot bias_slot, int64_t layer, Value x, std::string_view name) {
+Value build_norm(const Builder& b, const DecoderConfig& config, Weights& weights, Slot scale_slot, Slot bias_slot,
+                 int64_t layer, Value x, std::string_view name) {
   const Value scale = weights.get(b.graph(), scale_slot, layer, {config.hidden_size});
   const op::Attributes attributes{{"axis", int64_t{-1}}, {"epsilon", config.norm_epsilon}};
   if (config.norm == NormKind::rms) return b.node("RMSNormalization", {x, scale}, attributes, name);
@@ -87,9 +84,8 @@ struct AttentionResult {
   Value present_value;
 };
 
-AttentionResult build_attention(const Builder& b, const DecoderConfig& config, Weights& weights,
-                                int64_t layer, const StepValues& step, Value x, Value past_key,
-                                Value past_value) {
+AttentionResult build_attention(const Builder& b, const DecoderConfig& config, Weights& weights, int64_t layer,
+                                const StepValues& step, Value x, Value past_key, Value past_value) {
   static constexpr std::string_view kNames[] = {"q", "k", "v"};
   Value qkv[3];
   for (int i = 0; i < 3; ++i) {
@@ -157,8 +153,7 @@ Value build_mlp(const Builder& b, const DecoderConfig& config, Weights& weights,
 // One layer: x in, x out; presents are added to the graph's outputs by the caller.
 AttentionResult build_layer(const Builder& b, const DecoderConfig& config, Weights& weights, int64_t layer,
                             const StepValues& step, Value x, Value past_key, Value past_value) {
-  const Value attn_in =
-      build_norm(b, config, weights, Slot::attn_norm, Slot::attn_norm_bias, layer, x, "attn_norm");
+  const Value attn_in = build_norm(b, config, weights, Slot::attn_norm, Slot::attn_norm_bias, layer, x, "attn_norm");
   AttentionResult attention = build_attention(b, config, weights, layer, step, attn_in, past_key, past_value);
   const Value after_attention = b.add(x, attention.output);
   const Value mlp_in = build_norm(b, config, weights, Slot::mlp_norm, Slot::mlp_norm_bias, layer,
@@ -185,29 +180,27 @@ void check(const DecoderConfig& config) {
   positive("intermediate_size", config.intermediate_size, 1 << 24);
   positive("max_position_embeddings", config.context_length, kLargest);
   if (config.num_heads % config.num_kv_heads != 0) {
-    fail(ErrorCode::invalid_input, "config: {} attention heads do not divide into {} key-value heads",
-         config.num_heads, config.num_kv_heads);
+    fail(ErrorCode::invalid_input, "config: {} attention heads do not divide into {} key-value heads", config.num_heads,
+         config.num_kv_heads);
   }
   if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
-    fail(ErrorCode::invalid_input, "config: norm epsilon is {}, expected between 0 and 1",
-         config.norm_epsilon);
+    fail(ErrorCode::invalid_input, "config: norm epsilon is {}, expected between 0 and 1", config.norm_epsilon);
   }
   if (config.qkv == QkvForm::per_head && config.num_kv_heads != config.num_heads) {
     fail(ErrorCode::unsupported,
-         "config: query, key and value rows stored per head with {} key-value heads for {} heads",
-         config.num_kv_heads, config.num_heads);
+         "config: query, key and value rows stored per head with {} key-value heads for {} heads", config.num_kv_heads,
+         config.num_heads);
   }
   if (config.rope.dims > config.head_dim) {
-    fail(ErrorCode::invalid_input, "config: rotary width {} exceeds head_dim {}", config.rope.dims,
-         config.head_dim);
+    fail(ErrorCode::invalid_input, "config: rotary width {} exceeds head_dim {}", config.rope.dims, config.head_dim);
   }
 }
 
 int64_t head_dim_of(const Json& config, int64_t hidden_size, int64_t num_heads) {
   if (const auto head_dim = find_int(config, "head_dim")) return *head_dim;
   if (num_heads <= 0 || hidden_size % num_heads != 0) {
-    fail(ErrorCode::invalid_input, "config: hidden_size {} does not divide into {} attention heads",
-         hidden_size, num_heads);
+    fail(ErrorCode::invalid_input, "config: hidden_size {} does not divide into {} attention heads", hidden_size,
+         num_heads);
   }
   return hidden_size / num_heads;
 }
@@ -231,9 +224,45 @@ MlpKind plain_mlp(std::string_view hidden_act) {
 
 namespace {
 
+// Quantised weights have other names and forms than the architecture's table says; "missing tensor" would be
+// true and no help.
+void refuse_quantised(const Json& config) {
+  const Json* quantisation = find_member(config, "quantization_config");
+  if (!quantisation) return;
+  const bool named = quantisation->is_object() && quantisation->contains("quant_method");
+  fail(ErrorCode::unsupported, "quantization_config: {} is not supported",
+       named ? (*quantisation)["quant_method"].dump() : "this form of weights");
+}
+
+// Counts the members of all objects in a text, up to a limit.
+class MemberCounter final : public Json::json_sax_t {
+ public:
+  static constexpr int kMax = 20'000;
+  bool key(string_t&) override { return ++count_ <= kMax; }
+  bool too_many() const { return count_ > kMax; }
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(size_t) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
+
+ private:
+  int count_ = 0;
+};
+
 ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
-  const DecoderConfig config =
-      with_context("config.json", [&] { return checkpoint.architecture().read_config(checkpoint.config()); });
+  const DecoderConfig config = with_context("config.json", [&] {
+    refuse_quantised(checkpoint.config());
+    return checkpoint.architecture().read_config(checkpoint.config());
+  });
   check(config);
   Weights weights(checkpoint, config, dtype);
   ir::Graph graph("main");
@@ -251,11 +280,9 @@ ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
     x = layers.back().output;
   }
   x = build_norm(b, config, weights, Slot::final_norm, Slot::final_norm_bias, 0, x, "final_norm");
-  const Value head = config.tied_embeddings
-                         ? embed
-                         : weights.get(graph, Slot::head, 0, {config.vocab_size, config.hidden_size});
-  const Value head_bias =
-      config.head_bias ? weights.get(graph, Slot::head_bias, 0, {config.vocab_size}) : Value{};
+  const Value head =
+      config.tied_embeddings ? embed : weights.get(graph, Slot::head, 0, {config.vocab_size, config.hidden_size});
+  const Value head_bias = config.head_bias ? weights.get(graph, Slot::head_bias, 0, {config.vocab_size}) : Value{};
   graph.add_output(b.linear(x, head, head_bias, "head"), "logits");
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     graph.add_output(layers[layer].present_key, fmt::format("present.{}.key", layer));
@@ -271,6 +298,17 @@ ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
 }
 
 }  // namespace
+
+Json parse_config(std::string_view text) {
+  MemberCounter counter;
+  Json::sax_parse(text, &counter);  // what is wrong with the text parse_json will say
+  if (counter.too_many()) {
+    fail(ErrorCode::invalid_input, "config.json: more than {} members", MemberCounter::kMax);
+  }
+  Json config = parse_json(text, "config.json");
+  with_context("config.json", [&] { refuse_quantised(config); });
+  return config;
+}
 
 ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
   return with_context(checkpoint.path().string(), [&] { return build_model(checkpoint, dtype); });

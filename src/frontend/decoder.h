@@ -60,6 +60,11 @@ struct DecoderConfig {
 // heads that do not divide), unsupported for combinations that are not built yet.
 void check(const DecoderConfig& config);
 
+// config.json as the front end takes it. Throws invalid_input for what is no JSON and for more members than any
+// config has (reading takes time by their square), unsupported for weights that are quantised in a way that the
+// config describes (quantization_config: GPTQ, AWQ, bitsandbytes, ...).
+Json parse_config(std::string_view text);
+
 // Helpers for read_config. head_dim from the config or hidden / heads; the MLP kind of a `hidden_act` in a gated
 // or a plain MLP (unsupported for an activation that is not known).
 int64_t head_dim_of(const Json& config, int64_t hidden_size, int64_t num_heads);
@@ -97,7 +102,8 @@ struct Architecture {
   // Suffixes of tensors that old checkpoints carry and no model reads (masks, rotary tables).
   std::span<const std::string_view> ignored_suffixes;
   DecoderConfig (*read_config)(const Json& config);
-  // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null.
+  // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null. Keys it reads
+  // must be in gguf_config.cpp's table: others are refused.
   void (*complete_gguf_config)(Json& config, const io::GgufMetadata& metadata) = nullptr;
   // How a GGUF of this architecture stores what a Hugging Face folder stores otherwise.
   bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order (facts of GGUF's llama)

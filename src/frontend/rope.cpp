@@ -9,13 +9,13 @@
 namespace lathe::frontend {
 namespace {
 
-RopeScaling scaling_of(std::string_view type) {
+RopeScaling scaling_of(std::string_view type, std::string_view where) {
   if (type.empty() || type == "default" || type == "none") return RopeScaling::none;
   if (type == "linear") return RopeScaling::linear;
   if (type == "dynamic") return RopeScaling::dynamic;
   if (type == "llama3") return RopeScaling::llama3;
   if (type == "yarn") return RopeScaling::yarn;
-  fail(ErrorCode::unsupported, "rope scaling \"{}\" is not known; known: default, linear, dynamic, llama3, yarn",
+  fail(ErrorCode::unsupported, "{}: type \"{}\" is not known; known: default, linear, dynamic, llama3, yarn", where,
        type);
 }
 
@@ -83,13 +83,15 @@ RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double d
   rope.dims = dims;
   const Json* parameters = find_member(config, "rope_parameters");
   const Json* scaling = parameters ? parameters : find_member(config, "rope_scaling");
-  rope.theta = find_number(config, "rope_theta").value_or(
-      find_number(config, "rotary_emb_base").value_or(default_theta));
+  rope.theta =
+      find_number(config, "rope_theta").value_or(find_number(config, "rotary_emb_base").value_or(default_theta));
   rope.original_context = double(context);
+  // As the config calls the object the numbers below stand in.
+  const std::string_view where = parameters ? "rope_parameters" : "rope_scaling";
   if (scaling) {
     rope.theta = find_number(*scaling, "rope_theta").value_or(rope.theta);
     const auto type = find_string(*scaling, "rope_type");
-    rope.scaling = scaling_of(type ? *type : find_string(*scaling, "type").value_or("default"));
+    rope.scaling = scaling_of(type ? *type : find_string(*scaling, "type").value_or("default"), where);
     if (rope.scaling != RopeScaling::none) rope.factor = get_number(*scaling, "factor");
     const auto read = [&](const char* key, double& field) { field = find_number(*scaling, key).value_or(field); };
     if (rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn) {
@@ -104,8 +106,10 @@ RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double d
     read("mscale_all_dim", rope.mscale_all_dim);
     rope.truncate = find_bool(*scaling, "truncate").value_or(true);
   }
-  if (!(rope.theta > 1) || std::isinf(rope.theta)) fail(ErrorCode::invalid_input, "rope_theta: expected a number above 1, found {}", rope.theta);
-  if (!(rope.factor >= 1) || std::isinf(rope.factor)) fail(ErrorCode::invalid_input, "rope factor: expected 1 or more, found {}", rope.factor);
+  if (!(rope.theta > 1) || std::isinf(rope.theta))
+    fail(ErrorCode::invalid_input, "rope_theta: expected a number above 1, found {}", rope.theta);
+  if (!(rope.factor >= 1) || std::isinf(rope.factor))
+    fail(ErrorCode::invalid_input, "{}: factor: expected 1 or more, found {}", where, rope.factor);
   if (rope.dims <= 0 || rope.dims % 2 != 0) {
     fail(ErrorCode::invalid_input, "rotary width: expected even and positive, found {}", rope.dims);
   }
@@ -113,7 +117,7 @@ RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double d
     fail(ErrorCode::invalid_input, "dynamic rope needs a rotary width above 2, found {}", rope.dims);
   }
   if (rope.scaling == RopeScaling::llama3 && !(rope.high_freq_factor > rope.low_freq_factor)) {
-    fail(ErrorCode::invalid_input, "llama3 rope: high_freq_factor {} is not above low_freq_factor {}",
+    fail(ErrorCode::invalid_input, "{}: high_freq_factor {} is not above low_freq_factor {}", where,
          rope.high_freq_factor, rope.low_freq_factor);
   }
   return rope;
@@ -123,12 +127,17 @@ RopeTable rope_table(const RopeConfig& rope) {
   RopeTable table{.inverse_frequencies = plain_frequencies(rope)};
   switch (rope.scaling) {
     case RopeScaling::none:
-    case RopeScaling::dynamic: break;
+    case RopeScaling::dynamic:
+      break;
     case RopeScaling::linear:
       for (float& frequency : table.inverse_frequencies) frequency /= float(rope.factor);
       break;
-    case RopeScaling::llama3: scale_llama3(rope, table.inverse_frequencies); break;
-    case RopeScaling::yarn: table.attention_factor = scale_yarn(rope, table.inverse_frequencies); break;
+    case RopeScaling::llama3:
+      scale_llama3(rope, table.inverse_frequencies);
+      break;
+    case RopeScaling::yarn:
+      table.attention_factor = scale_yarn(rope, table.inverse_frequencies);
+      break;
   }
   for (size_t i = 0; i < table.inverse_frequencies.size(); ++i) {
     if (!std::isfinite(table.inverse_frequencies[i])) {

@@ -14,14 +14,7 @@
 namespace lathe::text {
 namespace {
 
-enum TokenType : int32_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
+enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
 // The word patterns that the models' authors published in their tokenizer.json files.
 constexpr std::string_view kLlama3 =
@@ -78,8 +71,7 @@ int32_t type_of(const GgufTokenizer& gguf, size_t id) {
 void check(const GgufTokenizer& gguf) {
   const auto fits = [&](size_t size, std::string_view key) {
     if (size != 0 && size != gguf.tokens.size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected {} entries, found {}", key,
-           gguf.tokens.size(), size);
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected {} entries, found {}", key, gguf.tokens.size(), size);
     }
   };
   if (gguf.tokens.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: no tokens");
@@ -136,8 +128,8 @@ Json post_processor(const GgufTokenizer& gguf, bool add_bos, bool add_eos) {
   };
   const auto token = [&](std::optional<int64_t> id, std::string_view key) {
     if (!id || *id < 0 || uint64_t(*id) >= gguf.tokens.size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected an id below {}, found {}", key,
-           gguf.tokens.size(), id ? *id : -1);
+      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected an id below {}, found {}", key, gguf.tokens.size(),
+           id ? *id : -1);
     }
     const std::string& text = gguf.tokens[size_t(*id)];
     special[text] = {{"id", text}, {"ids", {*id}}, {"tokens", {text}}};
@@ -158,8 +150,7 @@ Json post_processor(const GgufTokenizer& gguf, bool add_bos, bool add_eos) {
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
 }
 
-Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Json post, Json decoder,
-              Json model) {
+Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Json post, Json decoder, Json model) {
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
@@ -171,8 +162,7 @@ Json document(const GgufTokenizer& gguf, Json normalizer, Json pre_tokenizer, Js
           {"model", std::move(model)}};
 }
 
-Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sentencepiece,
-               bool ignore_merges) {
+Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sentencepiece, bool ignore_merges) {
   return {{"type", "BPE"},
           {"dropout", nullptr},
           {"unk_token", std::move(unk_token)},
@@ -186,8 +176,7 @@ Json bpe_model(const GgufTokenizer& gguf, Json merges, Json unk_token, bool sent
 }
 
 Json byte_level(bool use_regex) {
-  return {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
 Json from_gpt2(const GgufTokenizer& gguf) {
@@ -195,10 +184,8 @@ Json from_gpt2(const GgufTokenizer& gguf) {
   Json parts = Json::array();
   if (kind.single_digits) parts.push_back({{"type", "Digits"}, {"individual_digits", true}});
   if (!kind.pattern.empty()) {
-    parts.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", kind.pattern}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
+    parts.push_back(
+        {{"type", "Split"}, {"pattern", {{"Regex", kind.pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
   }
   parts.push_back(byte_level(kind.pattern.empty()));
   Json pre_tokenizer = parts.size() == 1 ? parts[0] : Json{{"type", "Sequence"}, {"pretokenizers", parts}};
@@ -262,8 +249,7 @@ Json merges_from_scores(const GgufTokenizer& gguf) {
 }
 
 Json from_sentencepiece(const GgufTokenizer& gguf) {
-  if (gguf.scores.empty())
-    fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: missing for model \"llama\"");
+  if (gguf.scores.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: missing for model \"llama\"");
   for (const float score : gguf.scores) {
     if (!(score == score)) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: a score is not a number");
   }
@@ -277,8 +263,7 @@ Json from_sentencepiece(const GgufTokenizer& gguf) {
                    {{"type", "Fuse"}}};
   if (prefix) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   Json unk_token = nullptr;
-  if (gguf.unknown_token_id && *gguf.unknown_token_id >= 0 &&
-      uint64_t(*gguf.unknown_token_id) < gguf.tokens.size()) {
+  if (gguf.unknown_token_id && *gguf.unknown_token_id >= 0 && uint64_t(*gguf.unknown_token_id) < gguf.tokens.size()) {
     unk_token = gguf.tokens[size_t(*gguf.unknown_token_id)];
   }
   return document(gguf, {{"type", "Sequence"}, {"normalizers", steps}}, nullptr,
@@ -290,8 +275,7 @@ Json from_sentencepiece(const GgufTokenizer& gguf) {
 }  // namespace
 
 GgufTokenizer read_gguf_tokenizer(const io::GgufMetadata& metadata) {
-  if (!metadata.find("tokenizer.ggml.model"))
-    fail(ErrorCode::not_found, "the file has no tokenizer.ggml.model");
+  if (!metadata.find("tokenizer.ggml.model")) fail(ErrorCode::not_found, "the file has no tokenizer.ggml.model");
   const auto text = [&](std::string_view key) { return std::string(metadata.find_string(key).value_or("")); };
   const auto texts = [&](std::string_view key) {
     const auto list = metadata.find_strings(key).value_or(std::span<const std::string_view>{});
@@ -300,18 +284,15 @@ GgufTokenizer read_gguf_tokenizer(const io::GgufMetadata& metadata) {
   GgufTokenizer gguf;
   gguf.model = text("tokenizer.ggml.model");
   gguf.pre = text("tokenizer.ggml.pre");
-  gguf.chat_template = text("tokenizer.chat_template");
   gguf.tokens = texts("tokenizer.ggml.tokens");
   gguf.merges = texts("tokenizer.ggml.merges");
   gguf.scores = metadata.find_floats("tokenizer.ggml.scores").value_or(std::vector<float>{});
-  for (const int64_t type :
-       metadata.find_ints("tokenizer.ggml.token_type").value_or(std::vector<int64_t>{})) {
+  for (const int64_t type : metadata.find_ints("tokenizer.ggml.token_type").value_or(std::vector<int64_t>{})) {
     gguf.token_type.push_back(checked_cast<int32_t>(type, "tokenizer.ggml.token_type"));
   }
   gguf.bos_token_id = metadata.find_int("tokenizer.ggml.bos_token_id");
   gguf.eos_token_id = metadata.find_int("tokenizer.ggml.eos_token_id");
   gguf.unknown_token_id = metadata.find_int("tokenizer.ggml.unknown_token_id");
-  gguf.padding_token_id = metadata.find_int("tokenizer.ggml.padding_token_id");
   gguf.add_bos_token = metadata.find_bool("tokenizer.ggml.add_bos_token");
   gguf.add_eos_token = metadata.find_bool("tokenizer.ggml.add_eos_token");
   gguf.add_space_prefix = metadata.find_bool("tokenizer.ggml.add_space_prefix");

@@ -11,7 +11,7 @@
 
 namespace lathe::text {
 
-// The `tokenizer.ggml.*` metadata; what is absent in the file stays empty.
+// The `tokenizer.ggml.*` metadata that make a tokenizer.json; what is absent in the file stays empty.
 struct GgufTokenizer {
   std::string model;                // "gpt2": byte-level BPE; "llama": SentencePiece BPE
   std::string pre;                  // which words gpt2's text is cut into, e.g. "llama-bpe"
@@ -19,9 +19,8 @@ struct GgufTokenizer {
   std::vector<float> scores;        // by id; "llama" only
   std::vector<int32_t> token_type;  // by id: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
   std::vector<std::string> merges;  // "a b", best first; "gpt2" only
-  std::optional<int64_t> bos_token_id, eos_token_id, unknown_token_id, padding_token_id;
+  std::optional<int64_t> bos_token_id, eos_token_id, unknown_token_id;
   std::optional<bool> add_bos_token, add_eos_token, add_space_prefix;
-  std::string chat_template;
 };
 
 // Throws not_found when the file has no tokenizer, invalid_input for values of other types.
