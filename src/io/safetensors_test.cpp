@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 
 #include "base/error.h"
@@ -20,8 +21,7 @@ const std::filesystem::path kCorpus = LATHE_TESTS_DIR "/io/corpus/safetensors";
 // A folder that goes with the test.
 class Folder {
  public:
-  Folder()
-      : path_(std::filesystem::temp_directory_path() / fmt::format("lathe_st_{}_{}", ::getpid(), ++count_)) {
+  Folder() : path_(std::filesystem::temp_directory_path() / fmt::format("lathe_st_{}_{}", ::getpid(), ++count_)) {
     std::filesystem::create_directories(path_);
   }
   ~Folder() { std::filesystem::remove_all(path_); }
@@ -99,8 +99,7 @@ TEST(Safetensors, WrittenFilesAreReadBack) {
     EXPECT_EQ(found.dtype, values.dtype());
     EXPECT_TRUE(std::ranges::equal(found.bytes, values.bytes())) << expected.name;
     const size_t width = std::max<size_t>(size_t(tensor::bits(found.dtype)) / 8, 1);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(found.bytes.data()) % width, 0u)
-        << expected.name << " is not aligned";
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(found.bytes.data()) % width, 0u) << expected.name << " is not aligned";
   }
   EXPECT_THROW(write_safetensors(folder / "y.safetensors", std::vector{written[0], written[0]}), Error);
   EXPECT_FALSE(std::filesystem::exists(folder / "y.safetensors"));
@@ -147,15 +146,42 @@ TEST(Safetensors, ModelOfShards) {
   EXPECT_EQ(code_of(index), ErrorCode::invalid_input) << "missing tensor";
   with_map(R"({"a":"model-1.safetensors","b":"model-3.safetensors"})");
   EXPECT_EQ(code_of(index), ErrorCode::invalid_input) << "a tensor in two shards";
-  for (const std::string_view name :
-       {"../model-1.safetensors", "/etc/passwd", "..", "", "a\\\\b", "a\\u0000b"}) {
+  for (const std::string_view name : {"../model-1.safetensors", "/etc/passwd", "..", "", "a\\\\b", "a\\u0000b"}) {
     with_map(fmt::format(R"({{"a":"{}"}})", name));
     EXPECT_EQ(code_of(index), ErrorCode::invalid_input) << name;
   }
-  for (const std::string_view map : {"{}", "[]", "3", R"({"a":1})"}) {
+  for (const std::string_view map :
+       {"{}", "[]", "3", R"({"a":1})", R"({"a":null})", R"({"a":["model-1.safetensors"]})",
+        R"({"a":{"b":"model-1.safetensors"}})", R"("model-1.safetensors")", R"({"a":"model-1.safetensors")",
+        R"({"a":"model-1.safetensors","a":"model-1.safetensors"})",
+        R"({"a":"model-1.safetensors"},"weight_map":{"b":"model-1.safetensors"})"}) {
     with_map(map);
     EXPECT_EQ(code_of(index), ErrorCode::invalid_input) << map;
   }
+  for (const std::string_view text : {"", "[]", "3", "{}", R"({"metadata":{"weight_map":{"a":"b"}}})",
+                                      R"([{"weight_map":{"a":"model-1.safetensors"}}])"}) {
+    std::ofstream(index) << text;
+    EXPECT_EQ(code_of(index), ErrorCode::invalid_input) << text;
+  }
+  // What stands beside the map is not looked at, whatever its form; the map may come first.
+  std::ofstream(index) << R"({"weight_map":{"a":"model-1.safetensors"},"metadata":{"x":[{"weight_map":1}],"y":null}})";
+  EXPECT_EQ(SafetensorsModel::open(index).tensors.size(), 2u);
+}
+
+TEST(Safetensors, ALargeIndexIsReadInLinearTime) {
+  const Folder folder;
+  const std::filesystem::path index = folder / "model.safetensors.index.json";
+  write_safetensors(folder / "m.safetensors", std::vector{counting("a", {2})});
+  {
+    std::ofstream file(index);
+    file << R"({"weight_map":{"a":"m.safetensors")";
+    for (int i = 0; i < 300'000; ++i) file << fmt::format(R"(,"model.layers.{}":"m.safetensors")", i);
+    file << "}}";
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(code_of(index), ErrorCode::invalid_input) << "missing tensors";
+  // A fraction of a second; minutes if names were searched one by one.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 
 }  // namespace
