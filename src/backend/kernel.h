@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +25,7 @@ struct Capacity {
   int64_t sequences = 0;
   int64_t blocks_per_sequence = 0;
   int threads = 1;
+  int64_t rows(plan::Rows kind) const;
 };
 
 // What a session chose for its run.
@@ -52,6 +54,9 @@ struct Bound {
   int64_t blocks_per_sequence = 0;
   Settings settings;
   Capacity capacity;
+  // The program's: a kernel that can fail (only the reference can) leaves the step's first exception here; it is
+  // thrown when the step is over.
+  std::exception_ptr* failure = nullptr;
   // Kernel's own prepared data (call descriptors); owned here, made by prepare().
   std::shared_ptr<void> prepared;
 };
@@ -67,7 +72,8 @@ struct Kernel {
                          const Capacity& capacity);
   // Once per session, after addresses are known. May be null.
   void (*prepare)(Bound& bound);
-  // Every member of the team runs it; a barrier follows. No allocation, no lock, no log.
+  // Every member of the team runs it; a barrier follows. No allocation, no lock, no log, except in the reference
+  // kernel: it is the operator's own evaluate, which makes tensors.
   void (*run)(const Bound& bound, const Step& step, TeamMember& member) noexcept;
 };
 
@@ -77,5 +83,13 @@ std::span<const Kernel* const> kernels();
 const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& instruction);
 // By name; throws unsupported.
 const Kernel& get_kernel(std::string_view name);
+
+// A plan read from a file, held against the kernels it names: kernels believe what stands here and check nothing
+// when they run. Throws unsupported for a kernel that this program does not have or that refuses its
+// instruction, invalid_input for a kernel of another operator, packed constants that are not exactly what their
+// layout takes, and a plan without logits. `plan` has passed plan::check and plan::check_types.
+void check_plan(const plan::Plan& plan);
+// The packed constant alone; plain ones and unknown layouts pass.
+void check_packed(const plan::Constant& constant);
 
 }  // namespace lathe::backend

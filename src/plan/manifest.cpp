@@ -143,6 +143,21 @@ void check_range(std::string_view what, std::string_view name, int64_t offset, i
        bytes, offset, weight_bytes);
 }
 
+// A session holds token ids and positions to the contract, kernels look them up unasked: the tables must be as
+// long as the contract says.
+void check_lookups(const Plan& plan, const contract::Contract& contract) {
+  for (const Instruction& instruction : plan.instructions) {
+    if (instruction.op != "lathe.Embed" || instruction.inputs[0].kind != OperandKind::constant) continue;
+    if (instruction.inputs[1].kind != OperandKind::buffer) continue;
+    const Constant& table = plan.constants[size_t(instruction.inputs[0].index)];
+    const std::string& ids = plan.buffers[size_t(instruction.inputs[1].index)].name;
+    const int64_t needed = ids == kTokenIds ? contract.vocab_size : ids == kPositions ? contract.context_length : 0;
+    if (table.dims[0] >= needed) continue;
+    fail(ErrorCode::invalid_input, "instruction \"{}\": a table of {} rows for {} values of \"{}\"",
+         instruction.name, table.dims[0], needed, ids);
+  }
+}
+
 }  // namespace
 
 std::string write_manifest(const Manifest& manifest) {
@@ -187,7 +202,11 @@ void check(const Manifest& manifest) {
          manifest.weight_hashes.size());
   }
   with_context("contract", [&] { contract::check(manifest.contract); });
-  with_context("plan", [&] { check(manifest.plan); });
+  with_context("plan", [&] {
+    check(manifest.plan);
+    check_types(manifest.plan);
+    check_lookups(manifest.plan, manifest.contract);
+  });
   for (const Constant& constant : manifest.plan.constants) {
     check_range("constant", constant.name, constant.offset, constant.bytes, manifest.weight_bytes);
   }

@@ -159,6 +159,9 @@ void plan_memory(Plan& plan);
 // Throws invalid_input naming instruction and operand for indices out of range, buffers read before they are
 // written, overlapping live buffers, unknown operators: a plan that was read from a file is not trusted.
 void check(const Plan& plan);
+// Throws invalid_input, naming the instruction, where the operator's infer and the operands do not agree in
+// dtype, rows or columns, and for buffers that are read but never filled. `plan` has passed check(plan).
+void check_types(const Plan& plan);
 
 // One line per instruction, constant and state; what tests of printed plans compare.
 std::string print(const Plan& plan);

@@ -12,7 +12,7 @@ using backend::cpu::kKvBlock;
 
 KvCache::KvCache(std::vector<KvShape> layers, int64_t blocks) : total_blocks_(blocks) {
   for (const KvShape& shape : layers) {
-    const size_t bytes = backend::cpu::kv_block_size(shape) * size_t(blocks);
+    const size_t bytes = checked_mul(backend::cpu::kv_block_size(shape), size_t(blocks), "cache");
     void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
       for (const Layer& layer : layers_) ::munmap(layer.memory, layer.bytes);

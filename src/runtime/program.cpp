@@ -3,7 +3,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
+#include "backend/cpu/layout_names.h"
 #include "base/checked.h"
 #include "base/error.h"
 
@@ -44,6 +47,27 @@ size_t scratch_bytes(const plan::Plan& plan, const Settings& settings, const Cap
   return align_up(largest, kAlign);
 }
 
+// The first element that is NaN or infinite, [row, column], "" when there is none.
+std::string find_not_finite(const plan::Constant& constant, std::span<const std::byte> bytes) {
+  const auto layout = backend::cpu::find_layout(constant.layout);
+  const tensor::SourcePtr plain =
+      layout ? nullptr
+             : tensor::mapped_source(constant.dtype, constant.encoding, constant.dims, bytes, nullptr, constant.name);
+  const int64_t columns = constant.dims.empty() ? 1 : constant.dims.back();
+  const int64_t rows = layout ? constant.dims[0] : plain->rows();
+  std::vector<float> row(static_cast<size_t>(columns));
+  for (int64_t r = 0; r < rows; ++r) {
+    if (layout) backend::cpu::unpack_row_f32(*layout, bytes.data(), columns, r, row.data());
+    else plain->read_rows_f32(r, 1, row);
+    for (int64_t c = 0; c < columns; ++c) {
+      const float value = row[size_t(c)];
+      if (std::isnan(value)) return fmt::format("nan at [{}, {}]", r, c);  // whatever its sign
+      if (std::isinf(value)) return fmt::format("{} at [{}, {}]", value, r, c);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Arena::Arena(size_t bytes) : size_(align_up(std::max(bytes, size_t{1}), kAlign)) {
@@ -55,7 +79,8 @@ Arena::Arena(size_t bytes) : size_(align_up(std::max(bytes, size_t{1}), kAlign))
 Arena::~Arena() { ::munmap(data_, size_); }
 
 size_t Program::bytes_needed(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
-  return arena_parts(plan, capacity).total() + scratch_bytes(plan, settings, capacity);
+  backend::check_plan(plan);  // before any kernel is asked for its scratch: they believe the plan
+  return checked_add(arena_parts(plan, capacity).total(), scratch_bytes(plan, settings, capacity), "working space");
 }
 
 Program::Program(const plan::EngineFile& engine, const KvCache& cache, const Settings& settings,
@@ -84,6 +109,7 @@ Program::Program(const plan::EngineFile& engine, const KvCache& cache, const Set
     entry.bound.blocks_per_sequence = capacity.blocks_per_sequence;
     entry.bound.settings = settings;
     entry.bound.capacity = capacity;
+    entry.bound.failure = &failure_;
     if (entry.kernel->prepare) entry.kernel->prepare(entry.bound);
     entries_.push_back(std::move(entry));
   }
@@ -127,6 +153,18 @@ const float* Program::values(int64_t buffer) const {
   return reinterpret_cast<const float*>(const_cast<Program*>(this)->address(operand));
 }
 
+std::string Program::bad_weight(size_t index) const {
+  const plan::Plan& plan = engine_.manifest().plan;
+  for (const Operand& input : plan.instructions[index].inputs) {
+    if (input.kind != OperandKind::constant) continue;
+    const plan::Constant& constant = plan.constants[size_t(input.index)];
+    if (!tensor::is_float(constant.dtype)) continue;
+    const std::string found = find_not_finite(constant, engine_.constant(constant));
+    if (!found.empty()) return fmt::format("; its weight \"{}\" holds {}", constant.name, found);
+  }
+  return {};
+}
+
 void Program::run(const backend::Step& step, Team& team, const AfterInstruction& after) {
   if (!after) {
     team.run([&](TeamMember& member) {
@@ -136,13 +174,19 @@ void Program::run(const backend::Step& step, Team& team, const AfterInstruction&
         if (drop_weights_ && member.index() == 0) drop_weights(*entry.bound.instruction);
       }
     });
+    throw_failure();
     return;
   }
   for (size_t i = 0; i < entries_.size(); ++i) {
     team.run([&](TeamMember& member) { entries_[i].kernel->run(entries_[i].bound, step, member); });
+    throw_failure();
     if (drop_weights_) drop_weights(*entries_[i].bound.instruction);
     after(i);
   }
+}
+
+void Program::throw_failure() {
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void Program::drop_weights(const plan::Instruction& instruction) const {

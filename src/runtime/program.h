@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,7 +28,7 @@ struct StepInputs {
 // Memory from mmap, resident when touched.
 class Arena {
  public:
-  explicit Arena(size_t bytes);
+  explicit Arena(size_t bytes);  // throws resource
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -44,24 +45,31 @@ using AfterInstruction = std::function<void(size_t index)>;
 
 class Program {
  public:
-  // `engine` and `cache` must outlive it. Throws unsupported for a kernel this program does not have.
+  // `engine` and `cache` must outlive it. Throws as backend::check_plan where the plan does not fit its kernels.
   Program(const plan::EngineFile& engine, const KvCache& cache, const backend::Settings& settings,
           const backend::Capacity& capacity);
 
-  // Bytes of arena and scratch a program would take.
+  // Bytes of arena and scratch a program would take. Throws as the constructor.
   static size_t bytes_needed(const plan::Plan& plan, const backend::Settings& settings,
                              const backend::Capacity& capacity);
 
   StepInputs& inputs() { return inputs_; }
   // Lets the pages of an instruction's weights go when it has run.
   void set_drop_weights(bool drop) { drop_weights_ = drop; }
-  // Runs all instructions on the team; with `after`, one instruction at a time.
+  // Runs all instructions on the team; with `after`, one instruction at a time. Throws what a kernel failed with
+  // (the first, if several did).
   void run(const backend::Step& step, Team& team, const AfterInstruction& after = {});
   // The first element of a buffer; f32 buffers only.
   const float* values(int64_t buffer) const;
+  // For a tensor that instruction `index` left NaN or infinite: which of its weights holds such a number, as the
+  // end of a message, `; its weight "x" holds nan at [3, 7]`. Empty when all are finite. Reads them all.
+  std::string bad_weight(size_t index) const;
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
 
  private:
   std::byte* address(const plan::Operand& operand);
+  void throw_failure();
   std::byte* input_address(const plan::Buffer& buffer);
   void drop_weights(const plan::Instruction& instruction) const;
 
@@ -76,6 +84,7 @@ class Program {
     const backend::Kernel* kernel;
   };
   std::vector<Entry> entries_;
+  std::exception_ptr failure_;  // of the step; kernels hold its address
   bool drop_weights_ = false;
 };
 

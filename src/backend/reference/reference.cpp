@@ -1,5 +1,6 @@
-// The operator's own evaluate as a kernel: slow, for operators that no other kernel takes.
-#include <limits>
+// The operator's own evaluate as a kernel: slow, for operators that no other kernel takes. It makes tensors
+// as it goes, so it allocates in the step, alone among the kernels.
+#include <algorithm>
 
 #include "backend/bound.h"
 #include "op/op.h"
@@ -21,6 +22,13 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
     if (constant && (constant->layout != "plain" || constant->encoding != tensor::Encoding::plain)) {
       return fmt::format("a constant in {}", constant->layout);
     }
+    // Bytes of a file; those above 1 are no booleans.
+    if (constant && constant->dtype == tensor::DType::boolean) return "a constant of booleans";
+    const plan::Buffer* buffer = buffer_of(plan, operand_of(instruction, i));
+    if (buffer && buffer->name == plan::kBlockTable) return "the cache's block table";
+  }
+  for (const Operand& output : instruction.outputs) {
+    if (output.kind == OperandKind::state) return "an operator with state";
   }
   return std::nullopt;
 }
@@ -48,29 +56,25 @@ void evaluate(const Bound& bound, const Step& step) {
   const auto results = op::evaluate(op::get_op(instruction.op), std::move(inputs), instruction.attributes,
                                     instruction.outputs.size());
   for (size_t i = 0; i < results.size(); ++i) {
+    if (!bound.outputs[i]) continue;
+    const Tensor place = view(bound, step, instruction.outputs[i], bound.outputs[i]);
     const auto bytes = results[i].bytes();
-    if (bound.outputs[i]) std::copy(bytes.begin(), bytes.end(), bound.outputs[i]);
+    if (bytes.size() != place.bytes().size()) {
+      fail(ErrorCode::invalid_input, "output {}: expected {} bytes, found {}", i, place.bytes().size(), bytes.size());
+    }
+    std::copy(bytes.begin(), bytes.end(), bound.outputs[i]);
   }
 }
 
-// A step has no way to throw, so a failure leaves NaN, which the session's check of the logits turns into an
-// error that names this tensor.
-void poison(const Bound& bound, const Step& step) noexcept {
-  for (size_t i = 0; i < bound.outputs.size(); ++i) {
-    const plan::Buffer* buffer = buffer_of(*bound.plan, &bound.instruction->outputs[i]);
-    if (!buffer || buffer->dtype != tensor::DType::f32) continue;
-    auto* values = reinterpret_cast<float*>(bound.outputs[i]);
-    const int64_t count = step.rows(buffer->rows) * std::max<int64_t>(buffer->columns, 1);
-    std::fill(values, values + count, std::numeric_limits<float>::quiet_NaN());
-  }
-}
-
+// A step cannot throw, so the first failure is kept for its end. What follows in the step then computes from
+// stale buffers; nobody sees the result.
 void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {
-  if (member.index() != 0) return;
+  if (member.index() != 0 || *bound.failure) return;
   try {
-    evaluate(bound, step);
-  } catch (const std::exception&) {
-    poison(bound, step);
+    with_context(fmt::format("{} \"{}\"", bound.instruction->op, bound.instruction->name),
+                 [&] { evaluate(bound, step); });
+  } catch (...) {
+    *bound.failure = std::current_exception();
   }
 }
 

@@ -15,6 +15,9 @@ using plan::Plan;
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
   const plan::Constant* table = constant_of(plan, instruction, 0);
   if (!table) return "the table is no constant";
+  // Which values these hold, and so how long the table is, was checked against the contract.
+  const plan::Buffer* ids = buffer_of(plan, operand_of(instruction, 1));
+  if (!ids || (ids->name != plan::kTokenIds && ids->name != plan::kPositions)) return "ids that are not the step's own";
   if (table->layout != "plain") {
     if (!cpu::find_layout(table->layout)) return fmt::format("a table in layout {}", table->layout);
     return std::nullopt;
@@ -72,7 +75,7 @@ void prepare(Bound& bound) {
       Prepared{table, reader_for(*table), output_buffer(*bound.plan, *bound.instruction).rows});
 }
 
-// Ids were checked against the vocabulary by the session.
+// Token ids and positions were checked against the contract by the session, the table when the engine was opened.
 void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {
   const auto& prepared = *static_cast<const Prepared*>(bound.prepared.get());
   const int64_t* ids = input_data<int64_t>(bound, 1);

@@ -13,7 +13,9 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
   const plan::Buffer* data = buffer_of(plan, operand_of(instruction, 0));
   const plan::Buffer* rows = buffer_of(plan, operand_of(instruction, 1));
   if (!data || data->dtype != tensor::DType::f32 || data->columns == 0) return "data that is no f32 buffer of rows";
-  if (!rows || rows->dtype != tensor::DType::i64 || rows->columns != 0) return "indices that are no i64 per row";
+  // Only these are known to be rows of the step; any others would have to be checked one by one.
+  if (!rows || rows->name != plan::kOutputRows) return "indices that are not output_rows";
+  if (data->rows != plan::Rows::tokens) return "data that is not per token";
   if (instruction.attributes.get_int("axis", 0) != 0) return "an axis other than 0";
   return std::nullopt;
 }

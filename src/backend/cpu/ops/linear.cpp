@@ -32,6 +32,10 @@ std::optional<cpu::Activation> activation_of(std::string_view name) {
 
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
   const op::Attributes& attributes = instruction.attributes;
+  if (!buffer_of(plan, operand_of(instruction, kX))) return "x that is no buffer";
+  if (operand_of(instruction, kResidual) && !buffer_of(plan, operand_of(instruction, kResidual))) {
+    return "a residual that is no buffer";
+  }
   if (!activation_of(attributes.get_string("activation", "none"))) return "activation not known";
   const auto compute = attributes.get_string("compute", "f32");
   const int64_t parts = attributes.get_int("parts", 1);
@@ -54,8 +58,8 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
 
 size_t scratch_size(const Plan& plan, const Instruction& instruction, const Settings&, const Capacity& capacity) {
   const plan::Constant* weight = constant_of(plan, instruction, kWeights);
-  const bool per_token = output_buffer(plan, instruction).rows == plan::Rows::tokens;
-  return cpu::linear_scratch_size(per_token ? capacity.tokens : capacity.outputs, weight->dims[1], capacity.threads);
+  const int64_t rows = capacity.rows(output_buffer(plan, instruction).rows);
+  return cpu::linear_scratch_size(rows, weight->dims[1], capacity.threads);
 }
 
 struct Prepared {

@@ -14,6 +14,22 @@ constexpr size_t kQkv = 0, kCos = 1, kSin = 2, kFirstToken = 3, kFirstPosition =
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
   const plan::Operand* state = operand_of(instruction, kState);
   if (!state || state->kind != plan::OperandKind::state) return "the cache is no state";
+  const bool in_place = instruction.inputs[kState + 1] == *state && instruction.outputs.size() == 3 &&
+                        instruction.outputs[1] == *state && instruction.outputs[2] == *state;
+  if (!in_place) return "keys and values that are not one state, changed in place";
+  const plan::Buffer* qkv = buffer_of(plan, operand_of(instruction, kQkv));
+  if (!qkv || qkv->rows != plan::Rows::tokens) return "queries, keys and values that are not per token";
+  static constexpr std::pair<size_t, std::string_view> kTables[] = {
+      {kFirstToken, plan::kFirstToken}, {kFirstPosition, plan::kFirstPosition}, {kBlockTable, plan::kBlockTable}};
+  for (const auto& [input, name] : kTables) {  // what they point to is not checked again
+    const plan::Buffer* table = buffer_of(plan, operand_of(instruction, input));
+    if (!table || table->name != name) return fmt::format("a table other than the step's {}", name);
+  }
+  for (const size_t input : {kCos, kSin}) {
+    if (operand_of(instruction, input) && !buffer_of(plan, operand_of(instruction, input))) {
+      return "a rotary table that is no buffer";
+    }
+  }
   if (plan.kv_block != cpu::kKvBlock) return fmt::format("cache blocks of {} positions", plan.kv_block);
   return std::nullopt;
 }

@@ -13,6 +13,8 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
   if (!x || x->dtype != tensor::DType::f32 || x->columns == 0) return "x that is no f32 buffer of rows";
   if (instruction.attributes.get_int("axis", -1) != -1) return "another axis than the last";
   if (!is_plain_f32(plan, instruction, 1)) return "a scale that is no f32 constant";
+  const plan::Constant& scale = *constant_of(plan, instruction, 1);
+  if (scale.dims != tensor::Dims{x->columns}) return "a scale that is not one number per column";
   return std::nullopt;
 }
 

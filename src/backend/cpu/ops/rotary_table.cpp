@@ -13,7 +13,12 @@ using plan::Plan;
 
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
   if (instruction.attributes.has("dynamic_factor")) return "frequencies that depend on the length";
+  const plan::Buffer* positions = buffer_of(plan, operand_of(instruction, 0));
+  if (!positions || positions->rows != plan::Rows::tokens) return "positions that are not per token";
   if (!is_plain_f32(plan, instruction, 1)) return "frequencies that are no f32 constant";
+  for (const plan::Operand& output : instruction.outputs) {
+    if (!buffer_of(plan, &output)) return "a table that is not wanted";
+  }
   return std::nullopt;
 }
 
