@@ -113,7 +113,11 @@ void EngineWriter::finish(Manifest& manifest) {
   file_.write_at(offset, as_bytes(bytes));
   manifest_hash_ = xxh3_128_hex(as_bytes(bytes));
   manifest_end_ = offset + bytes.size();
-  const Header header{weight_end_, {offset, bytes.size(), manifest_hash_}, {}};
+  producer_ = manifest.producer;
+  Header header;
+  header.weight_bytes = weight_end_;
+  header.manifest = {offset, bytes.size(), manifest_hash_};
+  header.producer = producer_;
   file_.write_at(0, as_bytes(write_header(header)));
 }
 
@@ -132,9 +136,11 @@ void EngineWriter::commit() {
   if (!receipt_.empty()) {
     const uint64_t manifest = manifest_offset(weight_end_);
     const uint64_t offset = align_up(manifest_end_, kSectionAlignment);
-    const Header header{weight_end_,
-                        {manifest, manifest_end_ - manifest, manifest_hash_},
-                        {offset, receipt_.size(), xxh3_128_hex(as_bytes(receipt_))}};
+    Header header;
+    header.weight_bytes = weight_end_;
+    header.manifest = {manifest, manifest_end_ - manifest, manifest_hash_};
+    header.receipt = {offset, receipt_.size(), xxh3_128_hex(as_bytes(receipt_))};
+    header.producer = producer_;
     file_.write_at(offset, as_bytes(receipt_));
     file_.write_at(0, as_bytes(write_header(header)));
   }
@@ -146,7 +152,7 @@ std::shared_ptr<const EngineFile> EngineFile::open(const std::filesystem::path& 
     const auto engine = std::make_shared<EngineFile>();
     engine->file_ = MappedFile::open(path);
     const auto bytes = engine->file_->bytes();
-    const Header header = read_header(bytes, bytes.size(), path);
+    const Header header = read_header(bytes, bytes.size());
     engine->weights_ = bytes.subspan(kHeaderBytes, header.weight_bytes);
     engine->hash_ = header.manifest.hash;
     const auto manifest = section_bytes(bytes, header.manifest, "manifest");

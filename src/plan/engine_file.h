@@ -70,12 +70,13 @@ class EngineWriter {
   uint64_t weight_end_ = 0;
   uint64_t manifest_end_ = 0;  // 0 before finish()
   std::string manifest_hash_;
+  std::string producer_;
   std::string receipt_;  // its bytes; empty: none
 };
 
 // An opened engine, mapped read-only and shared. open() checks magic, version, sizes and the manifest's hash:
-// a file that is truncated, of another version (unsupported, with the command that rebuilds it) or altered in
-// its manifest does not open. Weight bytes are checked by check_weights().
+// a file that is truncated, of a version that this program cannot read (unsupported, naming the program that
+// wrote it) or altered in its manifest does not open. Weight bytes are checked by check_weights().
 class EngineFile {
  public:
   static std::shared_ptr<const EngineFile> open(const std::filesystem::path& path);

@@ -17,6 +17,7 @@ namespace lathe::plan {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // A folder for the files of this run, removed at its end.
 struct ScratchFolder {
@@ -196,15 +197,34 @@ TEST(EngineFile, EveryFlippedByteIsNoticed) {
   EXPECT_NO_THROW(EngineFile::open(path)->check_weights());
 }
 
-TEST(EngineFile, OtherVersionSaysHowToRebuild) {
+// Nothing is promised that cannot be kept: this program cannot read the file, so it cannot rebuild it either.
+TEST(EngineFile, AnotherVersionNamesItsProducer) {
   const auto path = write_sample("version.lathe");
   std::string bytes = read_text_file(path);
   bytes[8] = 2;
   put_file(path, bytes);
   std::string message;
   EXPECT_EQ(open_error(path, &message), ErrorCode::unsupported);
-  EXPECT_THAT(message, HasSubstr("built by engine format 2, this program reads 1"));
-  EXPECT_THAT(message, HasSubstr(fmt::format("lathe build {0} -o {0}", path.string())));
+  EXPECT_THAT(message, HasSubstr("engine format 2, written by lathe test, this program, lathe " LATHE_VERSION
+                                 ", reads format 1: run it with lathe test"));
+  EXPECT_THAT(message, Not(HasSubstr("lathe build")));
+  // Files of before the name stood there, and what is no text.
+  for (const char other : {'\0', '\x1b', '\xff'}) {
+    std::fill_n(bytes.begin() + kHeaderUsed, kProducerBytes, other);
+    put_file(path, bytes);
+    EXPECT_EQ(open_error(path, &message), ErrorCode::unsupported);
+    EXPECT_THAT(message, HasSubstr("engine format 2, this program"));
+    EXPECT_THAT(message, HasSubstr("run it with a lathe that reads it"));
+  }
+}
+
+TEST(EngineFile, TheProducerStaysWhenAReceiptIsWritten) {
+  const auto path = write_sample("producer.lathe", 5, false);
+  Receipt receipt;
+  receipt.engine_hash = EngineFile::open(path)->hash();
+  write_receipt(path, receipt);
+  const std::string bytes = read_text_file(path);
+  EXPECT_EQ(std::string_view(bytes).substr(kHeaderUsed, 11), std::string_view("lathe test\0", 11));
 }
 
 TEST(EngineFile, OtherFilesAreNoEngines) {

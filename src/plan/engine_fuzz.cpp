@@ -28,6 +28,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     lathe::plan::check(manifest);
   });
   attempt([&] { lathe::plan::read_receipt_bytes(bytes); });
-  attempt([&] { lathe::plan::read_header(bytes, size, "fuzz.lathe"); });
+  attempt([&] { lathe::plan::read_header(bytes, size); });
   return 0;
 }

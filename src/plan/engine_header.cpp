@@ -49,6 +49,19 @@ void check_inside(std::string_view what, uint64_t offset, uint64_t bytes, uint64
        file_bytes);
 }
 
+// The text up to the first zero; nothing where it is no text. No hash covers it.
+std::string producer_of(std::span<const std::byte> file) {
+  if (file.size() < kHeaderUsed + kProducerBytes) return {};
+  const auto bytes = file.subspan(kHeaderUsed, kProducerBytes);
+  std::string text;
+  for (const std::byte byte : bytes) {
+    if (byte == std::byte{0}) return text;
+    if (byte < std::byte{0x20} || byte > std::byte{0x7e}) return {};
+    text += char(byte);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string write_header(const Header& header) {
@@ -60,10 +73,13 @@ std::string write_header(const Header& header) {
   put(out, header.manifest);
   put(out, header.receipt);
   LATHE_CHECK(out.size() == kHashed);
-  return out + hash_of(out);
+  out += hash_of(out);
+  out += header.producer.substr(0, kProducerBytes);
+  out.resize(kHeaderUsed + kProducerBytes);
+  return out;
 }
 
-Header read_header(std::span<const std::byte> file, uint64_t file_bytes, const std::filesystem::path& path) {
+Header read_header(std::span<const std::byte> file, uint64_t file_bytes) {
   const std::string_view bytes(reinterpret_cast<const char*>(file.data()),
                                std::min(file.size(), kHeaderUsed));
   if (!bytes.starts_with(kMagic)) fail(ErrorCode::invalid_input, "not an engine file");
@@ -71,11 +87,14 @@ Header read_header(std::span<const std::byte> file, uint64_t file_bytes, const s
     fail(ErrorCode::invalid_input, "truncated: {} bytes are less than a header", file_bytes);
   }
   const auto version = get<uint32_t>(bytes, 8);
+  const std::string producer = producer_of(file);
   if (version != kEngineVersion) {
-    const std::string name = path.string();
+    // Every version up to this program's own is read; `lathe build` cannot help with one that is not.
     fail(ErrorCode::unsupported,
-         "built by engine format {}, this program reads {}; rebuild it with: lathe build {} -o {}", version,
-         kEngineVersion, name, name);
+         "engine format {}{}, this program, lathe {}, reads format {}: run it with {}, or build it again from its "
+         "checkpoint",
+         version, producer.empty() ? "" : fmt::format(", written by {}", producer), LATHE_VERSION, kEngineVersion,
+         producer.empty() ? "a lathe that reads it" : producer);
   }
   if (bytes.substr(kHashed) != hash_of(bytes.substr(0, kHashed)))
     fail(ErrorCode::invalid_input, "header damaged");
@@ -83,7 +102,7 @@ Header read_header(std::span<const std::byte> file, uint64_t file_bytes, const s
     fail(ErrorCode::invalid_input, "header of {} bytes, weights at {}", get<uint32_t>(bytes, 12),
          get<uint64_t>(bytes, 16));
   }
-  const Header header{get<uint64_t>(bytes, 24), get_section(bytes, 32), get_section(bytes, 80)};
+  const Header header{get<uint64_t>(bytes, 24), get_section(bytes, 32), get_section(bytes, 80), producer};
   check_inside("weight section", kHeaderBytes, header.weight_bytes, file_bytes);
   check_inside("manifest", header.manifest.offset, header.manifest.bytes, file_bytes);
   check_inside("receipt", header.receipt.offset, header.receipt.bytes, file_bytes);

@@ -60,8 +60,7 @@ void write_receipt(const std::filesystem::path& path, const Receipt& receipt) {
   Header header;
   {
     const auto mapped = MappedFile::open(path);
-    header = with_context(path.string(),
-                          [&] { return read_header(mapped->bytes(), mapped->bytes().size(), path); });
+    header = with_context(path.string(), [&] { return read_header(mapped->bytes(), mapped->bytes().size()); });
   }
   if (receipt.engine_hash != header.manifest.hash) {
     fail(ErrorCode::usage, "a receipt of engine {} for engine {}", receipt.engine_hash, header.manifest.hash);
