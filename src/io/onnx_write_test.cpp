@@ -1,6 +1,12 @@
 #include "io/onnx_write.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cstring>
+#include <random>
+#include <utility>
 
 #include "io/onnx_testing.h"
 #include "tensor/source.h"
@@ -104,6 +110,54 @@ TEST_F(OnnxTest, WritingOverTheFilesThatAreReadWorks) {
   const auto first = read_bytes(folder_ / "m.onnx_data");
   write_onnx(path, OnnxFile::open(path)->model_with_sources());
   EXPECT_EQ(read_bytes(folder_ / "m.onnx_data"), first);
+}
+
+// The model says in its doc_string which weights are its own.
+OnnxModel marked_model(float mark) {
+  Tensor weights(DType::f32, {4096});
+  std::fill_n(weights.data<float>().begin(), 4096, mark);
+  OnnxModel model = model_of({OnnxTensor::of("w", std::move(weights))});
+  model.doc_string = fmt::format("{}", mark);
+  return model;
+}
+
+std::string mark_of(const fs::path& path) {
+  const auto file = OnnxFile::open(path);
+  const Tensor weights = file->load(file->model().graph.initializers.at(0));
+  const std::string first = fmt::format("{}", std::as_const(weights).data<float>()[0]);
+  return first == file->model().doc_string ? first : "weights of another model";
+}
+
+TEST_F(OnnxTest, AKilledReplacementLeavesAModelWithItsOwnData) {
+  const fs::path path = folder_ / "m.onnx";
+  OnnxWriteOptions options;
+  options.threads = 1;
+  write_onnx(path, marked_model(0), options);
+  const auto fresh = read_bytes(path);
+  std::minstd_rand random(3);
+  for (int round = 0; round < 60; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (int i = 1;; ++i) write_onnx(path, marked_model(float(i % 7)), options);
+    }
+    ASSERT_GT(child, 0);
+    ::usleep(useconds_t(random() % 8000));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    ASSERT_NE(mark_of(path), "weights of another model") << round;
+  }
+  // What the killed ones left goes with the next write, and the names and bytes are those of a first one.
+  write_onnx(path, marked_model(0), options);
+  EXPECT_EQ(read_bytes(path), fresh);
+  EXPECT_EQ(mark_of(path), "0");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2);
+}
+
+TEST_F(OnnxTest, AnUnresolvedTensorHasNoInlineForm) {
+  const fs::path path = folder_ / "m.onnx";
+  write_onnx(path, marked_model(1));
+  const auto file = OnnxFile::open(path);
+  EXPECT_EQ(code_of([&] { serialize_onnx_tensor(file->model().graph.initializers.at(0)); }), ErrorCode::unsupported);
 }
 
 TEST_F(OnnxTest, RefusesWhatCannotBeWritten) {
