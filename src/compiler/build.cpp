@@ -4,7 +4,9 @@
 #include <atomic>
 #include <mutex>
 
+#include "backend/cpu/attention.h"
 #include "backend/cpu/layout_names.h"
+#include "backend/kernel.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -12,6 +14,8 @@
 #include "compiler/plan_builder.h"
 #include "opt/pipeline.h"
 #include "opt/to_packed.h"
+#include "plan/engine_header.h"
+#include "plan/manifest.h"
 #include "text/tokenizer.h"
 
 namespace lathe::compiler {
@@ -26,6 +30,14 @@ constexpr int64_t kGraphOpset = 27;
 constexpr size_t kChunk = size_t{4} << 20;
 // Conservative rates for predictions: packing by two threads, and what the file system takes.
 constexpr double kBytesPerSecond = 0.8e9;
+// Of the disk: a receipt, and the digits of one hash.
+constexpr uint64_t kReceipt = uint64_t{64} << 10;
+constexpr uint64_t kHashDigits = 32;
+// The program, graphs and tokenizer of a model.
+constexpr uint64_t kBaseMemory = uint64_t{64} << 20;
+// What verification takes at a time (verify/subject.h): tokens traced, positions of a session's cache.
+constexpr int64_t kTracedTokens = 64;
+constexpr int64_t kVerifyPositions = 2048;
 
 struct Rounding {
   std::string compute;
@@ -72,6 +84,44 @@ Rounding choose_rounding(const contract::Contract& contract, const BuildOptions&
   return rounding;
 }
 
+// A session's cache, arenas and scratch, as runtime::Session books them.
+uint64_t session_memory(const plan::Plan& plan, int64_t positions, int threads) {
+  const backend::Capacity capacity{.tokens = std::min<int64_t>(512, positions),
+                                   .outputs = kTracedTokens,
+                                   .sequences = 16,
+                                   .blocks_per_sequence = ceil_div(positions, plan.kv_block),
+                                   .threads = threads};
+  backend::Settings settings;
+  settings.compute = backend::cpu::find_compute(plan.compute).value_or(backend::cpu::Compute::f32);
+  uint64_t bytes = uint64_t(plan.arena_tokens) * uint64_t(capacity.tokens) +
+                   uint64_t(plan.arena_outputs) * uint64_t(capacity.outputs) +
+                   uint64_t(plan.arena_sequences) * uint64_t(capacity.sequences + 1);
+  size_t scratch = 0;
+  for (const plan::Instruction& instruction : plan.instructions) {
+    const backend::Kernel& kernel = backend::get_kernel(instruction.kernel);
+    if (kernel.scratch_size) scratch = std::max(scratch, kernel.scratch_size(plan, instruction, settings, capacity));
+  }
+  for (const plan::State& state : plan.states) {  // in f32, as the session that others are compared with
+    bytes += backend::cpu::kv_block_size({tensor::DType::f32, state.kv_heads, state.head_dim}) *
+             uint64_t(capacity.blocks_per_sequence);
+  }
+  return bytes + scratch;
+}
+
+// Three sessions (as planned, in fp32, deterministic), a trace of all tensors, logits of several runs, and the
+// reference executor, which widens one weight at a time, to f32 and then to double.
+uint64_t verify_memory(const plan::Plan& plan, const contract::Contract& contract, int threads) {
+  const int64_t positions = std::min(contract.context_length, kVerifyPositions) + 6 * plan.kv_block;
+  uint64_t trace = 0;
+  for (const plan::Buffer& buffer : plan.buffers) trace += uint64_t(plan::row_bytes(buffer)) * kTracedTokens;
+  uint64_t largest = 0;
+  for (const plan::Constant& constant : plan.constants) {
+    largest = std::max(largest, uint64_t(tensor::element_count(std::span<const int64_t>(constant.dims))));
+  }
+  const uint64_t logits = uint64_t(contract.vocab_size) * kTracedTokens * sizeof(float);
+  return 3 * session_memory(plan, positions, threads) + 2 * trace + 6 * logits + largest * (sizeof(float) + sizeof(double));
+}
+
 }  // namespace
 
 struct PreparedBuild::Impl {
@@ -87,6 +137,7 @@ struct PreparedBuild::Impl {
   void pack(plan::EngineWriter& writer);
   void pack_constant(plan::EngineWriter& writer, size_t index, Team& team, const std::function<void(size_t)>& done);
   uint64_t weight_bytes() const;
+  plan::Manifest manifest() const;
 };
 
 void PreparedBuild::Impl::prepare() {
@@ -99,7 +150,7 @@ void PreparedBuild::Impl::prepare() {
   pack_options.kv = *tensor::find_dtype(rounding.kv);
   ir::Graph packed = opt::to_packed(graph, pack_options);
   opt::PassOptions packed_passes = options.passes;
-  packed_passes.check_inputs.clear();
+  if (packed_passes.checked) packed_passes.check_inputs = opt::packed_check_inputs(packed);
   if (packed_passes.dump) {
     packed_passes.dump = [dump = options.passes.dump](std::string_view name, const std::string& text) {
       dump(fmt::format("packed_{}", name), text);
@@ -131,6 +182,17 @@ void PreparedBuild::Impl::add_graph_constants(const ir::Graph& graph) {
                                     .bytes = int64_t(source->byte_size())});
     built.sources.push_back(source);
   }
+}
+
+// All but assets and what the writer fills in.
+plan::Manifest PreparedBuild::Impl::manifest() const {
+  plan::Manifest manifest;
+  manifest.producer = "lathe " LATHE_VERSION;
+  manifest.opset = kGraphOpset;
+  manifest.graph = graph_text;
+  manifest.contract = model.contract;
+  manifest.plan = built.plan;
+  return manifest;
 }
 
 uint64_t PreparedBuild::Impl::weight_bytes() const {
@@ -191,31 +253,36 @@ const plan::Plan& PreparedBuild::plan() const { return impl_->built.plan; }
 const std::vector<opt::PassReport>& PreparedBuild::reports() const { return impl_->reports; }
 
 BuildPrediction PreparedBuild::predict() const {
+  const Impl& impl = *impl_;
   BuildPrediction prediction;
-  prediction.disk_bytes = impl_->weight_bytes() + impl_->graph_text.size() + (uint64_t{1} << 16);
-  for (const auto& [name, asset] : impl_->model.assets) prediction.disk_bytes += 2 * asset.bytes.size();
-  const int threads = impl_->options.threads > 0 ? impl_->options.threads : available_cpus();
-  prediction.memory_bytes = (uint64_t{64} << 20) + uint64_t(threads) * 4 * kChunk;
+  const uint64_t weights = impl.weight_bytes();
+  const uint64_t hashes = ceil_div(weights, plan::kHashChunk) * kHashDigits;
+  prediction.disk_bytes = plan::kHeaderBytes + weights + plan::write_manifest(impl.manifest()).size() + hashes + kReceipt;
+  // The tokenizer travels as text and compiled, which takes no more.
+  for (const auto& [name, asset] : impl.model.assets) prediction.disk_bytes += 2 * (asset.bytes.size() + 64);
+  const int threads = impl.options.threads > 0 ? impl.options.threads : available_cpus();
+  prediction.pack_memory_bytes = kBaseMemory + uint64_t(threads) * 4 * kChunk;
+  prediction.verify_memory_bytes = kBaseMemory + verify_memory(impl.built.plan, impl.model.contract, threads);
+  prediction.memory_bytes = std::max(prediction.pack_memory_bytes, prediction.verify_memory_bytes);
   prediction.seconds = double(prediction.disk_bytes) / kBytesPerSecond;
   return prediction;
 }
 
 void PreparedBuild::write(const std::filesystem::path& destination, const Verify& verify) {
   const BuildPrediction prediction = predict();
-  const uint64_t free = available_disk_bytes(destination);
-  if (prediction.disk_bytes > free) {
-    fail(ErrorCode::resource, "\"{}\" needs {} bytes of disk, {} are free", destination.string(),
-         prediction.disk_bytes, free);
+  const uint64_t memory = verify ? prediction.memory_bytes : prediction.pack_memory_bytes;
+  const uint64_t free_disk = available_disk_bytes(destination);
+  const uint64_t free_memory = available_memory_bytes();
+  if (prediction.disk_bytes > free_disk || memory > free_memory) {
+    fail(ErrorCode::resource,
+         "\"{}\" needs {} bytes of disk and {} bytes of memory{}, there are {} bytes of disk and {} bytes of memory",
+         destination.string(), prediction.disk_bytes, memory, verify ? " with its verification" : "", free_disk,
+         free_memory);
   }
   plan::EngineWriter writer(destination);
   impl_->pack(writer);
 
-  plan::Manifest manifest;
-  manifest.producer = "lathe " LATHE_VERSION;
-  manifest.opset = kGraphOpset;
-  manifest.graph = impl_->graph_text;
-  manifest.contract = impl_->model.contract;
-  manifest.plan = impl_->built.plan;
+  plan::Manifest manifest = impl_->manifest();
   for (const auto& [name, asset] : impl_->model.assets) manifest.assets.push_back(writer.add_asset(name, asset.bytes));
   const std::string& tokenizer = manifest.contract.tokenizer_asset;
   if (!tokenizer.empty()) {  // its compiled form loads faster

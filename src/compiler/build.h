@@ -26,11 +26,14 @@ struct BuildOptions {
   ProgressSink progress = null_progress();
 };
 
-// What the build will take, known before it starts.
+// What the build will take, known before it starts. Upper bounds, not means.
 struct BuildPrediction {
   uint64_t disk_bytes = 0;
-  uint64_t memory_bytes = 0;  // peak, mapped input pages in use included
-  double seconds = 0;         // at the rates of a machine like this one
+  uint64_t pack_memory_bytes = 0;    // peak of anonymous memory while weights are packed
+  uint64_t verify_memory_bytes = 0;  // while the engine is verified, as verify_engine does it by default
+  // The larger of the two. Pages of mapped files come on top while there is room; the system takes them back.
+  uint64_t memory_bytes = 0;
+  double seconds = 0;  // at the rates of a machine like this one, without verification
 };
 
 // A model made ready: plan and weights known, nothing written yet.
@@ -49,8 +52,8 @@ class PreparedBuild {
   // throw leaves no engine behind.
   using Verify = std::function<plan::Receipt(const std::filesystem::path& engine)>;
   // Packs the weights into `destination`, which appears only when all is done (an old engine of that name stays
-  // until then). Peak memory is bounded by a few chunks per thread. Throws resource before any work when the
-  // disk cannot hold it.
+  // until then). Peak memory is bounded by a few chunks per thread. Throws resource before any work when disk or
+  // memory cannot hold it, naming what it needs and what there is.
   void write(const std::filesystem::path& destination, const Verify& verify = {});
 
  private:
