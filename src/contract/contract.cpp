@@ -41,6 +41,7 @@ void check_generation(const Generation& generation) {
   check_range("min_p", generation.min_p, 0, 1);
   check_range("repetition_penalty", generation.repetition_penalty, 1e-6, kLargest);
   if (generation.max_length) check_positive("max_length", *generation.max_length);
+  if (generation.max_new_tokens) check_positive("max_new_tokens", *generation.max_new_tokens);
 }
 
 }  // namespace
@@ -73,12 +74,6 @@ void check(const Contract& contract) {
   if (contract.pad_id) check_id("pad_id", *contract.pad_id, contract.vocab_size);
   for (size_t i = 0; i < contract.eos_ids.size(); ++i) {
     check_id(fmt::format("eos_ids[{}]", i), contract.eos_ids[i], contract.vocab_size);
-  }
-  if (contract.add_bos.value_or(false) && !contract.bos_id) {
-    fail(ErrorCode::invalid_input, "add_bos is set, but there is no bos_id");
-  }
-  if (contract.add_eos.value_or(false) && contract.eos_ids.empty()) {
-    fail(ErrorCode::invalid_input, "add_eos is set, but there are no eos_ids");
   }
   if (!contract.chat_template.empty() && contract.tokenizer_asset.empty()) {
     fail(ErrorCode::invalid_input, "there is a chat_template, but no tokenizer_asset to encode its text");

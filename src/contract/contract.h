@@ -28,7 +28,8 @@ struct Generation {
   double top_p = 1;
   double min_p = 0;
   double repetition_penalty = 1;
-  std::optional<int64_t> max_length;  // tokens, prompt included
+  std::optional<int64_t> max_length;      // tokens, prompt included
+  std::optional<int64_t> max_new_tokens;  // tokens generated; wins over max_length
 
   template <class V>
   void visit_fields(V& visitor) {
@@ -39,13 +40,14 @@ struct Generation {
     visitor("min_p", min_p, "smallest probability kept, as a share of the largest");
     visitor("repetition_penalty", repetition_penalty, "divides logits of tokens seen");
     visitor("max_length", max_length, "tokens, prompt included");
+    visitor("max_new_tokens", max_new_tokens, "tokens generated, wins over max_length");
   }
 };
 
 struct Contract {
   std::string architecture;  // "llama", as in config.json's model_type or GGUF's general.architecture
   std::string name;          // for people
-  std::string licence;       // SPDX name if the source gave one
+  std::string licence;       // as the source names it, mostly an SPDX name ("apache-2.0"); empty: it does not say
   std::string source;        // where it was read from
 
   int64_t vocab_size = 0;
@@ -57,9 +59,6 @@ struct Contract {
   std::optional<int64_t> bos_id;
   std::vector<int64_t> eos_ids;  // any of them ends the text; may be empty
   std::optional<int64_t> pad_id;
-  // Whether encoding a prompt adds them; absent: as the tokenizer's own post-processor does.
-  std::optional<bool> add_bos;
-  std::optional<bool> add_eos;
   std::string chat_template;    // Jinja; empty: the model has none
   std::string tokenizer_asset;  // "tokenizer.json", name of one of the model's assets; empty: none
 
@@ -80,8 +79,6 @@ struct Contract {
     visitor("bos_id", bos_id);
     visitor("eos_ids", eos_ids);
     visitor("pad_id", pad_id);
-    visitor("add_bos", add_bos);
-    visitor("add_eos", add_eos);
     visitor("chat_template", chat_template);
     visitor("tokenizer_asset", tokenizer_asset);
     visitor("generation", generation);
@@ -90,7 +87,7 @@ struct Contract {
 };
 
 // Throws invalid_input naming the field and its value for combinations that cannot be right: sizes below 1,
-// token ids outside the vocabulary, sampling parameters outside their range, add_bos without a bos_id.
+// token ids outside the vocabulary, sampling parameters outside their range.
 void check(const Contract& contract);
 
 }  // namespace lathe::contract

@@ -36,19 +36,18 @@ TEST(Contract, AGoodOnePasses) {
 
 TEST(Contract, JsonAndBack) {
   Contract contract = smollm2();
-  contract.add_bos = false;
   contract.generation.do_sample = true;
   contract.generation.temperature = 0.2;
   contract.generation.max_length = 100;
+  contract.generation.max_new_tokens = 20;
   const Json json = to_json(contract);
   EXPECT_EQ(get_string(json, "precision"), "bf16");
   EXPECT_EQ(get_int(json, "head_dim"), 64);
   Contract back;
   from_json(json, back);
   EXPECT_EQ(to_json(back), json);
-  EXPECT_EQ(back.add_bos, false);
-  EXPECT_FALSE(back.add_eos.has_value());
   EXPECT_EQ(back.generation.max_length, 100);
+  EXPECT_EQ(back.generation.max_new_tokens, 20);
 }
 
 TEST(Contract, WhatCannotBeRightIsRefused) {
@@ -63,8 +62,6 @@ TEST(Contract, WhatCannotBeRightIsRefused) {
       {"eos_ids[1]", [](Contract& c) { c.eos_ids = {0, 49152}; }},
       {"eos_ids[0]", [](Contract& c) { c.eos_ids = {-1}; }},
       {"pad_id", [](Contract& c) { c.pad_id = -1; }},
-      {"add_bos", [](Contract& c) { c.add_bos = true, c.bos_id.reset(); }},
-      {"add_eos", [](Contract& c) { c.add_eos = true, c.eos_ids.clear(); }},
       {"tokenizer_asset", [](Contract& c) { c.tokenizer_asset = ""; }},
       {"temperature", [](Contract& c) { c.generation.temperature = -1; }},
       {"temperature",
@@ -75,6 +72,7 @@ TEST(Contract, WhatCannotBeRightIsRefused) {
       {"min_p", [](Contract& c) { c.generation.min_p = -0.5; }},
       {"repetition_penalty", [](Contract& c) { c.generation.repetition_penalty = 0; }},
       {"max_length", [](Contract& c) { c.generation.max_length = 0; }},
+      {"max_new_tokens", [](Contract& c) { c.generation.max_new_tokens = 0; }},
   };
   for (const auto& [field, spoil] : cases) {
     Contract contract = smollm2();

@@ -1,9 +1,10 @@
 #include "frontend/checkpoint.h"
 
+#include <algorithm>
 #include <array>
-#include <fstream>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "frontend/decoder.h"
 #include "frontend/gguf_config.h"
 
@@ -18,48 +19,106 @@ constexpr std::array<std::string_view, 6> kAssets = {"config.json",
                                                      "special_tokens_map.json",
                                                      "chat_template.jinja"};
 
-bool has_gguf_magic(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return false;  // reading a pipe could wait for ever
-  std::ifstream file(path, std::ios::binary);
-  char magic[4] = {};
-  return file.read(magic, 4) && std::string_view(magic, 4) == "GGUF";
+bool is_gguf_head(std::string_view head) { return head.starts_with("GGUF"); }
+
+// What a file that is no checkpoint of ours begins like; empty: nothing we know.
+std::string_view foreign_kind(std::string_view head) {
+  if (head.starts_with(std::string_view("LATHE\r\n\0", 8))) return "an engine, not a checkpoint";
+  if (head.starts_with("PK\x03\x04")) return "a PyTorch checkpoint or another zip archive";
+  if (head.starts_with("\x80\x02") || head.starts_with("\x80\x04")) return "a pickle, which is never executed";
+  // Eight bytes of header length, then the header's JSON.
+  if (head.size() > 8 && head[6] == 0 && head[7] == 0 && head[8] == '{') return "a .safetensors file; give the folder with its config.json";
+  return {};
+}
+
+[[noreturn]] void fail_unknown_file(std::string_view head) {
+  const std::string_view kind = foreign_kind(head);
+  if (!kind.empty()) fail(ErrorCode::unsupported, "expected a model folder or a GGUF file, found {}", kind);
+  fail(ErrorCode::invalid_input, "neither a model folder nor a GGUF file");
+}
+
+std::string_view trim(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\"'");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\"'") - begin + 1);
+}
+
+// The value of `key` in the YAML between the two "---" at the top of a model card: its only or first entry. Not a
+// YAML reader: keys of the outermost level, plain or quoted scalars, and lists of these.
+std::string front_matter(std::string_view card, std::string_view key) {
+  if (!card.starts_with("---")) return "";
+  bool in_list = false;
+  for (size_t at = card.find('\n'); at != std::string_view::npos;) {
+    const size_t begin = at + 1;
+    at = card.find('\n', begin);
+    const std::string_view line = card.substr(begin, at == std::string_view::npos ? at : at - begin);
+    if (line.starts_with("---")) return "";
+    if (in_list) {
+      const std::string_view item = trim(line);
+      return item.starts_with("- ") ? std::string(trim(item.substr(2))) : "";
+    }
+    if (!line.starts_with(key) || line.substr(key.size(), 1) != ":") continue;
+    const std::string_view value = trim(line.substr(key.size() + 1));
+    if (!value.empty()) return std::string(value);
+    in_list = true;
+  }
+  return "";
+}
+
+// Hugging Face keeps the licence in the model card, and its name beside "other" where it is none of the usual.
+std::string licence_of_card(const std::filesystem::path& card) {
+  constexpr size_t kFrontMatter = 64 << 10;
+  if (file_kind(card) != FileKind::file) return "";
+  const std::string head = read_file_head(card, kFrontMatter);
+  const std::string licence = front_matter(head, "license");
+  const std::string name = licence == "other" ? front_matter(head, "license_name") : "";
+  return name.empty() ? licence : name;
+}
+
+// Under config.json's key for it, where some keep it themselves.
+void set_licence(Json& config, std::string_view name) {
+  constexpr size_t kLongest = 100;
+  const bool printable = std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (!name.empty() && name.size() <= kLongest && printable && !config.contains("license")) {
+    config["license"] = std::string(name);
+  }
 }
 
 }  // namespace
 
 bool Checkpoint::recognises(const std::filesystem::path& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) return std::filesystem::exists(path / "config.json", error);
-  return std::filesystem::is_regular_file(path, error) && has_gguf_magic(path);
+  switch (file_kind(path)) {
+    case FileKind::folder: return file_kind(path / "config.json") != FileKind::nothing;
+    case FileKind::file: return is_gguf_head(read_file_head(path, 4));
+    default: return false;
+  }
 }
 
 Checkpoint Checkpoint::open(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) {
-    if (error) fail(ErrorCode::io, "cannot open \"{}\": {}", path.string(), error.message());
-    fail(ErrorCode::not_found, "\"{}\" does not exist", path.string());
-  }
+  const FileKind kind = file_kind(path);
+  if (kind == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", path.string());
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   with_context(path.string(), [&] {
-    if (std::filesystem::is_directory(path)) checkpoint.open_folder();
-    else if (has_gguf_magic(path)) checkpoint.open_gguf();
-    else fail(ErrorCode::invalid_input, "neither a model folder nor a GGUF file");
+    if (kind == FileKind::folder) return checkpoint.open_folder();
+    const std::string head = read_file_head(path, 16);  // refuses pipes and devices
+    if (!is_gguf_head(head)) fail_unknown_file(head);
+    checkpoint.open_gguf();
   });
   return checkpoint;
 }
 
 void Checkpoint::open_folder() {
-  if (!std::filesystem::exists(path_ / "config.json")) {
+  if (file_kind(path_ / "config.json") == FileKind::nothing) {
     fail(ErrorCode::invalid_input, "no config.json in this folder");
   }
   for (const std::string_view name : kAssets) {
     const std::filesystem::path file = path_ / name;
-    if (std::filesystem::exists(file)) assets_.emplace(name, read_text_file(file));
+    if (file_kind(file) != FileKind::nothing) assets_.emplace(name, read_text_file(file));
   }
   config_ = parse_json(assets_.at("config.json"), "config.json");
   architecture_ = &get_architecture(get_string(config_, "model_type"));
+  set_licence(config_, licence_of_card(path_ / "README.md"));
   const auto model = io::SafetensorsModel::open(path_);
   for (const io::StoredTensor& tensor : model.tensors) tensors_.emplace(tensor.name, tensor.source());
   files_ = model.files;
@@ -73,6 +132,7 @@ void Checkpoint::open_gguf() {
   files_ = gguf_->files;
   config_ = config_from_gguf(*gguf_, *architecture_);
   assets_ = assets_from_gguf(metadata, config_);
+  set_licence(config_, metadata.find_string("general.license").value_or(""));
 }
 
 tensor::SourcePtr Checkpoint::find_tensor(std::string_view name) const {

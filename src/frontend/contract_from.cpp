@@ -51,6 +51,8 @@ contract::Generation generation_defaults(const Json& json) {
   generation.top_p = find_number(json, "top_p").value_or(generation.top_p);
   generation.min_p = find_number(json, "min_p").value_or(generation.min_p);
   generation.repetition_penalty = find_number(json, "repetition_penalty").value_or(generation.repetition_penalty);
+  generation.max_length = find_int(json, "max_length");
+  generation.max_new_tokens = find_int(json, "max_new_tokens");
   if (generation.temperature == 0) {  // a greedy model by another name
     generation.do_sample = false;
     generation.temperature = 1;
@@ -67,6 +69,7 @@ contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConf
   contract.architecture = checkpoint.architecture().model_type;
   contract.name = find_string(checkpoint.config(), "_name_or_path").value_or("");
   if (contract.name.empty()) contract.name = checkpoint.path().filename().string();
+  contract.licence = find_string(checkpoint.config(), "license").value_or("");
   contract.source = std::filesystem::absolute(checkpoint.path()).filename().string();
   contract.vocab_size = config.vocab_size;
   contract.context_length = config.context_length;
