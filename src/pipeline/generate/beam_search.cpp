@@ -1,20 +1,14 @@
 #include <algorithm>
-#include <chrono>
 #include <map>
 
 #include "base/error.h"
 #include "pipeline/generate/beam_pool.h"
 #include "pipeline/generate/generate.h"
+#include "pipeline/generate/timing.h"
 #include "pipeline/generate/vocabulary_scan.h"
 
 namespace lathe::pipeline {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 void check_options(const GenerateOptions& options, int64_t beams, int64_t vocab_size) {
   check(options.sampling, vocab_size);
@@ -106,9 +100,7 @@ void adjust(std::vector<float>& log_probs, std::span<const int32_t> prompt, cons
   for (const int32_t token : beam.tokens) ++counts[token];
   for (const auto& [token, count] : counts) {
     float& value = log_probs[size_t(token)];
-    const float penalty = float(options.repetition_penalty);
-    value = value < 0 ? value * penalty : value / penalty;
-    if (count > 0) value -= float(options.presence_penalty + options.frequency_penalty * double(count));
+    value = penalised(value, count, options);
   }
 }
 

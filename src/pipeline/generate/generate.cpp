@@ -1,19 +1,13 @@
 #include "pipeline/generate/generate.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/error.h"
 #include "pipeline/generate/stop_texts.h"
+#include "pipeline/generate/timing.h"
 
 namespace lathe::pipeline {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 // Tokens to text to the caller, and whether the text says that the generation ends. Without a tokenizer it
 // gives no text and never ends.

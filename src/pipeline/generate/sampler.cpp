@@ -73,6 +73,13 @@ void check(const SamplingOptions& options, int64_t vocab_size) {
   }
 }
 
+float penalised(float logit, int64_t count, const SamplingOptions& options) {
+  const float penalty = float(options.repetition_penalty);
+  const float repeated = logit < 0 ? logit * penalty : logit / penalty;
+  if (count == 0) return repeated;
+  return repeated - float(options.presence_penalty + options.frequency_penalty * double(count));
+}
+
 Sampler::Sampler(SamplingOptions options, int64_t vocab_size)
     : options_(std::move(options)),
       vocab_size_(vocab_size),
@@ -132,12 +139,9 @@ std::span<const float> Sampler::adjust(std::span<const float> logits) {
   if (options_.logit_bias.empty() && seen_list_.empty()) return logits;
   adjusted_.assign(logits.begin(), logits.end());
   for (const auto& [token, bias] : options_.logit_bias) adjusted_[size_t(token)] += bias;
-  const float penalty = float(options_.repetition_penalty);
   for (const int32_t token : seen_list_) {
     float& logit = adjusted_[size_t(token)];
-    logit = logit < 0 ? logit * penalty : logit / penalty;
-    const int32_t count = counts_[size_t(token)];
-    if (count > 0) logit -= float(options_.presence_penalty + options_.frequency_penalty * count);
+    logit = penalised(logit, counts_[size_t(token)], options_);
   }
   return adjusted_;
 }

@@ -33,6 +33,9 @@ SamplingOptions sampling_defaults(const contract::Contract& contract);
 // ...
 void check(const SamplingOptions& options, int64_t vocab_size);
 
+// The logit (or log-probability) of a token seen before, which was generated `count` times.
+float penalised(float logit, int64_t count, const SamplingOptions& options);
+
 // A token that may come next, and how likely it is after all filters.
 struct TokenProbability {
   int32_t token;
