@@ -20,6 +20,9 @@ struct SamplingFlags {
   std::optional<double> top_p;
   std::optional<double> min_p;
   std::optional<double> repeat_penalty;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  std::vector<std::string> logit_bias;  // "ID=VALUE"
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   bool ignore_eos = false;
@@ -31,12 +34,10 @@ struct SamplingFlags {
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
 
 // Options of a generation whose prompt has `prompt_tokens`. A temperature above 0, top-k, top-p or min-p on
-// the command line turn sampling on. Without a seed each run draws its own.
+// the command line turn sampling on. Without a seed each run draws its own; without --max-tokens the model's own
+// wish holds (max_new_tokens, else max_length), else `default_tokens`.
 pipeline::GenerateOptions generate_options(const SamplingFlags& flags, const contract::Contract& contract,
-                                           int64_t prompt_tokens);
-
-// To stdout at once, so that text streams through pipes too.
-void write_text(std::string_view text);
+                                           int64_t prompt_tokens, int64_t default_tokens = 128);
 
 // "24 tokens of prompt in 88 ms (273/s), 128 tokens generated (45.1/s)".
 std::string describe_speed(const pipeline::GenerateResult& result);

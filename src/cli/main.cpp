@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -35,6 +36,7 @@ Exit report(const lathe::cli::Output& output, const Error& error) {
                   {{"code", std::string(to_string(error.code()))},
                    {"message", error.message()},
                    {"context", std::move(context)}}}});
+  output.end_progress();
   std::fprintf(stderr, "lathe: %s\n", error.what());
   if (error.code() == ErrorCode::internal) std::fprintf(stderr, "lathe: this is a bug in lathe, please report it\n");
   return exit_for(error.code());
@@ -43,11 +45,20 @@ Exit report(const lathe::cli::Output& output, const Error& error) {
 // Ends at once: temporary files are named after this process and removed by the next one that writes the same name.
 void on_interrupt(int) { std::_Exit(int(Exit::interrupted)); }
 
+// A failure that the C++ library reports as the system's; layers below say it better where they expect it.
+Error from_system(const std::system_error& error) {
+  const std::error_category& category = error.code().category();
+  const bool is_errno = category == std::system_category() || category == std::generic_category();
+  return Error(is_errno ? lathe::error_code_of(error.code().value()) : ErrorCode::io, error.what());
+}
+
 Exit run(lathe::cli::Output& output, const std::function<Exit(lathe::cli::Output&)>& action) {
   try {
     return action(output);
   } catch (const Error& error) {
     return report(output, error);
+  } catch (const std::system_error& error) {  // std::filesystem's among them
+    return report(output, from_system(error));
   } catch (const std::bad_alloc&) {
     return report(output, Error(ErrorCode::resource, "out of memory"));
   } catch (const std::exception& error) {
@@ -55,9 +66,16 @@ Exit run(lathe::cli::Output& output, const std::function<Exit(lathe::cli::Output
   }
 }
 
+Exit report_usage(const CLI::ParseError& error, const lathe::cli::Output& output) {
+  output.result(
+      {{"error", {{"code", "usage"}, {"message", error.what()}, {"context", Json::array()}}}});
+  return Exit::usage;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  const auto started = lathe::cli::Output::Clock::now();
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   std::signal(SIGPIPE, SIG_DFL);
@@ -83,9 +101,11 @@ int main(int argc, char** argv) {
     const int code = app.exit(error, std::cout, std::cerr);
     if (code == 0) return 0;  // --help, --version
     for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
-    lathe::cli::Output(json, quiet).result({{"error", {{"code", "usage"}, {"message", error.what()}, {"context", Json::array()}}}});
-    return int(Exit::usage);
+    return int(report_usage(error, lathe::cli::Output(json, quiet)));
   }
-  lathe::cli::Output output(json, quiet);
-  return int(run(output, action));
+  lathe::cli::Output output(json, quiet, started);
+  const Exit exit = run(output, action);
+  output.end_progress();
+  if (exit == Exit::failed) output.verification_failed();
+  return int(exit);
 }

@@ -1,45 +1,58 @@
 #include "cli/model.h"
 
-#include <sys/stat.h>
-
-#include <cstdlib>
-
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
+#include "cli/engine_cache.h"
+#include "cli/precision.h"
 #include "compiler/engine_graph.h"
 #include "verify/verify.h"
 
 namespace lathe::cli {
 namespace {
 
-std::filesystem::path cache_folder() {
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg) return std::filesystem::path(xdg) / "lathe";
-  if (const char* home = std::getenv("HOME"); home && *home) return std::filesystem::path(home) / ".cache" / "lathe";
-  return std::filesystem::temp_directory_path() / "lathe";
+// An engine computes in what it was built for, or without any rounding.
+void check_precision(const EngineOptions& options, const plan::EngineFile& engine) {
+  const std::string_view own = engine.manifest().plan.compute;
+  if (options.precision.empty() || options.precision == "fp32" || compute_of(options.precision) == own) return;
+  std::filesystem::path other = engine.path();
+  other.replace_filename(fmt::format("{}-{}.lathe", other.stem().string(), options.precision));
+  fail(ErrorCode::unsupported, "\"{}\" computes in {}, not in {}; for that: lathe build {} -o {} --precision {}",
+       engine.path().string(), precision_of(own), options.precision, engine.path().string(), other.string(),
+       options.precision);
 }
 
-// Changes whenever the engine would: files by size and time, options, and this program's version.
-std::string cache_key(const frontend::Checkpoint& checkpoint, const EngineOptions& options) {
-  std::string text = fmt::format("{}|{}|{}|{}", LATHE_VERSION, plan::kEngineVersion, options.precision, options.kv);
-  std::vector<std::filesystem::path> files = checkpoint.files();
-  for (const auto& [name, bytes] : checkpoint.assets()) text += fmt::format("|{}|{}", name, bytes);
-  for (const std::filesystem::path& file : files) {
-    struct stat status {};
-    ::stat(file.c_str(), &status);
-    text += fmt::format("|{}|{}|{}.{}", std::filesystem::absolute(file).string(), status.st_size,
-                        status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options, const Output& output) {
+  const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.model);
+  const EngineCache cache(checkpoint, options);
+  auto engine = cache.find(options.check, output);
+  if (engine) {
+    output.note(fmt::format("engine \"{}\"", cache.path().string()));
+  } else {
+    output.note(fmt::format("building \"{}\"", cache.path().string()));
+    make_folder(cache.path().parent_path());
+    BuildRequest request;
+    request.source = options.model;
+    request.destination = cache.path();
+    request.options.precision = options.precision;
+    request.options.kv = options.kv;
+    request.options.threads = options.threads;
+    request.verify = false;
+    build_engine(request, output);
+    cache.remove_outdated();
+    engine = plan::EngineFile::open(cache.path());
   }
-  return sha256_hex(std::as_bytes(std::span(text))).substr(0, 16);
+  output.if_verification_fails([path = cache.path()] {
+    std::error_code ignored;  // the failure itself is what the user is told of
+    std::filesystem::remove(path, ignored);
+  });
+  return engine;
 }
 
 }  // namespace
 
 tensor::DType export_dtype(const frontend::Checkpoint& checkpoint, const std::string& precision) {
-  if (precision.empty()) return frontend::natural_dtype(checkpoint);
-  if (precision == "fp32") return tensor::DType::f32;
-  if (precision == "fp16") return tensor::DType::f16;
-  if (precision == "bf16") return tensor::DType::bf16;
-  fail(ErrorCode::usage, "precision \"{}\" is not known (fp32, fp16, bf16)", precision);
+  return precision.empty() ? frontend::natural_dtype(checkpoint) : float_type(precision);
 }
 
 void add_engine_options(CLI::App& command, EngineOptions& options) {
@@ -59,64 +72,40 @@ runtime::SessionOptions session_options(const EngineOptions& options) {
   session.threads = options.threads;
   session.cache_tokens = options.context;
   session.deterministic = options.deterministic;
-  static const std::map<std::string, std::string> kTypes = {{"fp32", "f32"}, {"fp16", "f16"}, {"bf16", "bf16"}};
-  if (options.precision == "fp32") {  // an engine of any precision can be run without rounding
+  if (!options.precision.empty() && compute_of(options.precision) == "f32") {  // any engine can run without rounding
     session.compute = "f32";
     session.kv = "f32";
   }
-  if (!options.kv.empty()) {
-    const auto it = kTypes.find(options.kv);
-    if (it == kTypes.end()) fail(ErrorCode::unsupported, "cache type \"{}\" (fp32, fp16, bf16)", options.kv);
-    session.kv = it->second;
-  }
+  if (!options.kv.empty()) session.kv = cache_type(options.kv);
   if (!options.isa.empty()) {
     session.isa = backend::cpu::find_isa(options.isa);
     if (!session.isa) fail(ErrorCode::usage, "--isa {}: expected avx2, avx512 or amx", options.isa);
   }
   if (options.device != "cpu") {
-    fail(ErrorCode::unsupported, "device \"{}\": this program runs on cpu only", options.device);
+    fail(ErrorCode::unsupported, "--device {}: this program runs on cpu only", options.device);
   }
-  if (options.threads < 0 || options.threads > 1024) fail(ErrorCode::usage, "--threads {}", options.threads);
-  if (options.context < 0) fail(ErrorCode::usage, "--ctx {}", options.context);
+  constexpr int kMostThreads = 1024;
+  if (options.threads < 0 || options.threads > kMostThreads) {
+    fail(ErrorCode::usage, "--threads {}: expected 1 to {}, or 0 for all CPUs", options.threads, kMostThreads);
+  }
+  if (options.context < 0) {
+    fail(ErrorCode::usage, "--ctx {}: expected 1 or more, or 0 for the model's own", options.context);
+  }
   return session;
 }
 
 std::string precision_name(const EngineOptions& options, const plan::EngineFile& engine) {
-  if (options.precision == "fp32") return "fp32";
-  static const std::map<std::string, std::string, std::less<>> kNames = {
-      {"f32", "fp32"}, {"f16", "fp16"}, {"bf16", "bf16"}, {"i8", "int8"}, {"i16", "int16"}};
-  const auto it = kNames.find(engine.manifest().plan.compute);
-  return it == kNames.end() ? engine.manifest().plan.compute : it->second;
+  return options.precision == "fp32" ? options.precision : std::string(precision_of(engine.manifest().plan.compute));
 }
 
 std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output) {
   session_options(options);  // what cannot run is refused before anything is built
-  std::filesystem::path path = options.model;
-  if (!plan::is_engine_file(path)) {
-    const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(path);
-    const std::string name = std::filesystem::absolute(path).lexically_normal().stem().string();
-    const std::filesystem::path cached =
-        cache_folder() / fmt::format("{}-{}.lathe", name, cache_key(checkpoint, options));
-    if (!std::filesystem::exists(cached)) {
-      output.note(fmt::format("building \"{}\"", cached.string()));
-      std::filesystem::create_directories(cached.parent_path());
-      BuildRequest request{.source = path,
-                           .destination = cached,
-                           .options = {},
-                           .verify = false,
-                           .full_verify = false,
-                           .hash_sources = false,
-                           .on_reports = {}};
-      request.options.precision = options.precision;
-      request.options.kv = options.kv;
-      request.options.threads = options.threads;
-      build_engine(request, output);
-    } else {
-      output.note(fmt::format("engine \"{}\"", cached.string()));
-    }
-    path = cached;
+  if (options.threads > available_cpus()) {
+    output.note(fmt::format("{} threads share {} CPUs: fewer would be faster", options.threads, available_cpus()));
   }
-  auto engine = plan::EngineFile::open(path);
+  if (!plan::is_engine_file(options.model)) return open_cached(options, output);
+  auto engine = plan::EngineFile::open(options.model);
+  check_precision(options, *engine);
   if (options.check) engine->check_weights();
   return engine;
 }
@@ -161,13 +150,11 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
     verify::VerifyOptions verify_options;
     verify_options.full = request.full_verify;
     verify_options.threads = options.threads;
-    verify_options.progress = output.progress();
+    verify_options.progress = output.progress(ProgressUnit::steps);
     receipt = verify::verify_engine(engine, verify_options);
-    if (request.hash_sources) {
-      for (const std::filesystem::path& file : files) {
-        receipt.sources.push_back({file.filename().string(), sha256_file_hex(file),
-                                   int64_t(std::filesystem::file_size(file))});
-      }
+    for (const std::filesystem::path& file : files) {
+      receipt.sources.push_back(
+          {file.filename().string(), sha256_file_hex(file), int64_t(std::filesystem::file_size(file))});
     }
     if (!receipt.pass) verify::fail_receipt(receipt);
     return receipt;

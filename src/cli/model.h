@@ -32,13 +32,15 @@ struct EngineOptions {
 };
 void add_engine_options(CLI::App& command, EngineOptions& options);
 
-// The engine of a MODEL: the file itself, or one built from the checkpoint into the cache folder
-// ($XDG_CACHE_HOME/lathe, else ~/.cache/lathe), which is used again until the checkpoint or the options change.
-// The note says where it is.
+// The engine of a MODEL: the file itself, or one built from the checkpoint into the cache (engine_cache.h). A note
+// says where it is. Engines in the cache are not verified, so that one whose run fails verification does not stay
+// there. Throws unsupported for an engine that computes in another precision than the one wished for, with the
+// command that builds the right one.
 std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output);
+// Throws usage, unsupported for options that no engine can have.
 runtime::SessionOptions session_options(const EngineOptions& options);
 
-// The precision a session runs in, for people: "fp32", "q8" ...
+// The precision a session runs in, for people: "fp32", "int16" ...
 std::string precision_name(const EngineOptions& options, const plan::EngineFile& engine);
 
 // The tokenizer of an engine. Throws unsupported when it has none.
@@ -52,7 +54,6 @@ struct BuildRequest {
   compiler::BuildOptions options;
   bool verify = true;
   bool full_verify = false;
-  bool hash_sources = true;
   std::function<void(const std::vector<opt::PassReport>&)> on_reports;  // may be empty
 };
 plan::Receipt build_engine(const BuildRequest& request, const Output& output);

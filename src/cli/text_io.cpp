@@ -11,7 +11,7 @@ namespace lathe::cli {
 text::Tokenizer tokenizer_of(const std::string& model) {
   const std::filesystem::path path = model;
   if (plan::is_engine_file(path)) return open_tokenizer(*plan::EngineFile::open(path));
-  if (std::filesystem::is_directory(path)) {
+  if (file_kind(path) == FileKind::folder) {
     return text::Tokenizer::from_text(read_text_file(path / "tokenizer.json"), (path / "tokenizer.json").string());
   }
   if (path.extension() == ".json") return text::Tokenizer::from_text(read_text_file(path), model);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,27 +14,45 @@
 
 namespace lathe::cli {
 
-// What every verb gets: where results, messages and progress go. Libraries below never print.
+// What a layer counts when it reports progress.
+enum class ProgressUnit { bytes, steps };
+
+// What every verb gets: where results, messages and progress go. Libraries below never print. Copies share the
+// terminal.
 class Output {
  public:
-  explicit Output(bool json, bool quiet) : json_(json), quiet_(quiet) {}
+  using Clock = std::chrono::steady_clock;
+
+  // `started`: when the program began.
+  Output(bool json, bool quiet, Clock::time_point started = Clock::now());
 
   bool json() const { return json_; }
-  void set_json(bool json) { json_ = json; }
-  void set_quiet(bool quiet) { quiet_ = quiet; }
+  double ms_since_start() const;
   // One object to stdout; only with --json.
   void result(const Json& object) const;
   // Text for people to stdout; nothing with --json.
   void print(std::string_view text) const;
+  // Text for people to stdout as it comes, without an end of line; nothing with --json.
+  void stream(std::string_view piece) const;
   // To stderr.
   void note(std::string_view text) const;
   LogSink log() const;
-  // A bar with bytes and time left on a terminal, nothing elsewhere.
-  ProgressSink progress() const;
+  // A line that rewrites itself on a terminal, nothing elsewhere. What is printed meanwhile stands below it.
+  ProgressSink progress(ProgressUnit unit = ProgressUnit::bytes) const;
+  // Ends the line of progress, if there is one.
+  void end_progress() const;
+
+  // What is to happen when the verb ends with a failed verification; main() lets it.
+  void if_verification_fails(std::function<void()> action) const;
+  void verification_failed() const;
 
  private:
+  struct State;
+
   bool json_;
   bool quiet_;
+  Clock::time_point started_;
+  std::shared_ptr<State> state_;  // shared with the sinks, which layers may keep
 };
 
 // The exit codes of contracts.md.

@@ -2,8 +2,8 @@
 #include <chrono>
 
 #include "base/fields.h"
-#include "base/file.h"
 #include "cli/model.h"
+#include "cli/pass_flags.h"
 #include "cli/verb.h"
 #include "verify/verify.h"
 
@@ -13,8 +13,7 @@ namespace {
 struct Options {
   std::string source;
   std::string destination;
-  std::string dump_folder;
-  std::string disabled;
+  PassFlags passes;
   bool no_verify = false;
   bool timings = false;
   BuildRequest request;
@@ -33,15 +32,7 @@ Exit run(Options& options, Output& output) {
   request.source = options.source;
   request.destination = options.destination;
   request.verify = !options.no_verify;
-  for (const std::string& name : CLI::detail::split(options.disabled, ',')) {
-    if (!name.empty()) request.options.passes.disabled.insert(name);
-  }
-  if (!options.dump_folder.empty()) {
-    std::filesystem::create_directories(options.dump_folder);
-    request.options.passes.dump = [&](std::string_view name, const std::string& text) {
-      write_text_file(std::filesystem::path(options.dump_folder) / fmt::format("{}.ir", name), text);
-    };
-  }
+  request.options.passes = pass_options(options.passes);
   if (options.timings) {
     request.on_reports = [&](const std::vector<opt::PassReport>& reports) { print_reports(output, reports); };
   }
@@ -66,15 +57,12 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("source", options->source, "Hugging Face folder, .gguf file, or an engine to rebuild")->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
-                     "fp32, fp16, bf16 or int8 (default: the checkpoint's own)");
+                     "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
   command.add_option("--kv", options->request.options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-t,--threads", options->request.options.threads, "default: all CPUs");
   command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");
   command.add_flag("--full", options->request.full_verify, "verify on full-size input");
-  command.add_flag("--checked", options->request.options.passes.checked,
-                   "run the reference before and after each rewrite (small models)");
-  command.add_option("--disable", options->disabled, "passes and rules to leave out, separated by commas");
-  command.add_option("--dump", options->dump_folder, "folder for the graph after each pass");
+  add_pass_flags(command, options->passes);
   command.add_flag("--timings", options->timings, "time of each pass");
   return [options](Output& output) { return run(*options, output); };
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cli/chat_io.h"
+#include "cli/context.h"
 #include "cli/generation.h"
 #include "cli/model.h"
 #include "cli/verb.h"
@@ -38,7 +39,7 @@ class Conversation {
   void answer(const std::string& message, const Output& output);
 
  private:
-  pipeline::GenerateResult run(const std::vector<int32_t>& tokens);
+  pipeline::GenerateResult run(const std::vector<int32_t>& tokens, const Output& output);
 
   const Options& options_;
   runtime::Session& session_;
@@ -50,20 +51,19 @@ class Conversation {
 };
 
 // Keeps what the cache shares with `tokens`, all of the prompt but for at least its last token.
-pipeline::GenerateResult Conversation::run(const std::vector<int32_t>& tokens) {
+pipeline::GenerateResult Conversation::run(const std::vector<int32_t>& tokens, const Output& output) {
   const auto differ = std::mismatch(held_.begin(), held_.end(), tokens.begin(), tokens.end()).second;
   const size_t common = size_t(std::min<ptrdiff_t>(differ - tokens.begin(), ptrdiff_t(tokens.size()) - 1));
   session_.truncate(sequence_, int64_t(common));
   held_.resize(common);
-  pipeline::GenerateOptions generate =
-      generate_options(options_.sampling, session_.contract(), int64_t(tokens.size()));
-  if (!options_.sampling.max_tokens) generate.max_tokens = session_.context_length();
+  pipeline::GenerateOptions generate = generate_options(options_.sampling, session_.contract(), int64_t(tokens.size()),
+                                                        session_.context_length());
   generate.history = held_;
   const std::span<const int32_t> fresh = std::span(tokens).subspan(common);
   const InterruptFlag interrupt;
   const auto result =
       pipeline::generate(session_, sequence_, &tokenizer_, fresh, generate, [&](std::string_view piece) {
-        write_text(piece);
+        output.stream(piece);
         return !interrupt.raised();
       });
   held_ = tokens;
@@ -78,8 +78,8 @@ void Conversation::answer(const std::string& message, const Output& output) {
   try {
     const std::vector<int32_t> tokens = prompt_.encode(messages_);
     pipeline::check_prompt(0, int64_t(tokens.size()), session_.context_length());
-    const pipeline::GenerateResult result = run(tokens);
-    if (!result.text.ends_with('\n')) write_text("\n");
+    const pipeline::GenerateResult result = run(tokens, output);
+    if (!result.text.ends_with('\n')) output.stream("\n");
     output.note(describe_speed(result));
     messages_.push_back({{"role", "assistant"}, {"content", result.text}});
   } catch (...) {
@@ -95,6 +95,8 @@ Exit run(const Options& options, const Output& output) {
   const text::Tokenizer tokenizer = open_tokenizer(*engine);
   runtime::SessionOptions session_settings = session_options(options.engine);
   session_settings.max_sequences = 1;
+  session_settings.cache_tokens = fitting_context(options.engine, *engine, output);
+  require_cache_fits(*engine, session_settings, session_settings.cache_tokens);
   runtime::Session session(engine, session_settings);
   Conversation conversation(options, session, tokenizer);
   output.note("/exit, /reset, /system TEXT; Ctrl-C ends an answer");

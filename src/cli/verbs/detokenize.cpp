@@ -21,6 +21,9 @@ std::vector<int32_t> ids_of(const Json& list) {
 }
 
 Exit run(const Options& options, Output& output) {
+  if (options.ids.empty() != options.from_stdin) {
+    fail(ErrorCode::usage, "give either token ids or --stdin-json");
+  }
   const text::Tokenizer tokenizer = tokenizer_of(options.model);
   if (!options.from_stdin) {
     const std::string text = tokenizer.decode(options.ids, false);

@@ -1,21 +1,51 @@
 // lathe doctor: what this machine can do.
 #include <dlfcn.h>
+#include <gnu/libc-version.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "backend/cpu/isa.h"
+#include "base/fields.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/team.h"
+#include "cli/build_id.h"
+#include "cli/engine_cache.h"
 #include "cli/verb.h"
 #include "plan/engine_file.h"
 
 namespace lathe::cli {
 namespace {
 
-// Sum of a buffer far beyond the caches, by all threads; the best of three, in bytes per second.
+using backend::cpu::Isa;
+
+// Something that a machine may have or lack.
+struct Check {
+  std::string name;
+  bool found = false;
+  std::string detail;      // what was found, or why not
+  std::string needed_for;
+  std::string remedy;      // a command or a setting; empty where nothing can be done, or needs to be
+
+  template <class V>
+  void visit_fields(V& v) {
+    v("name", name);
+    v("found", found);
+    v("detail", detail);
+    v("needed_for", needed_for);
+    v("remedy", remedy);
+  }
+};
+
+// Sum of a buffer far beyond the caches, by all threads; the best of three, in bytes per second. 0 where there is no
+// memory for that.
 double memory_bandwidth(int threads) {
-  const size_t count = (size_t{256} << 20) / sizeof(uint64_t);
+  constexpr uint64_t kWanted = uint64_t{256} << 20, kFewest = uint64_t{64} << 20;
+  const uint64_t bytes = std::min(kWanted, available_memory_bytes() / 4);
+  if (bytes < kFewest) return 0;
+  const size_t count = bytes / sizeof(uint64_t);
   std::vector<uint64_t> data(count, 1);
   Team team(threads);
   std::vector<uint64_t> sums(size_t(threads) * 8);
@@ -34,36 +64,87 @@ double memory_bandwidth(int threads) {
   return best;
 }
 
-bool can_load(const char* library) {
-  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_LOCAL);
-  if (handle) ::dlclose(handle);
-  return handle != nullptr;
+Check check_kernels(Isa isa, std::string needed_for, std::string remedy) {
+  const bool found = backend::cpu::has_isa(isa);
+  const std::string extra = found && isa == Isa::avx512 && backend::cpu::has_avx512_bf16() ? ", with bf16 products" : "";
+  return {fmt::format("{} kernels", to_string(isa)), found, (found ? "this CPU runs them" : "not on this CPU") + extra,
+          std::move(needed_for), found ? "" : std::move(remedy)};
+}
+
+// "13.0" of 13000; the driver is opened like this so that the program runs without it.
+Check check_cuda_driver() {
+  Check check{"CUDA driver", false, "libcuda.so.1 was not found", "GPUs; this version of lathe computes on the CPU only",
+              "for an NVIDIA GPU, on Debian: apt install nvidia-driver"};
+  void* library = ::dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  if (!library) return check;
+  int version = 0;
+  if (void* symbol = ::dlsym(library, "cuDriverGetVersion")) reinterpret_cast<int (*)(int*)>(symbol)(&version);
+  ::dlclose(library);
+  check.found = true;
+  check.remedy.clear();
+  check.detail = version > 0 ? fmt::format("for CUDA {}.{}", version / 1000, version % 1000 / 10) : "of unknown version";
+  return check;
+}
+
+Check check_cache() {
+  const std::filesystem::path folder = cache_folder();
+  Check check{"engine cache", true, "", "run, chat, bench and verify on checkpoints", ""};
+  // The folder itself, or the nearest above it, which it would be created in.
+  std::filesystem::path at = folder;
+  while (::access(at.c_str(), F_OK) != 0 && at.has_relative_path()) at = at.parent_path();
+  check.found = ::access(at.c_str(), W_OK | X_OK) == 0 && file_kind(at) == FileKind::folder;
+  check.detail = fmt::format("\"{}\", {:.1f} GB free", folder.string(), double(available_disk_bytes(at)) / 1e9);
+  if (!check.found) {
+    check.detail = fmt::format("\"{}\" cannot be written", at.string());
+    check.remedy = "export XDG_CACHE_HOME=FOLDER, with one that can be";
+  }
+  return check;
+}
+
+std::vector<Check> all_checks() {
+  return {check_kernels(Isa::avx2, "any model: there are no kernels for less",
+                        "in a virtual machine pass the host's CPU through (qemu: -cpu host)"),
+          check_kernels(Isa::avx512, "about twice the speed where weights fit the caches", ""),
+          check_kernels(Isa::amx, "int8 and bf16 prompts", ""), check_cache(), check_cuda_driver()};
+}
+
+void print_checks(const std::vector<Check>& checks, const Output& output) {
+  for (const Check& check : checks) {
+    output.print(fmt::format("  {:<4} {}: {}", check.found ? "ok" : "--", check.name, check.detail));
+    if (check.found) continue;
+    output.print(fmt::format("         needed for {}", check.needed_for));
+    if (!check.remedy.empty()) output.print(fmt::format("         {}", check.remedy));
+  }
 }
 
 Exit run(Output& output) {
-  using backend::cpu::Isa;
   const int threads = available_cpus();
+  const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
   const double bandwidth = memory_bandwidth(threads);
-  const bool gpu = can_load("libcuda.so.1");
-  Json tiers = Json::array();
+  std::vector<std::string> tiers;
   for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
-    if (backend::cpu::has_isa(isa)) tiers.push_back(std::string(to_string(isa)));
+    if (backend::cpu::has_isa(isa)) tiers.emplace_back(to_string(isa));
   }
+  const std::vector<Check> checks = all_checks();
   output.print(fmt::format(
-      "lathe {}, engine format {}\ncpus          {} usable\nkernels       {} (best: {}{})\nmemory        {:.1f} GB "
-      "available, {:.1f} GB/s read by {} threads\ncuda driver   {}",
-      LATHE_VERSION, plan::kEngineVersion, threads, tiers.dump(), to_string(backend::cpu::best_isa()),
-      backend::cpu::has_avx512_bf16() ? ", with bf16 products" : "", double(available_memory_bytes()) / 1e9,
-      bandwidth / 1e9, threads,
-      gpu ? "found (this version of lathe runs on the CPU only)" : "not found (not needed: this version runs on the CPU)"));
+      "lathe {}, engine format {}, glibc {}\ncpus          {} usable{}\nkernels       {}\nmemory        {:.1f} GB "
+      "available, {}",
+      LATHE_VERSION, plan::kEngineVersion, ::gnu_get_libc_version(), threads,
+      online > threads ? fmt::format(" of {} (affinity or quota)", online) : "",
+      tiers.empty() ? "none run on this CPU" : fmt::format("{}", fmt::join(tiers, ", ")),
+      double(available_memory_bytes()) / 1e9,
+      bandwidth > 0 ? fmt::format("{:.1f} GB/s read by {} threads", bandwidth / 1e9, threads) : "too little to measure"));
+  print_checks(checks, output);
   output.result({{"version", LATHE_VERSION},
+                 {"build", build_id()},
                  {"engine_format", plan::kEngineVersion},
+                 {"glibc", ::gnu_get_libc_version()},
                  {"threads", threads},
                  {"isa", tiers},
                  {"avx512_bf16", backend::cpu::has_avx512_bf16()},
                  {"available_memory_bytes", available_memory_bytes()},
                  {"memory_bandwidth_bytes_per_s", bandwidth},
-                 {"cuda_driver", gpu}});
+                 {"checks", to_json(checks)}});
   return Exit::good;
 }
 

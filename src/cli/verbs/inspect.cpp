@@ -1,6 +1,9 @@
 // lathe inspect: what is this file or folder?
+#include <set>
+
 #include "base/error.h"
 #include "base/fields.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "cli/model.h"
 #include "cli/verb.h"
@@ -15,8 +18,22 @@ struct Options {
   bool hash = false;
   bool plan = false;
   bool graph = false;
-  bool metadata = false;
+  bool tensors = false;
 };
+
+// sha256 of each file.
+void report_hashes(const std::vector<std::filesystem::path>& files, Json& json, const Output& output) {
+  for (const std::filesystem::path& file : files) {
+    const std::string hash = sha256_file_hex(file);
+    output.print(fmt::format("sha256        {}  {}", hash, file.filename().string()));
+    json["sha256"][file.filename().string()] = hash;
+  }
+}
+
+// A flag asks for something that only files of `kind` have.
+void require_kind(bool asked, std::string_view flag, std::string_view kind, const Options& options) {
+  if (asked) fail(ErrorCode::usage, "{} is for {}; \"{}\" is none", flag, kind, options.path);
+}
 
 Json dims_json(const tensor::Dims& dims) { return Json(dims); }
 
@@ -35,14 +52,24 @@ std::string kinds_text(const std::map<std::string, int64_t>& kinds) {
 
 std::string contract_text(const contract::Contract& c) {
   return fmt::format(
-      "architecture  {}\nname          {}\nlayers        {} with {} key-value heads of {}\nvocabulary    {}\n"
+      "architecture  {}\nname          {}\nlicence       {}\nlayers        {} with {} key-value heads of {}\nvocabulary    {}\n"
       "context       {}\nprecision     {}\nend tokens    {}\nchat template {}",
-      c.architecture, c.name, c.num_layers, c.kv_heads, c.head_dim, c.vocab_size, c.context_length,
+      c.architecture, c.name, c.licence.empty() ? "not stated" : c.licence, c.num_layers, c.kv_heads, c.head_dim, c.vocab_size, c.context_length,
       to_string(c.precision), fmt::join(c.eos_ids, ", "),
       c.chat_template.empty() ? "none" : fmt::format("{} characters", c.chat_template.size()));
 }
 
+// "BPE", "Unigram": what tokenizer.json says; empty without one.
+std::string tokenizer_kind(std::string_view tokenizer_json) {
+  if (tokenizer_json.empty()) return "";
+  const Json json = parse_json(tokenizer_json, "tokenizer.json");
+  const Json* model = find_member(json, "model");
+  return model && model->is_object() ? find_string(*model, "type").value_or("BPE") : "";
+}
+
 void inspect_checkpoint(const Options& options, Output& output) {
+  require_kind(options.plan, "--plan", "engines", options);
+  require_kind(options.graph, "--graph", "engines", options);
   const auto checkpoint = frontend::Checkpoint::open(options.path);
   const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
   int64_t parameters = 0;
@@ -52,30 +79,28 @@ void inspect_checkpoint(const Options& options, Output& output) {
   const auto kinds = checkpoint.tensor_kinds();
   const compiler::PreparedBuild build(model, {});
   const auto prediction = build.predict();
-  output.print(fmt::format("{}\nkind          {}\n{}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
+  const auto asset = checkpoint.assets().find("tokenizer.json");
+  const std::string tokenizer = asset == checkpoint.assets().end() ? "" : tokenizer_kind(asset->second);
+  output.print(fmt::format("{}\nkind          {}\n{}\ntokenizer     {}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
                            "engine        would take {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s to build",
                            options.path, checkpoint.is_gguf() ? "GGUF" : "Hugging Face folder",
-                           contract_text(model.contract), double(parameters) / 1e6,
+                           contract_text(model.contract), tokenizer.empty() ? "none" : tokenizer, double(parameters) / 1e6,
                            double(checkpoint.tensor_bytes()) / 1e6, kinds_text(kinds),
                            double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,
                            prediction.seconds));
   Json json = {{"path", options.path},
                {"kind", checkpoint.is_gguf() ? "gguf" : "huggingface"},
                {"contract", to_json(model.contract)},
+               {"licence", model.contract.licence},
+               {"tokenizer", tokenizer},
                {"parameters", parameters},
                {"tensor_bytes", checkpoint.tensor_bytes()},
                {"tensor_kinds", kinds_json(kinds)},
                {"build", {{"disk_bytes", prediction.disk_bytes},
                           {"memory_bytes", prediction.memory_bytes},
                           {"seconds", prediction.seconds}}}};
-  if (options.hash) {
-    for (const std::filesystem::path& file : checkpoint.files()) {
-      const std::string hash = sha256_file_hex(file);
-      output.print(fmt::format("sha256        {}  {}", hash, file.filename().string()));
-      json["sha256"][file.filename().string()] = hash;
-    }
-  }
-  if (options.metadata) {
+  if (options.hash) report_hashes(checkpoint.files(), json, output);
+  if (options.tensors) {
     for (const std::string& name : checkpoint.tensor_names()) {
       const auto source = checkpoint.find_tensor(name);
       const bool plain = source->encoding() == tensor::Encoding::plain;
@@ -89,6 +114,7 @@ void inspect_checkpoint(const Options& options, Output& output) {
 }
 
 void inspect_engine(const Options& options, Output& output) {
+  require_kind(options.tensors, "--tensors", "checkpoints", options);
   const auto engine = plan::EngineFile::open(options.path);
   const plan::Manifest& manifest = engine->manifest();
   output.print(fmt::format("{}\nkind          engine by {}, hash {}\n{}\nplan          {} instructions, compute {}, "
@@ -105,15 +131,36 @@ void inspect_engine(const Options& options, Output& output) {
                {"producer", manifest.producer},
                {"hash", engine->hash()},
                {"contract", to_json(manifest.contract)},
+               {"licence", manifest.contract.licence},
                {"instructions", manifest.plan.instructions.size()},
                {"compute", manifest.plan.compute},
                {"kv", manifest.plan.kv},
                {"weight_bytes", manifest.weight_bytes}};
   if (engine->receipt()) json["receipt"] = to_json(*engine->receipt());
+  if (options.plan) json["plan"] = plan::print(manifest.plan);
+  if (options.graph) json["graph"] = manifest.graph;
+  if (options.hash) report_hashes({engine->path()}, json, output);
   output.result(json);
 }
 
+// The model file and those its tensors lie in, each once.
+std::vector<std::filesystem::path> files_of(const io::OnnxFile& file) {
+  std::set<std::filesystem::path> data;
+  for (const io::OnnxTensor& tensor : file.model().graph.initializers) {
+    if (const auto* external = std::get_if<io::OnnxExternal>(&tensor.values)) {
+      file.tensor_source(tensor);  // throws for a place outside the model's folder
+      data.insert(file.path().parent_path() / external->location);
+    }
+  }
+  std::vector<std::filesystem::path> files = {file.path()};
+  files.insert(files.end(), data.begin(), data.end());
+  return files;
+}
+
 void inspect_onnx(const Options& options, Output& output) {
+  require_kind(options.tensors, "--tensors", "checkpoints", options);
+  require_kind(options.plan, "--plan", "engines", options);
+  require_kind(options.graph, "--graph", "engines", options);
   const auto file = io::OnnxFile::open(options.path);
   const io::OnnxModel& model = file->model();
   std::map<std::string, int64_t> operators;
@@ -127,33 +174,45 @@ void inspect_onnx(const Options& options, Output& output) {
                            options.path, model.ir_version, fmt::join(opsets, ", "), model.producer_name,
                            model.producer_version, model.graph.nodes.size(), kinds_text(operators),
                            model.graph.inputs.size(), model.graph.outputs.size(), model.graph.initializers.size()));
-  output.result({{"path", options.path},
-                 {"kind", "onnx"},
-                 {"ir_version", model.ir_version},
-                 {"opsets", opsets},
-                 {"nodes", model.graph.nodes.size()},
-                 {"operators", kinds_json(operators)},
-                 {"inputs", model.graph.inputs.size()},
-                 {"outputs", model.graph.outputs.size()},
-                 {"initializers", model.graph.initializers.size()}});
+  Json json = {{"path", options.path},
+               {"kind", "onnx"},
+               {"ir_version", model.ir_version},
+               {"opsets", opsets},
+               {"nodes", model.graph.nodes.size()},
+               {"operators", kinds_json(operators)},
+               {"inputs", model.graph.inputs.size()},
+               {"outputs", model.graph.outputs.size()},
+               {"initializers", model.graph.initializers.size()}};
+  if (options.hash) report_hashes(files_of(*file), json, output);
+  output.result(json);
+}
+
+// Protobuf has no magic. Every writer of ONNX begins with the IR version (field 1) and goes on with another field of
+// the model message, whose keys are these bytes.
+bool is_onnx_file(const std::filesystem::path& path) {
+  const std::string head = read_file_head(path, 3);
+  constexpr std::string_view kKeys = "\x12\x1a\x22\x28\x32\x3a\x42\x72";
+  return head.size() == 3 && head[0] == '\x08' && head[1] > 0 && head[1] < 64 &&
+         kKeys.find(head[2]) != std::string_view::npos;
 }
 
 Exit run(const Options& options, Output& output) {
   const std::filesystem::path path = options.path;
+  const FileKind kind = file_kind(path);
+  if (kind == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", options.path);
   if (frontend::Checkpoint::recognises(path)) inspect_checkpoint(options, output);
+  else if (kind == FileKind::folder) fail(ErrorCode::invalid_input, "\"{}\" holds no config.json", options.path);
   else if (plan::is_engine_file(path)) inspect_engine(options, output);
-  else if (path.extension() == ".onnx") inspect_onnx(options, output);
-  else if (!std::filesystem::exists(path)) fail(ErrorCode::not_found, "\"{}\" does not exist", options.path);
-  else if (std::filesystem::is_directory(path)) fail(ErrorCode::invalid_input, "\"{}\" holds no config.json", options.path);
-  else fail(ErrorCode::invalid_input, "\"{}\" is no kind of model that lathe knows", options.path);
+  else if (is_onnx_file(path) || path.extension() == ".onnx") inspect_onnx(options, output);
+  else inspect_checkpoint(options, output);  // says what else it may be
   return Exit::good;
 }
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("path", options->path, "folder, .gguf, .onnx or .lathe file")->required();
-  command.add_flag("--hash", options->hash, "sha256 of the weight files");
-  command.add_flag("--tensors", options->metadata, "list the tensors of a checkpoint");
+  command.add_flag("--hash", options->hash, "sha256 of the files that hold weights");
+  command.add_flag("--tensors", options->tensors, "list the tensors of a checkpoint");
   command.add_flag("--plan", options->plan, "print the plan of an engine");
   command.add_flag("--graph", options->graph, "print the graph of an engine");
   return [options](Output& output) { return run(*options, output); };

@@ -1,7 +1,7 @@
 // lathe optimize: ONNX to ONNX, fewer operations, same results.
 #include "base/fields.h"
-#include "base/file.h"
 #include "cli/model.h"
+#include "cli/pass_flags.h"
 #include "cli/verb.h"
 #include "frontend/lowering.h"
 #include "frontend/onnx_export.h"
@@ -15,28 +15,24 @@ namespace {
 struct Options {
   std::string source;
   std::string destination;
-  bool level1 = false;
-  bool checked = false;
+  int level = 1;
   bool report = false;
   int opset = 0;
-  std::string disabled;
-  std::string dump_folder;
+  PassFlags passes;
 };
 
+void check_level(int level) {
+  if (level < 1 || level > 4) fail(ErrorCode::usage, "-O{}: expected -O1 to -O4", level);
+  if (level > 1) {
+    fail(ErrorCode::unsupported, "-O{}: only -O1 (same operations, fewer of them) exists so far", level);
+  }
+}
+
 Exit run(const Options& options, Output& output) {
+  check_level(options.level);
   const auto file = io::OnnxFile::open(options.source);
   ir::Graph graph = frontend::import_onnx(file);
-  opt::PassOptions passes;
-  passes.checked = options.checked;
-  for (const std::string& name : CLI::detail::split(options.disabled, ',')) {
-    if (!name.empty()) passes.disabled.insert(name);
-  }
-  if (!options.dump_folder.empty()) {
-    std::filesystem::create_directories(options.dump_folder);
-    passes.dump = [&](std::string_view name, const std::string& text) {
-      write_text_file(std::filesystem::path(options.dump_folder) / fmt::format("{}.ir", name), text);
-    };
-  }
+  const opt::PassOptions passes = pass_options(options.passes);
   const size_t before = graph.nodes().size();
   const auto reports = opt::optimise(graph, passes);
   frontend::OnnxExportOptions onnx;
@@ -71,12 +67,11 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("source", options->source, "an .onnx file")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
-  command.add_flag("--O1", options->level1, "same operations, fewer of them (the only level so far)");
-  command.add_flag("--checked", options->checked, "compare results before and after every rewrite (small models)");
+  command.add_option("-O", options->level, "-O1: same operations, fewer of them (the only level so far)")
+      ->capture_default_str();
   command.add_flag("--report", options->report, "what fired how often");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
-  command.add_option("--disable", options->disabled, "passes and rules to leave out, separated by commas");
-  command.add_option("--dump", options->dump_folder, "folder for the graph after each pass");
+  add_pass_flags(command, options->passes);
   return [options](Output& output) { return run(*options, output); };
 }
 
@@ -85,7 +80,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 const Verb& optimize_verb() {
   static const Verb verb{.name = "optimize",
                          .description = "ONNX to ONNX: fewer operations, same results",
-                         .example = "lathe optimize model.onnx smaller.onnx --O1 --report",
+                         .example = "lathe optimize model.onnx smaller.onnx -O1 --report",
                          .add = add};
   return verb;
 }

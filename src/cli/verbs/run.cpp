@@ -1,11 +1,12 @@
 // lathe run: prompt in, text out.
 #include <algorithm>
-#include <chrono>
-#include <cstring>
+#include <iostream>
+#include <iterator>
 
 #include "backend/cpu/attention.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "cli/context.h"
 #include "cli/generation.h"
 #include "cli/model.h"
 #include "cli/verb.h"
@@ -15,11 +16,6 @@
 
 namespace lathe::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// As soon as the program's code runs: load_ms counts from here.
-const Clock::time_point kProcessStart = Clock::now();
 
 struct Options {
   EngineOptions engine;
@@ -47,10 +43,17 @@ void check_options(const Options& options) {
   }
 }
 
+// The text to continue; "-" is standard input.
+std::string prompt_text(const Options& options) {
+  if (options.prompt) return *options.prompt;
+  if (options.file == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  return read_text_file(options.file);
+}
+
 std::vector<int32_t> encode_prompt(const Options& options, const contract::Contract& contract,
                                    const text::Tokenizer* tokenizer) {
   if (!options.tokens.empty()) return options.tokens;
-  const std::string text = options.prompt ? *options.prompt : read_text_file(options.file);
+  const std::string text = prompt_text(options);
   if (!options.chat) return tokenizer->encode(text, true);
   Json messages = Json::array();
   if (options.system) messages.push_back({{"role", "system"}, {"content", *options.system}});
@@ -66,6 +69,7 @@ std::unique_ptr<runtime::Session> make_session(const Options& options,
   session.cache_tokens = checked_mul(align_up(positions, int64_t(backend::cpu::kKvBlock)), options.beams,
                                      "positions of the cache");
   session.max_sequences = options.beams;
+  require_cache_fits(*engine, session, session.cache_tokens);
   return std::make_unique<runtime::Session>(std::move(engine), session);
 }
 
@@ -73,7 +77,13 @@ std::unique_ptr<runtime::Session> make_session(const Options& options,
 class LogitDump {
  public:
   LogitDump(const std::string& path, int64_t rows, int64_t columns) : path_(path) {
-    if (!path.empty()) logits_ = tensor::Tensor(tensor::DType::f32, {rows, columns});
+    if (path.empty()) return;
+    const int64_t bytes = checked_mul(checked_mul(rows, columns, "logits"), int64_t(sizeof(float)), "logits");
+    if (const uint64_t available = available_memory_bytes(); uint64_t(bytes) > available) {
+      fail(ErrorCode::resource, "--dump-logits: {} rows of {} logits need {} bytes, {} are available", rows, columns,
+           bytes, available);
+    }
+    logits_ = tensor::Tensor(tensor::DType::f32, {rows, columns});
   }
   pipeline::OnPromptLogits sink() {
     if (path_.empty()) return {};
@@ -114,8 +124,7 @@ Exit run(const Options& options, const Output& output) {
   const text::Tokenizer* text = tokenizer ? &*tokenizer : nullptr;
   const std::vector<int32_t> prompt = encode_prompt(options, contract, text);
 
-  const int64_t wish = options.engine.context > 0 ? options.engine.context : contract.context_length;
-  const int64_t context = std::min(wish, contract.context_length);
+  const int64_t context = wished_context(options.engine, contract);
   pipeline::check_prompt(0, int64_t(prompt.size()), context);
   pipeline::GenerateOptions generate = generate_options(options.sampling, contract, int64_t(prompt.size()));
   check(generate.sampling, contract.vocab_size);
@@ -123,25 +132,25 @@ Exit run(const Options& options, const Output& output) {
   generate.max_tokens = std::min(generate.max_tokens, context - int64_t(prompt.size()));
   const auto session =
       make_session(options, engine, int64_t(prompt.size()) + std::max<int64_t>(0, generate.max_tokens));
-  const double load_ms = std::chrono::duration<double, std::milli>(Clock::now() - kProcessStart).count();
+  const double load_ms = output.ms_since_start();
 
   pipeline::GenerateResult result;
   if (options.beams > 1) {
     result = pipeline::beam_search(*session, text, prompt, options.beams, generate);
-    if (!output.json()) write_text(result.text);
+    output.stream(result.text);
   } else {
     LogitDump dump(options.dump_logits, int64_t(prompt.size()), contract.vocab_size);
     pipeline::OnText on_text;
     if (!output.json()) {
-      on_text = [](std::string_view piece) {
-        write_text(piece);
+      on_text = [&](std::string_view piece) {
+        output.stream(piece);
         return true;
       };
     }
     result = pipeline::generate(*session, session->create(), text, prompt, generate, on_text, dump.sink());
     dump.write();
   }
-  if (!output.json() && !result.text.ends_with('\n')) write_text("\n");
+  if (!result.text.ends_with('\n')) output.stream("\n");
   const Json json = result_json(result, load_ms);
   output.note(fmt::format("{}, {}loaded in {:.0f} ms, {:.0f} MB of memory", describe_speed(result),
                           generate.sampling.do_sample ? fmt::format("seed {}, ", generate.sampling.seed) : "",
@@ -154,7 +163,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   add_engine_options(command, options->engine);
   command.add_option("-p,--prompt", options->prompt, "text to continue, as it is");
-  command.add_option("-f,--file", options->file, "file with the prompt");
+  command.add_option("-f,--file", options->file, "file with the prompt; - is standard input");
   command.add_option("--tokens", options->tokens, "token ids instead of text: 1,2,3")->delimiter(',');
   command.add_flag("--chat", options->chat, "the prompt is a message, put through the model's chat template");
   command.add_option("--system", options->system, "system message of --chat");

@@ -1,4 +1,6 @@
 // lathe tokenize: texts to token ids.
+#include <optional>
+
 #include "cli/text_io.h"
 
 namespace lathe::cli {
@@ -6,15 +8,18 @@ namespace {
 
 struct Options {
   std::string model;
-  std::string text;
+  std::optional<std::string> text;
   bool from_stdin = false;
   bool special = false;
 };
 
 Exit run(const Options& options, Output& output) {
+  if (options.text.has_value() == options.from_stdin) {
+    fail(ErrorCode::usage, "give either a text or --stdin-json");
+  }
   const text::Tokenizer tokenizer = tokenizer_of(options.model);
   if (!options.from_stdin) {
-    const auto ids = tokenizer.encode(options.text, options.special);
+    const auto ids = tokenizer.encode(*options.text, options.special);
     output.print(fmt::format("{}", fmt::join(ids, " ")));
     output.result(Json(ids));
     return Exit::good;
