@@ -17,7 +17,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 from checkpoints import Engine, Gguf, Safetensors, shard
@@ -26,6 +25,7 @@ ARCH = pathlib.Path(__file__).resolve().parent.parent / "arch"
 PROGRAM = ""
 EXIT = {"verification": 1, "usage": 2, "invalid_input": 3, "not_found": 3, "io": 3, "unsupported": 4, "resource": 5}
 TRUNCATIONS = 24
+NOBODY = 65534
 HANG = 30  # seconds; everything here takes a fraction of one
 
 
@@ -38,6 +38,7 @@ class Case(unittest.TestCase):
         self.out, self.cache = self.temp / "out", self.temp / "cache"
         self.out.mkdir()
         self.verb = 0
+        self.program = PROGRAM
 
     def folder(self, name="llama_gqa"):
         """A copy of a Hugging Face folder."""
@@ -50,16 +51,34 @@ class Case(unittest.TestCase):
         shutil.copy(ARCH / name / "model.gguf", path)
         return Gguf(path)
 
-    def lathe(self, *args, file_limit=None):
-        def limit():
+    def lathe(self, *args, file_limit=None, nobody=False, processes=None, cache=None, stdin=subprocess.DEVNULL):
+        """`nobody`: without root's rights, whom permissions and limits do not stop."""
+        def restrict():
             if file_limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+            if processes is not None:
+                resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+            if nobody and os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
 
-        environment = {**os.environ, "XDG_CACHE_HOME": str(self.cache)}
-        done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, timeout=HANG, env=environment,
-                              preexec_fn=limit, stdin=subprocess.DEVNULL)
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache or self.cache)}
+        done = subprocess.run([self.program, *map(str, args)], capture_output=True, timeout=HANG, env=environment,
+                              preexec_fn=restrict, stdin=stdin)
         done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode(errors="replace")
         return done
+
+    def let_nobody_in(self):
+        """Makes the folder of this test one that nobody may use, with a program in it: the tree may lie below a
+        folder that is closed."""
+        self.program = self.temp / "lathe"
+        shutil.copy(PROGRAM, self.program)
+        self.cache.mkdir(exist_ok=True)
+        for path in (self.temp, *self.temp.rglob("*")):
+            path.chmod(0o755)
+            if os.geteuid() == 0:
+                os.chown(path, NOBODY, NOBODY)
 
     def good(self, *args):
         done = self.lathe(*args)
@@ -71,10 +90,10 @@ class Case(unittest.TestCase):
         return {path: path.stat().st_mtime_ns for place in (self.out, self.cache) for path in place.rglob("*")
                 if path.name != "lathe" or not path.is_dir()}
 
-    def refused(self, code, args, *said, file_limit=None):
+    def refused(self, code, args, *said, **how):
         """Runs with --json; `code` is one exit code, or several that are right; returns the message."""
         before = self.files()
-        done = self.lathe(*args, "--json", file_limit=file_limit)
+        done = self.lathe(*args, "--json", **how)
         about = f"{' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         codes = code if isinstance(code, tuple) else (code,)
         self.assertIn(done.returncode, codes, about)
@@ -132,6 +151,44 @@ class CommandLine(Case):
         self.refused(2, ("run", model, "--tokens", "1", "--isa", "mmx"), "mmx")
         self.refused(2, ("build", model, "-o", self.out / "e.lathe", "--precision", "fp7"), "fp7")
         self.refused(4, ("run", model, "--tokens", "1", "--device", "abacus"), "abacus")
+        self.refused(2, ("run", model, "--tokens", "1", "--kv", "fp7"), "fp7", "fp32, fp16")
+        self.refused(4, ("run", model, "--tokens", "1", "--kv", "int8"), "int8")
+        model = self.engine().path
+        for bias in ("5", "5=", "=1", "five=1", "5=much", "5=nan"):
+            self.refused(2, ("run", model, "--tokens", "1", "--logit-bias", bias))
+        self.refused(2, ("run", model, "--tokens", "1", "--logit-bias", "67=1"), 67)
+        self.refused(2, ("run", model, "--tokens", "1", "--presence-penalty", 1e9), "presence_penalty")
+
+    def test_either_text_or_list(self):
+        tokenizer = ARCH.parent / "text/tokenizers/gpt2.json"
+        self.refused(2, ("tokenize", tokenizer), "--stdin-json")
+        self.refused(2, ("tokenize", tokenizer, "text", "--stdin-json"), "--stdin-json")
+        self.refused(2, ("detokenize", tokenizer), "--stdin-json")
+        self.refused(2, ("detokenize", tokenizer, 1, "--stdin-json"), "--stdin-json")
+        self.assertEqual(self.good("tokenize", tokenizer, "", "--json").stdout, "[]\n")
+
+    def test_levels(self):
+        source = ARCH.parent / "io/onnx"
+        model = next(path for path in sorted(source.rglob("*.onnx")))
+        for level in ("2", "3", "4"):
+            self.refused(4, ("optimize", model, self.out / "m.onnx", f"-O{level}"), f"-O{level}", "-O1")
+        for level in ("0", "5", "fast"):
+            self.refused(2, ("optimize", model, self.out / "m.onnx", f"-O{level}"))
+
+    def test_inspect_flags(self):
+        model = ARCH / "llama_gqa"
+        engine = self.engine().path
+        for flag in ("--plan", "--graph"):
+            self.refused(2, ("inspect", model, flag), flag)
+            self.assertIn(flag[2:], json.loads(self.good("inspect", engine, flag, "--json").stdout))
+        self.refused(2, ("inspect", engine, "--tensors"), "--tensors")
+
+    def test_threads(self):
+        """A limit on processes binds nobody, not root."""
+        model = self.folder()
+        engine = self.engine().path
+        self.let_nobody_in()
+        self.refused(5, ("run", engine, "--tokens", "1,2", "-n", 1, "-t", 64), "threads", nobody=True, processes=8)
 
     def test_export_options(self):
         model = ARCH / "llama_gqa"
@@ -168,6 +225,8 @@ class CommandLine(Case):
         model = self.engine().path
         self.refused(3, ("run", model, "--tokens", ",".join("1" * 10), "--ctx", 4), 10, 4)
         self.refused(3, ("run", model, "--tokens", ",".join("1" * 129)), 129, 128)
+        self.refused(2, ("run", model, "--tokens", "1", "--ctx", 129), 129, 128)
+        self.refused(2, ("run", model, "--tokens", "1", "--ctx", -1), -1)
         for token in (67, -1, 2**31 - 1):
             self.refused((2, 3), ("run", model, f"--tokens=1,{token}", "-t", 1), token, 67)
         for tokens in ("1,two", str(2**40), "1.5"):
@@ -203,15 +262,53 @@ class Paths(Case):
         with open(os.open(pipe, os.O_RDWR), "rb"):
             self.refused_by_all(3, pipe.parent, "model.safetensors")
 
-    @unittest.skipIf(os.geteuid() == 0, "root may read everything")
+    def test_pipes_and_devices(self):
+        """Nobody writes to these pipes: whoever opens one the ordinary way waits for ever."""
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            pipe = self.folder() / name
+            pipe.unlink(missing_ok=True)
+            os.mkfifo(pipe)
+            self.refused_by_all(3, pipe.parent, name, "pipe")
+        self.refused_by_two(3, "/dev/zero", "character device")
+        device = self.folder() / "config.json"
+        device.unlink()
+        device.symlink_to("/dev/zero")
+        self.refused_by_two(3, device.parent, "config.json", "character device")
+
+    def test_other_kinds_of_files(self):
+        """Well formed, but not something that this verb takes."""
+        model = ARCH / "llama_gqa"
+        self.refused(4, ("run", model / "model.safetensors", "--tokens", 1), "safetensors", "config.json")
+        self.refused(4, ("export", self.engine().path, self.out / "x"), "engine")
+
     def test_permission(self):
         for name in ("config.json", "model.safetensors"):
             model = self.folder()
+            self.let_nobody_in()
             (model / name).chmod(0)
-            self.refused_by_all(3, model, name)
+            for args in self.verbs(model):
+                self.refused(3, args, name, nobody=True)
+        # A folder that may not be searched hides what is in it.
+        model = self.folder()
+        self.let_nobody_in()
+        model.chmod(0)
+        for args in self.verbs(model):
+            self.refused(3, args, model, nobody=True)
+        model.chmod(0o755)
         self.out.chmod(0o555)
-        self.addCleanup(self.out.chmod, 0o755)
-        self.refused(3, ("build", ARCH / "llama_gqa", "-o", self.out / "e.lathe"), self.out)
+        self.refused(3, ("build", model, "-o", self.out / "e.lathe"), self.out, nobody=True)
+        self.refused(3, ("build", model, "-o", self.temp / "e", "--dump", self.out / "dump"), self.out, nobody=True)
+        self.out.chmod(0o755)
+        self.cache.chmod(0o555)
+        self.refused(3, ("run", model, "--tokens", "1,2", "-n", 1), self.cache, nobody=True)
+
+    def test_no_place_for_the_cache(self):
+        """Works as root too: a file where a folder should be."""
+        file = self.temp / "file"
+        file.write_text("")
+        self.refused(3, ("run", ARCH / "llama_gqa", "--tokens", "1,2", "-n", 1), file, cache=file / "below")
+        self.refused(3, ("verify", ARCH / "llama_gqa"), file, cache=file)
+        self.refused(3, ("build", ARCH / "llama_gqa", "-o", self.out / "e", "--dump", file / "dump"), file)
 
     def test_missing_parts(self):
         model = self.folder()
@@ -416,11 +513,10 @@ class SafetensorsFiles(Case):
             file.data[begin + 40 : begin + 44] = struct.pack("<f", float("nan"))
             file.write()
             self.refused(1, ("build", model, "-o", self.out / "e.lathe", "-t", 1), "nan", part)
-            done = self.lathe("run", model, "--tokens", "1,2,3", "-n", 1, "-t", 1, "--json")
-            self.assertEqual(done.returncode, 1, done.stderr)
-            self.assertEqual(json.loads(done.stdout)["error"]["code"], "verification")
-            self.assertIn(part, done.stderr)
-            shutil.rmtree(self.cache)
+            # The engine it made for the cache is not left there.
+            self.refused(1, ("run", model, "--tokens", "1,2,3", "-n", 1, "-t", 1), part)
+            self.assertEqual(self.lathe("verify", model, "-t", 1).returncode, 1)
+            self.assertEqual(list(self.cache.rglob("*.lathe")), [])
 
 
 class GgufFiles(Case):
@@ -550,6 +646,73 @@ class Engines(Case):
         self.assertIn(name, receipt["gates"][0]["note"])
         self.assertFalse(receipt["gates"][0]["pass"])
 
+    def test_precision(self):
+        """An engine has the precision it was built for; what is wished for is not silently something else."""
+        engine = self.engine().path  # computes in fp32
+        quantised = self.engine("q.lathe", ARCH / "gguf_llama_q4_0/model.gguf").path  # in int16
+        for args in (("run", "--tokens", "1,2", "-n", 1), ("bench", "--prompt", 4, "--generate", 2, "--repeat", 1),
+                     ("verify",)):
+            verb, *rest = args
+            self.refused(2, (verb, engine, *rest, "-t", 1, "--precision", "banana"), "banana", "bf16")
+            self.refused(4, (verb, engine, *rest, "-t", 1, "--precision", "bf16"), "fp32", "bf16",
+                         f"lathe build {engine}", "--precision bf16")
+            self.refused(4, (verb, quantised, *rest, "-t", 1, "--precision", "int8"), "int16", "int8", "lathe build")
+            self.good(verb, quantised, *rest, "-t", 1, "--precision", "fp32")
+        self.good("run", quantised, "--tokens", "1,2", "-n", 1, "-t", 1, "--precision", "int16")
+        # The command that the message gives works.
+        command = self.refused(4, ("run", quantised, "--tokens", "1", "--precision", "int8"), "lathe build")
+        words = command[command.index("lathe build"):].split("\n")[0].split()
+        self.good(*words[1:])
+        self.good("run", words[words.index("-o") + 1], "--tokens", "1,2", "-n", 1, "-t", 1, "--precision", "int8")
+
+    def cached(self):
+        return sorted(self.cache.rglob("*.lathe"))
+
+    def test_damaged_engine_in_the_cache(self):
+        """The user did not make it and cannot be asked to mend it."""
+        run = ("run", ARCH / "llama_gqa", "--tokens", "1,2", "-n", 2, "-t", 1, "--json")
+        tokens = json.loads(self.good(*run).stdout)["tokens"]
+        (path,) = self.cached()
+        whole = path.read_bytes()
+        for damaged in (b"", whole[:-10], whole[:100], b"x" * len(whole), whole[:40] + b"\xff" + whole[41:]):
+            path.write_bytes(damaged)
+            done = self.good(*run)
+            self.assertEqual(json.loads(done.stdout)["tokens"], tokens)
+            self.assertIn("built again", done.stderr)
+            self.assertEqual([p.read_bytes() == whole for p in self.cached()], [True])
+        self.assertNotIn("built again", self.good(*run).stderr)
+
+    def test_cache_follows_the_checkpoint(self):
+        model = self.folder()
+        run = ("run", model, "--tokens", "1,2", "-n", 1, "-t", 1)
+        self.good(*run)
+        (first,) = self.cached()
+        self.good(*run)
+        self.assertEqual(self.cached(), [first])
+        os.utime(model / "model.safetensors", ns=(1, 1))
+        self.good(*run)
+        (second,) = self.cached()  # the one of before is gone
+        self.assertNotEqual(first, second)
+        self.good(*run, "--kv", "fp16")
+        self.assertEqual(len(self.cached()), 2)  # other options are another engine
+
+    def test_cache_follows_the_program(self):
+        """Another build of this program makes another engine; here one whose build id is changed by hand."""
+        run = ("run", ARCH / "llama_gqa", "--tokens", "1,2", "-n", 1, "-t", 1)
+        self.good(*run)
+        (first,) = self.cached()
+        program = bytearray(pathlib.Path(PROGRAM).read_bytes())
+        note = program.find(struct.pack("<III", 4, 20, 3) + b"GNU\0")
+        if note < 0:
+            self.skipTest("linked without a build id")
+        program[note + 16] ^= 0xFF
+        self.program = self.temp / "other-lathe"
+        self.program.write_bytes(program)
+        self.program.chmod(0o755)
+        self.assertIn("building", self.good(*run).stderr)
+        (second,) = self.cached()
+        self.assertNotEqual(first, second)
+
     def test_two_different_models(self):
         other = self.engine("other.lathe", ARCH / "neox_parallel")
         self.refused(1, ("verify", self.engine().path, other.path, "-t", 1), 67, 71)
@@ -589,24 +752,29 @@ class NoRoom(Case):
 
 class Killed(Case):
     def test_killed_while_building(self):
-        """SIGKILL at any time leaves the old engine or the new one, whole; the next build does not mind."""
+        """Death at any time leaves the old engine or the new one, whole; the next build does not mind. The time is
+        that of the processor, so that a busy machine kills at the same places."""
         engine = self.out / "e.lathe"
         new = ("build", ARCH / "llama_one_kv_head", "-o", engine, "-t", 1)
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.good(*new)
-        duration = time.monotonic() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         complete = engine.read_bytes()
         self.good("build", ARCH / "llama_gqa", "-o", engine, "-t", 1)
         old = engine.read_bytes()
-        chance = random.Random()
-        for delay in [0.02, 0.04] + [chance.uniform(0, duration) for _ in range(8)]:
-            process = subprocess.Popen([PROGRAM, *map(str, new)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            self.assertIn(engine.read_bytes(), (old, complete), f"killed after {delay:.3f} s of {duration:.3f}")
+        chance = random.Random(20)
+        shares = [share / 10 for share in range(1, 10)] + [chance.random() for _ in range(4)]
+        killed = 0
+        for share in shares:
+            # The timer outlives exec, and nobody handles its signal.
+            process = subprocess.Popen([PROGRAM, *map(str, new)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                       preexec_fn=lambda: signal.setitimer(signal.ITIMER_PROF, share * used))
+            killed += process.wait(HANG) == -signal.SIGPROF
+            self.assertIn(engine.read_bytes(), (old, complete), f"killed after {share:.2f} of {used:.3f} s")
             others = {name for name in os.listdir(self.out) if name != engine.name}
             self.assertTrue(all(name.endswith(".part") for name in others), others)
+        self.assertGreater(killed, 0, "nothing was killed")
         self.good("verify", engine, "-t", 1)
         self.good(*new)
         self.assertEqual(engine.read_bytes(), complete)

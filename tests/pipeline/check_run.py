@@ -78,7 +78,7 @@ def check_contract(folder, case):
     assert str(len(case["prompt"])) in error["message"], error
 
     for bad, code in [(["-n", "-1"], 2), (["--top-p", "0"], 2), (["--temp", "-1"], 2), (["--beams", "0"], 2),
-                      (["--beams", "2", "--temp", "1"], 2), (["--kv", "int3"], 4), (["--chat"], 2),
+                      (["--beams", "2", "--temp", "1"], 2), (["--kv", "int3"], 2), (["--kv", "int8"], 4), (["--chat"], 2),
                       (["--stop", "x"], 2), (["--device", "tpu"], 4), (["-p", "text"], 2)]:
         run(engine, "--tokens", tokens, *bad, code=code)
     run(engine, "--tokens", "1,100000", code=2)
