@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/cpu/layout_names.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -18,14 +19,9 @@ using backend::cpu::Compute;
 using backend::cpu::kKvBlock;
 using tensor::DType;
 
-// Rows of logits computed at a time; more are cut into several steps.
-constexpr int64_t kMinOutputs = 32;
-
 Compute compute_of(std::string_view name) {
-  for (const Compute compute : {Compute::f32, Compute::bf16, Compute::f16, Compute::i8, Compute::i16}) {
-    if (to_string(compute) == name) return compute;
-  }
-  fail(ErrorCode::invalid_input, "no rounding of activations is called \"{}\" (f32, bf16, f16, i8)", name);
+  if (const auto compute = backend::cpu::find_compute(name)) return *compute;
+  fail(ErrorCode::invalid_input, "no rounding of activations is called \"{}\" (f32, bf16, f16, i8, i16)", name);
 }
 
 DType kv_of(std::string_view name) {
@@ -47,7 +43,6 @@ Settings settings_of(const plan::Plan& plan, const SessionOptions& options) {
   }
   settings.compute = compute_of(options.compute.empty() ? plan.compute : options.compute);
   settings.kv = kv_of(options.kv.empty() ? plan.kv : options.kv);
-  settings.deterministic = options.deterministic;
   return settings;
 }
 
@@ -62,6 +57,27 @@ struct Sequence {
   int64_t length = 0;
 };
 
+// Sequences as they were before a step, given back unless the step is kept: a step that throws leaves no trace.
+class Rollback {
+ public:
+  explicit Rollback(KvCache& cache) : cache_(cache) {}
+  ~Rollback() {
+    for (const auto& [sequence, length] : before_) {
+      cache_.shrink(sequence->table, length);
+      sequence->length = length;
+    }
+  }
+  Rollback(const Rollback&) = delete;
+  Rollback& operator=(const Rollback&) = delete;
+
+  void watch(Sequence& sequence) { before_.emplace_back(&sequence, sequence.length); }
+  void keep() { before_.clear(); }
+
+ private:
+  KvCache& cache_;
+  std::vector<std::pair<Sequence*, int64_t>> before_;
+};
+
 // Tokens of one packed step, as parts of the caller's items.
 struct Part {
   size_t item;
@@ -74,6 +90,7 @@ struct Part {
 struct Session::Impl {
   std::shared_ptr<const plan::EngineFile> engine;
   Settings settings;
+  bool deterministic;
   Capacity capacity;
   int64_t context_length;
   Team team;
@@ -98,15 +115,17 @@ struct Session::Impl {
 Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOptions& options)
     : engine(std::move(e)),
       settings(settings_of(engine->manifest().plan, options)),
+      deterministic(options.deterministic),
       team(options.threads > 0 ? options.threads : available_cpus()) {
   const contract::Contract& contract = engine->manifest().contract;
   const int64_t cache_tokens = options.cache_tokens > 0 ? options.cache_tokens : contract.context_length;
   context_length = std::min(contract.context_length, cache_tokens);
   const int64_t blocks = ceil_div(cache_tokens, kKvBlock);
   capacity.tokens = std::max<int64_t>(1, std::min(options.max_step_tokens, cache_tokens));
-  if (options.deterministic) capacity.tokens = std::max(capacity.tokens, kKvBlock);
+  if (deterministic) capacity.tokens = std::max(capacity.tokens, kKvBlock);
   capacity.sequences = std::max<int64_t>(1, options.max_sequences);
-  capacity.outputs = std::max(options.deterministic ? kKvBlock : kMinOutputs, capacity.sequences);
+  capacity.outputs = std::max({int64_t{1}, options.max_outputs, capacity.sequences});
+  if (deterministic) capacity.outputs = std::max(capacity.outputs, kKvBlock);  // where steps are cut
   capacity.blocks_per_sequence = ceil_div(context_length, kKvBlock);
   capacity.threads = team.size();
 
@@ -160,7 +179,7 @@ std::vector<Part> Session::Impl::take_parts(std::span<const StepItem> items, siz
     int64_t count = std::min(left, capacity.tokens - tokens);
     if (items[item].logits == Logits::all) count = std::min(count, capacity.outputs - outputs);
     if (items[item].logits == Logits::last && count == left && outputs == capacity.outputs) --count;
-    if (settings.deterministic) {
+    if (deterministic) {
       // Attention's last bits depend on how a sequence is cut into steps, and on nothing else: cut by position.
       const int64_t to_edge = kKvBlock - sequences.at(items[item].sequence).length % kKvBlock;
       const int64_t wanted = std::min(left, to_edge);
@@ -304,20 +323,12 @@ int64_t Session::length(SequenceId id) const { return impl_->get(id).length; }
 
 void Session::step(std::span<const StepItem> items, const OnLogits& on_logits) {
   impl_->check_items(items);
-  std::vector<int64_t> before;
-  for (const StepItem& item : items) before.push_back(impl_->get(item.sequence).length);
-  try {
-    size_t item = 0;
-    int64_t begin = 0;
-    while (item < items.size()) impl_->run_parts(items, impl_->take_parts(items, item, begin), on_logits);
-  } catch (...) {
-    for (size_t i = 0; i < items.size(); ++i) {
-      Sequence& sequence = impl_->get(items[i].sequence);
-      impl_->cache->shrink(sequence.table, before[i]);
-      sequence.length = before[i];
-    }
-    throw;
-  }
+  Rollback rollback(*impl_->cache);
+  for (const StepItem& item : items) rollback.watch(impl_->get(item.sequence));
+  size_t item = 0;
+  int64_t begin = 0;
+  while (item < items.size()) impl_->run_parts(items, impl_->take_parts(items, item, begin), on_logits);
+  rollback.keep();
 }
 
 std::span<const float> Session::step(SequenceId sequence, std::span<const int32_t> tokens) {

@@ -21,6 +21,9 @@ struct SessionOptions {
   int64_t cache_tokens = 0;      // positions the cache holds over all sequences; 0: the model's context length
   int64_t max_step_tokens = 512; // tokens of one step; longer ones are cut into several
   int64_t max_sequences = 16;    // in one step
+  // Rows of logits of one step; items with Logits::all are cut into steps of so many tokens. At least
+  // max_sequences are booked.
+  int64_t max_outputs = 32;
   std::optional<backend::cpu::Isa> isa;  // empty: the best of this machine
   std::string compute;           // "f32" forbids all rounding of activations; empty: as planned
   std::string kv;                // overrides the plan's cache type
@@ -73,9 +76,10 @@ class Session {
 
   // Runs the tokens of all items, in as many packed steps as they need. `on_logits(item, position, row)` is
   // called with the index of the item, the position within its tokens, and f32 [vocabulary], valid during the
-  // call. Throws usage for a token id outside the vocabulary, a sequence beyond its context (naming both
-  // numbers), resource when the cache is full, verification when a logit is NaN or infinite (naming the first
-  // bad tensor). After a throw the sequences have the lengths they had before.
+  // call. Throws usage for a token id outside the vocabulary and a sequence that is unknown or appears twice,
+  // invalid_input for a sequence beyond its context (naming both numbers), resource when the cache is full,
+  // verification when a logit is NaN or infinite (naming the first bad tensor), and what `on_logits` throws.
+  // After a throw the sequences have the lengths they had before, and may go on.
   using OnLogits = std::function<void(size_t item, int64_t position, std::span<const float> logits)>;
   void step(std::span<const StepItem> items, const OnLogits& on_logits);
   // The same for one sequence, giving the last token's logits; the span is valid until the next step.
