@@ -1,9 +1,11 @@
 // One node of a plan broken on purpose: verification must fail, and name that node and no other.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <functional>
 
 #include "base/error.h"
 #include "compiler/build.h"
@@ -30,8 +32,8 @@ class BrokenNode : public testing::Test {
     fs::remove(broken_);
   }
 
-  // The same weights and the same graph text, with one attribute of one instruction changed: sound by every hash.
-  void break_instruction(const std::string& op, const std::string& name, const std::string& attribute, double value) {
+  // The same weights and the same graph text with another manifest: sound by every hash.
+  void rewrite(const std::function<void(plan::Manifest&)>& change) {
     const auto engine = plan::EngineFile::open(sound_);
     plan::Manifest manifest = engine->manifest();
     plan::EngineWriter writer(broken_);
@@ -41,15 +43,22 @@ class BrokenNode : public testing::Test {
       writer.write(constant.offset, bytes);
     }
     manifest.assets.clear();
-    int changed = 0;
-    for (plan::Instruction& instruction : manifest.plan.instructions) {
-      if (instruction.op != op || instruction.name != name) continue;
-      instruction.attributes.set(attribute, value);
-      ++changed;
-    }
-    ASSERT_EQ(changed, 1);
+    change(manifest);
     writer.finish(manifest);
     writer.commit();
+  }
+
+  // One attribute of one instruction changed.
+  void break_instruction(const std::string& op, const std::string& name, const std::string& attribute, double value) {
+    int changed = 0;
+    rewrite([&](plan::Manifest& manifest) {
+      for (plan::Instruction& instruction : manifest.plan.instructions) {
+        if (instruction.op != op || instruction.name != name) continue;
+        instruction.attributes.set(attribute, value);
+        ++changed;
+      }
+    });
+    ASSERT_EQ(changed, 1);
   }
 };
 
@@ -74,6 +83,108 @@ TEST_F(BrokenNode, WrongNormEpsilonIsNamed) {
   EXPECT_FALSE(receipt.pass);
   ASSERT_TRUE(receipt.first_difference);
   EXPECT_EQ(receipt.first_difference->tensor, "logits");
+}
+
+TEST_F(BrokenNode, SoundEnginePassesInFull) {
+  VerifyOptions options;
+  options.full = true;
+  const plan::Receipt receipt = verify_engine(sound_, options);
+  EXPECT_TRUE(receipt.pass) << describe(receipt);
+  EXPECT_FALSE(receipt.first_difference);
+}
+
+const plan::Gate& gate(const plan::Receipt& receipt, const std::string& name) {
+  for (const plan::Gate& found : receipt.gates) {
+    if (found.name == name) return found;
+  }
+  ADD_FAILURE() << "no gate \"" << name << "\" in\n" << describe(receipt);
+  static const plan::Gate kNone;
+  return kNone;
+}
+
+TEST_F(BrokenNode, AnEngineIsItself) {
+  for (const bool full : {false, true}) {
+    VerifyOptions options;
+    options.full = full;
+    const plan::Receipt receipt = compare_engines(sound_, sound_, options);
+    EXPECT_TRUE(receipt.pass) << describe(receipt);
+    EXPECT_FALSE(receipt.first_difference) << describe(receipt);
+    EXPECT_EQ(gate(receipt, "A against B: tensors").value, 0);
+    EXPECT_EQ(receipt.precision, "f32");
+    EXPECT_FALSE(receipt.isa.empty());
+  }
+}
+
+TEST_F(BrokenNode, DamagedWeightsFailTheStructureOfTheEngineThatHasThem) {
+  fs::copy_file(sound_, broken_);
+  {
+    std::fstream file(broken_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(int64_t(plan::kWeightAlignment) + 100);
+    file.put('\x55');
+  }
+  const plan::Receipt receipt = compare_engines(sound_, broken_, {});
+  EXPECT_FALSE(receipt.pass);
+  EXPECT_TRUE(gate(receipt, "0 structure and checksums of A").pass);
+  EXPECT_FALSE(gate(receipt, "0 structure and checksums of B").pass);
+}
+
+TEST_F(BrokenNode, AnotherEndTokenIsAnotherModel) {
+  rewrite([](plan::Manifest& manifest) { manifest.contract.eos_ids = {3, 4}; });
+  const plan::Receipt receipt = compare_engines(sound_, broken_, {});
+  EXPECT_FALSE(receipt.pass);
+  const plan::Gate& contract = gate(receipt, "contract and tokenizer");
+  EXPECT_EQ(contract.value, 1);
+  EXPECT_THAT(contract.note, testing::HasSubstr("eos_ids"));
+  EXPECT_TRUE(gate(receipt, "A against B: top-1").pass);  // the numbers are the same
+  EXPECT_FALSE(receipt.first_difference);
+}
+
+TEST_F(BrokenNode, NamesAndSamplingDefaultsMayDifferOtherFieldsMayNot) {
+  rewrite([](plan::Manifest& manifest) {
+    manifest.contract.name = "another name";
+    manifest.contract.generation.temperature = 0.5;
+  });
+  EXPECT_TRUE(compare_engines(sound_, broken_, {}).pass);
+  rewrite([](plan::Manifest& manifest) { manifest.contract.pad_id = 5; });
+  EXPECT_FALSE(compare_engines(sound_, broken_, {}).pass);
+}
+
+TEST_F(BrokenNode, StoredReceiptsKeepTheSourcesAndFailuresAreNotStored) {
+  plan::Receipt built = verify_engine(sound_, {});
+  built.sources = {{"model.safetensors", "00ff", 12}};
+  plan::write_receipt(sound_, built);
+
+  VerifyOptions options;
+  options.full = true;
+  plan::Receipt receipt = verify_engine(sound_, options);
+  EXPECT_TRUE(store_receipt(sound_, receipt));
+  const auto stored = plan::EngineFile::open(sound_)->receipt();
+  ASSERT_TRUE(stored);
+  ASSERT_EQ(stored->sources.size(), 1u);
+  EXPECT_EQ(stored->sources[0].sha256, "00ff");
+  EXPECT_EQ(stored->gates.size(), receipt.gates.size());
+
+  plan::Receipt failed = receipt;
+  failed.pass = false;
+  EXPECT_FALSE(store_receipt(sound_, failed));
+  EXPECT_EQ(failed.sources.size(), 1u);
+  EXPECT_TRUE(plan::EngineFile::open(sound_)->receipt()->pass);
+}
+
+TEST_F(BrokenNode, ReceiptsAreOfTheOwnPrecision) {
+  VerifyOptions options;
+  options.fp32 = true;
+  EXPECT_NO_THROW(check_storable(*plan::EngineFile::open(sound_), options));  // its own is fp32
+  rewrite([](plan::Manifest& manifest) { manifest.plan.kv = "f16"; });
+  EXPECT_NO_THROW(check_storable(*plan::EngineFile::open(broken_), {}));
+  EXPECT_THROW(check_storable(*plan::EngineFile::open(broken_), options), Error);
+}
+
+TEST_F(BrokenNode, UnknownIsaIsAUsageError) {
+  VerifyOptions options;
+  options.isa = "sse";
+  EXPECT_THROW(compare_engines(sound_, sound_, options), Error);
+  EXPECT_THROW(verify_engine(sound_, options), Error);
 }
 
 TEST_F(BrokenNode, ComparingTwoEnginesNamesTheFirstTensorThatDiffers) {

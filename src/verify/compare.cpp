@@ -53,6 +53,16 @@ double kl_divergence(std::span<const float> expected, std::span<const float> fou
   return std::max(sum, 0.0);  // rounding may leave -1e-17
 }
 
+double perplexity(std::span<const std::vector<float>> rows, std::span<const int32_t> tokens) {
+  LATHE_CHECK(tokens.size() >= 2 && rows.size() + 1 >= tokens.size(), "{} rows for {} tokens", rows.size(),
+              tokens.size());
+  double sum = 0;
+  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
+    sum += log_sum_exp(rows[i]) - double(rows[i][size_t(tokens[i + 1])]);
+  }
+  return std::exp(sum / double(tokens.size() - 1));
+}
+
 Top top_of(std::span<const float> logits) {
   const auto best = std::max_element(logits.begin(), logits.end());
   double second = -INFINITY;
@@ -77,7 +87,6 @@ LogitStats LogitComparison::stats() const {
   std::sort(sorted.begin(), sorted.end());
   for (const double kl : sorted) stats.mean_kl += kl / double(sorted.size());
   stats.p99_kl = sorted[size_t(std::ceil(0.99 * double(sorted.size()))) - 1];
-  stats.max_kl = sorted.back();
   stats.top1 = double(agree_) / double(kl_.size());
   return stats;
 }

@@ -26,7 +26,6 @@ Deviation compare(std::span<const float> expected, std::span<const float> found)
 struct LogitStats {
   double mean_kl = 0;  // KL(expected || found) in nats
   double p99_kl = 0;
-  double max_kl = 0;
   double top1 = 1;  // share of positions with the same most likely token
   int64_t positions = 0;
 };
@@ -43,6 +42,9 @@ class LogitComparison {
 
 // KL divergence in nats between the softmax of two rows of logits.
 double kl_divergence(std::span<const float> expected, std::span<const float> found);
+// exp of the mean negative log-likelihood of tokens[i + 1] after rows[i]. `tokens` has at least 2, `rows` one for
+// each but the last (one for the last is ignored).
+double perplexity(std::span<const std::vector<float>> rows, std::span<const int32_t> tokens);
 // Index of the largest logit, and how far the second is below it.
 struct Top {
   int64_t token;

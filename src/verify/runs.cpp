@@ -1,8 +1,9 @@
 #include "verify/runs.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "base/error.h"
-#include "pipeline/generate/chat_prompt.h"
-#include "text/tokenizer.h"
 #include "verify/compare.h"
 
 namespace lathe::verify {
@@ -28,22 +29,46 @@ class Scoped {
   SequenceId id_;
 };
 
+// A tap that is taken off when the scope ends.
+class ScopedTap {
+ public:
+  ScopedTap(Session& session, runtime::Tap tap) : session_(session) { session_.set_tap(std::move(tap)); }
+  ~ScopedTap() { session_.set_tap({}); }
+  ScopedTap(const ScopedTap&) = delete;
+  ScopedTap& operator=(const ScopedTap&) = delete;
+
+ private:
+  Session& session_;
+};
+
+// Feeds `tokens` in chunks; the session may cut them further.
+void feed(Session& session, SequenceId sequence, std::span<const int32_t> tokens, std::span<const int64_t> chunks,
+          Logits logits, const std::function<void(std::span<const float>)>& on_row) {
+  size_t chunk = 0;
+  for (size_t at = 0; at < tokens.size();) {
+    const size_t count = std::min(size_t(chunks[std::min(chunk++, chunks.size() - 1)]), tokens.size() - at);
+    const StepItem item{sequence, tokens.subspan(at, count), logits};
+    session.step(std::span(&item, 1), [&](size_t, int64_t, std::span<const float> row) { on_row(row); });
+    at += count;
+  }
+}
+
 }  // namespace
 
 LogitRows run_chunks(Session& session, std::span<const int32_t> tokens, std::span<const int64_t> chunks) {
   const Scoped sequence(session);
   LogitRows rows;
-  size_t at = 0;
-  size_t chunk = 0;
-  while (at < tokens.size()) {
-    const size_t count = std::min(size_t(chunks[std::min(chunk++, chunks.size() - 1)]), tokens.size() - at);
-    const StepItem item{sequence.id(), tokens.subspan(at, count), Logits::all};
-    session.step(std::span(&item, 1), [&](size_t, int64_t, std::span<const float> logits) {
-      rows.emplace_back(logits.begin(), logits.end());
-    });
-    at += count;
-  }
+  feed(session, sequence.id(), tokens, chunks, Logits::all,
+       [&](std::span<const float> row) { rows.emplace_back(row.begin(), row.end()); });
   return rows;
+}
+
+std::vector<float> run_last(Session& session, std::span<const int32_t> tokens, std::span<const int64_t> chunks) {
+  const Scoped sequence(session);
+  std::vector<float> last;
+  feed(session, sequence.id(), tokens, chunks, Logits::last,
+       [&](std::span<const float> row) { last.assign(row.begin(), row.end()); });
+  return last;
 }
 
 LogitRows run_in_batch(Session& session, std::span<const int32_t> tokens,
@@ -51,11 +76,12 @@ LogitRows run_in_batch(Session& session, std::span<const int32_t> tokens,
   const Scoped sequence(session);
   std::vector<std::unique_ptr<Scoped>> scoped;
   std::vector<StepItem> items;
-  for (size_t i = 0; i < others.size(); ++i) {
-    if (i == others.size() / 2) items.push_back({sequence.id(), tokens, Logits::all});
+  for (const std::vector<int32_t>& other : others) {
     scoped.push_back(std::make_unique<Scoped>(session));
-    items.push_back({scoped.back()->id(), others[i], Logits::last});
+    items.push_back({scoped.back()->id(), other, Logits::last});
   }
+  // In the middle, so that others come before and after it.
+  items.insert(items.begin() + int64_t(others.size() / 2), {sequence.id(), tokens, Logits::all});
   LogitRows rows;
   session.step(items, [&](size_t item, int64_t, std::span<const float> logits) {
     if (items[item].sequence == sequence.id()) rows.emplace_back(logits.begin(), logits.end());
@@ -66,19 +92,16 @@ LogitRows run_in_batch(Session& session, std::span<const int32_t> tokens,
 Trace trace(Session& session, std::span<const int32_t> tokens) {
   const Scoped sequence(session);
   Trace result;
-  session.set_tap([&](const plan::Instruction& instruction, const plan::Buffer& buffer, std::span<const float> values,
-                      int64_t rows) {
+  const auto count = int64_t(tokens.size());
+  const ScopedTap tap(session, [&](const plan::Instruction& instruction, const plan::Buffer& buffer,
+                                   std::span<const float> values, int64_t rows) {
+    const bool per_token = buffer.rows == plan::Rows::tokens || buffer.rows == plan::Rows::outputs;
+    LATHE_CHECK(!per_token || rows == count, "a trace of {} tokens was cut to {} rows", count, rows);
     result.emplace_back(buffer.name,
                         TracedTensor{instruction.name, instruction.op, rows, {values.begin(), values.end()}});
   });
   const StepItem item{sequence.id(), tokens, Logits::all};
-  try {
-    session.step(std::span(&item, 1), {});
-  } catch (...) {
-    session.set_tap({});
-    throw;
-  }
-  session.set_tap({});
+  session.step(std::span(&item, 1), {});
   return result;
 }
 
@@ -92,44 +115,6 @@ std::vector<GreedyToken> greedy(Session& session, std::span<const int32_t> promp
     next = {int32_t(top.token)};
   }
   return tokens;
-}
-
-std::vector<int32_t> test_tokens(const plan::EngineFile& engine, const std::string& text, int64_t count,
-                                 uint64_t seed) {
-  std::vector<int32_t> tokens;
-  const auto compiled = engine.find_asset("tokenizer.compiled");
-  if (!text.empty() && !compiled.empty()) {
-    tokens = text::Tokenizer::deserialize(compiled).encode(text, true);
-    if (int64_t(tokens.size()) > count) tokens.resize(size_t(count));
-    if (int64_t(tokens.size()) == count) return tokens;
-  }
-  const auto vocab = uint64_t(engine.manifest().contract.vocab_size);
-  uint64_t state = seed;
-  while (int64_t(tokens.size()) < count) {  // splitmix64 (Steele, Lea, Flood 2014)
-    state += 0x9e3779b97f4a7c15u;
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    tokens.push_back(int32_t((z ^ (z >> 31)) % vocab));
-  }
-  return tokens;
-}
-
-std::vector<int32_t> test_conversation(const plan::EngineFile& engine) {
-  const auto compiled = engine.find_asset("tokenizer.compiled");
-  const contract::Contract& contract = engine.manifest().contract;
-  if (compiled.empty() || contract.chat_template.empty()) return {};
-  const Json messages = {
-      {{"role", "user"}, {"content", "What is the capital of France?"}},
-      {{"role", "assistant"}, {"content", "The capital of France is Paris."}},
-      {{"role", "user"}, {"content", "Which river flows through it, and into which sea?"}},
-  };
-  try {
-    return pipeline::ChatPrompt(contract, text::Tokenizer::deserialize(compiled)).encode(messages);
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::unsupported) return {};
-    throw;
-  }
 }
 
 }  // namespace lathe::verify

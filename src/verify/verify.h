@@ -1,39 +1,43 @@
 // The verification contract (design.md section 5): is this engine the same model, and if not, where does it differ?
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "base/log.h"
 #include "plan/engine_file.h"
-#include "plan/receipt.h"
-#include "runtime/session.h"
 
 namespace lathe::verify {
 
 struct VerifyOptions {
-  bool full = false;    // real sizes instead of reduced ones
-  int threads = 0;
-  std::string isa;      // empty: the best here
-  std::string precision;  // "fp32": leave gate 3 out and run without rounding
-  // Text for perplexity and KL; token ids are drawn from a fixed pseudo-random sequence where it is empty or the
-  // model has no tokenizer.
+  bool full = false;  // real sizes instead of reduced ones
+  bool fp32 = false;  // run without rounding; gates that compare with fp32 are left out
+  int threads = 0;    // 0: as many as the process may use
+  std::string isa;    // empty: the best here
+  // Its beginning is what KL divergence and perplexity are measured on; empty: a passage of a novel. Models
+  // without a tokenizer get a fixed pseudo-random sequence of tokens instead, and no perplexity.
   std::string text;
-  LogSink log = null_log();
   ProgressSink progress = null_progress();
 };
 
 // Gates 0 to 6 and 8 on an engine, against the reference executor on the engine's own graph and against itself
-// in fp32. Never throws for a difference: the receipt says so. Throws for engines that do not open.
+// in fp32. Never throws for a difference: the receipt says so. Throws for engines that do not open, usage for an
+// ISA that is not known.
 plan::Receipt verify_engine(const std::filesystem::path& engine, const VerifyOptions& options);
 
-// Two engines on the same tokens: logits (KL, top-1) and, where both have a tensor of one name, tensor by tensor
-// to the first that differs. The precision of the wider band of the two decides the bounds.
+// Two engines: contract and tokenizer, then logits on the same tokens (KL, top-1), in each engine's own precision;
+// the wider band of the two decides. A tensor beyond the bound of that band is the first difference: looked for
+// always where both run in fp32, otherwise only when the logits are too far apart. Throws as verify_engine.
 plan::Receipt compare_engines(const std::filesystem::path& a, const std::filesystem::path& b,
                               const VerifyOptions& options);
+
+// Whether a receipt of verify_engine with these options may stand in the engine. Throws usage where it would speak
+// of other runs than the engine's own: those without rounding, of an engine that rounds.
+void check_storable(const plan::EngineFile& engine, const VerifyOptions& options);
+// Writes it there. The hashes of the files an engine was built from are known to its builder alone, so they are
+// taken over from the receipt it has, into `receipt` too. A receipt that does not pass is not written (false): one
+// that passed, on the machine that built the engine perhaps, is not lost to a damaged copy.
+bool store_receipt(const std::filesystem::path& engine, plan::Receipt& receipt);
 
 // Throws verification with the first failing gate and the first difference.
 [[noreturn]] void fail_receipt(const plan::Receipt& receipt);

@@ -1,5 +1,6 @@
 // lathe verify: is this engine the same model?
 #include "base/fields.h"
+#include "base/file.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "verify/verify.h"
@@ -10,6 +11,7 @@ namespace {
 struct Options {
   std::string a;
   std::string b;
+  std::string precision;
   std::string text_file;
   bool write = false;
   verify::VerifyOptions verify;
@@ -24,16 +26,22 @@ std::filesystem::path engine_path(const std::string& model, const std::string& p
 }
 
 Exit run(Options& options, Output& output) {
+  if (options.write && !options.b.empty()) {
+    fail(ErrorCode::usage, "--write goes with one engine: a comparison with another is no receipt");
+  }
   if (!options.text_file.empty()) options.verify.text = read_text_file(options.text_file);
-  options.verify.log = output.log();
+  options.verify.fp32 = options.precision == "fp32";
   options.verify.progress = output.progress();
-  const std::filesystem::path a = engine_path(options.a, options.verify.precision, output);
+  const std::filesystem::path a = engine_path(options.a, options.precision, output);
   plan::Receipt receipt;
   if (options.b.empty()) {
+    if (options.write) verify::check_storable(*plan::EngineFile::open(a), options.verify);
     receipt = verify::verify_engine(a, options.verify);
-    if (options.write) plan::write_receipt(a, receipt);
+    if (options.write && !verify::store_receipt(a, receipt)) {
+      output.note(fmt::format("\"{}\" keeps the receipt it had: verification failed", a.string()));
+    }
   } else {
-    receipt = verify::compare_engines(a, engine_path(options.b, options.verify.precision, output), options.verify);
+    receipt = verify::compare_engines(a, engine_path(options.b, options.precision, output), options.verify);
   }
   output.print(verify::describe(receipt));
   output.result(to_json(receipt));
@@ -44,12 +52,13 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("a", options->a, "engine, folder or .gguf file")->required();
   command.add_option("b", options->b, "another one to compare with (default: the reference executor of A's graph)");
-  command.add_option("--precision", options->verify.precision, "fp32 runs without rounding");
-  command.add_option("--text", options->text_file, "text for KL divergence and perplexity");
+  command.add_option("--precision", options->precision, "fp32 runs without rounding (default: the engine's own)");
+  command.add_option("--text", options->text_file,
+                     "file whose first 64 tokens (--full: 512) KL divergence and perplexity are measured on");
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
-  command.add_option("--isa", options->verify.isa, "kernels to use");
+  command.add_option("--isa", options->verify.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
-  command.add_flag("--write", options->write, "write the receipt into engine A");
+  command.add_flag("--write", options->write, "write the receipt into engine A, if it passes");
   return [options](Output& output) { return run(*options, output); };
 }
 
