@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 
+#include "backend/cpu/attention.h"
+#include "base/checked.h"
 #include "base/error.h"
 
 namespace lathe::bench {
@@ -91,18 +94,52 @@ double median_of(std::vector<double> values) {
   return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+void check(const BenchOptions& options, int64_t context_length) {
+  constexpr int64_t kMostSequences = 65536;
+  const auto within = [](std::string_view option, const std::vector<int64_t>& values, int64_t least, int64_t most) {
+    if (values.empty()) fail(ErrorCode::usage, "{}: expected at least one number", option);
+    for (const int64_t value : values) {
+      if (value < least || value > most) fail(ErrorCode::usage, "{} {}: expected {} to {}", option, value, least, most);
+    }
+  };
+  within("--prompt", options.prompts, 0, context_length);
+  within("--generate", options.generates, 0, context_length);
+  within("--depth", options.depths, 0, context_length);
+  within("--sequences", options.sequences, 1, kMostSequences);
+  if (options.repeats < 1) fail(ErrorCode::usage, "--repeat {}: expected 1 or more", options.repeats);
+  const int64_t depth = *std::max_element(options.depths.begin(), options.depths.end());
+  bool any = false;
+  for (const auto& [option, lengths] : {std::pair{"--prompt", &options.prompts}, {"--generate", &options.generates}}) {
+    const int64_t length = *std::max_element(lengths->begin(), lengths->end());
+    any |= length > 0;
+    if (length > 0 && depth + length > context_length) {
+      fail(ErrorCode::usage, "--depth {} and {} {} take {} positions, the context holds {}", depth, option, length,
+           depth + length, context_length);
+    }
+  }
+  if (!any) fail(ErrorCode::usage, "--prompt 0 and --generate 0 leave nothing to measure");
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
 int64_t cache_tokens_needed(const BenchOptions& options) {
   const auto largest = [](const std::vector<int64_t>& values) {
-    return values.empty() ? int64_t{0} : *std::max_element(values.begin(), values.end());
+    return *std::max_element(values.begin(), values.end());
   };
   const int64_t length = largest(options.depths) + std::max(largest(options.prompts), largest(options.generates));
   // Each sequence fills its last block alone.
-  return (length + 64) * std::max<int64_t>(largest(options.sequences), 1);
+  return checked_mul(align_up(length, backend::cpu::kKvBlock), largest(options.sequences), "positions of the cache");
 }
 
 std::vector<Result> run(Session& session, const BenchOptions& options,
                         const std::function<void(const Result&)>& on_result) {
-  if (options.repeats < 1) fail(ErrorCode::usage, "--repeat {}", options.repeats);
   std::vector<Result> results;
   const auto measure = [&](Result result, const std::function<double()>& once) {
     once();

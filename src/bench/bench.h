@@ -43,10 +43,17 @@ struct Result {
 
 double median_of(std::vector<double> values);
 
-// Positions of cache that the tests need at once.
+// Throws usage, naming the option, for numbers that no test can have: negative ones, no sequences, tests longer than
+// `context_length` positions, nothing to measure.
+void check(const BenchOptions& options, int64_t context_length);
+
+// Positions of cache that the tests need at once. `options` have passed check().
 int64_t cache_tokens_needed(const BenchOptions& options);
 
-// Runs every test `repeats` times after one run to warm up. Tokens are a fixed pseudo-random sequence; decoded
+// The processor as the system names it, for the conditions of a figure; "unknown" where it does not say.
+std::string cpu_name();
+
+// Runs every test `repeats` times after one run to warm up. `options` have passed check() for the session's context. Tokens are a fixed pseudo-random sequence; decoded
 // tokens are the most likely ones, so that the whole path is measured, sampling included. `on_result` is called
 // after each test.
 std::vector<Result> run(runtime::Session& session, const BenchOptions& options,
