@@ -104,7 +104,7 @@ AttentionResult build_attention(const Builder& b, const DecoderConfig& config, W
                                3, "attention");
   const int64_t width = config.num_heads * config.head_dim;
   const Value weight = weights.get(b.graph(), Slot::o, layer, {config.hidden_size, width});
-  const Value bias = weights.bias(b.graph(), Slot::o_bias, layer, {config.hidden_size}, config.o_bias);
+  const Value bias = weights.bias(b.graph(), Slot::o_bias, layer, {config.hidden_size}, config.o_bias, "o_bias");
   return {b.linear(outputs[0], weight, bias, "o"), outputs[1], outputs[2]};
 }
 
@@ -134,7 +134,7 @@ Value build_mlp(const Builder& b, const DecoderConfig& config, Weights& weights,
   const auto matrix = [&](Slot slot, Slot bias_slot, int64_t rows, int64_t columns, Value input,
                           std::string_view name) {
     const Value weight = weights.get(b.graph(), slot, layer, {rows, columns});
-    const Value bias = weights.bias(b.graph(), bias_slot, layer, {rows}, config.mlp_bias);
+    const Value bias = weights.bias(b.graph(), bias_slot, layer, {rows}, config.mlp_bias, "mlp_bias");
     return b.linear(input, weight, bias, name);
   };
   const int64_t hidden = config.hidden_size;

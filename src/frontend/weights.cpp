@@ -86,8 +86,8 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
   }
   const DType stored = source->dtype();
   if (stored != DType::f32 && stored != DType::f16 && stored != DType::bf16 && stored != DType::f64) {
-    fail(ErrorCode::unsupported, "tensor \"{}\": weights of type {} are not supported (f32, f16, bf16, f64)",
-         name, tensor::to_string(stored));
+    fail(ErrorCode::unsupported, "tensor \"{}\": weights of type {} are not supported (f32, f16, bf16, f64)", name,
+         tensor::to_string(stored));
   }
   return source;
 }
@@ -96,28 +96,25 @@ SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {
   SourcePtr source = find_source(slot, layer, dims);
   if (!source) {
     const std::string name = name_of(slot, layer);
-    LATHE_CHECK(!name.empty(), "architecture {} names no tensor for {} in a {}",
-                checkpoint_.architecture().model_type, to_string(slot),
-                checkpoint_.is_gguf() ? "GGUF" : "folder");
-    fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}", name,
-         tensor::to_string(std::span<const int64_t>(dims)));
+    LATHE_CHECK(!name.empty(), "architecture {} names no tensor for {} in a {}", checkpoint_.architecture().model_type,
+                to_string(slot), checkpoint_.is_gguf() ? "GGUF" : "folder");
+    fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}", name, tensor::to_string(std::span<const int64_t>(dims)));
   }
   return source;
 }
 
-SourcePtr Weights::bias_source(Slot slot, Slot first, int64_t layer, const Dims& dims,
-                               std::optional<bool> expected) {
+SourcePtr Weights::bias_source(Slot slot, Slot first, int64_t layer, const Dims& dims, std::optional<bool> expected,
+                               std::string_view field) {
   SourcePtr source = find_source(slot, layer, dims);
+  const std::string says = expected ? fmt::format("{} is {} for this model", field, *expected) : "";
   const bool wanted = expected ? *expected : checkpoint_.find_tensor(name_of(first, 0)) != nullptr;
   if (wanted && !source) {
     fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}: {}", name_of(slot, layer),
-         tensor::to_string(std::span<const int64_t>(dims)),
-         expected ? "the config asks for this bias" : "\"" + name_of(first, 0) + "\" is there");
+         tensor::to_string(std::span<const int64_t>(dims)), expected ? says : "\"" + name_of(first, 0) + "\" is there");
   }
   if (!wanted && source) {
     fail(ErrorCode::invalid_input, "tensor \"{}\" has no place: {}", name_of(slot, layer),
-         expected ? "the config says that there is no such bias"
-                  : "there is no \"" + name_of(first, 0) + "\"");
+         expected ? says : "there is no \"" + name_of(first, 0) + "\"");
   }
   return source;
 }
@@ -142,16 +139,15 @@ Value Weights::get(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims)
   return constant(graph, name_of(slot, layer), get_source(slot, layer, dims));
 }
 
-Value Weights::bias(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims,
-                    std::optional<bool> expected) {
-  SourcePtr source = bias_source(slot, slot, layer, dims, expected);
+Value Weights::bias(ir::Graph& graph, Slot slot, int64_t layer, const Dims& dims, std::optional<bool> expected,
+                    std::string_view field) {
+  SourcePtr source = bias_source(slot, slot, layer, dims, expected, field);
   return source ? constant(graph, name_of(slot, layer), std::move(source)) : Value{};
 }
 
 SourcePtr Weights::projection_rows(SourcePtr stored, int index, const Dims& dims) const {
   const int64_t head_dim = config_.head_dim;
-  const bool interleaved =
-      checkpoint_.is_gguf() && checkpoint_.architecture().gguf_interleaves_rotary && index < 2;
+  const bool interleaved = checkpoint_.is_gguf() && checkpoint_.architecture().gguf_interleaves_rotary && index < 2;
   const int64_t q_rows = config_.num_heads * head_dim;
   const int64_t kv_rows = config_.num_kv_heads * head_dim;
   const int64_t first_row = index == 0 ? 0 : q_rows + (index - 1) * kv_rows;
@@ -175,8 +171,7 @@ SourcePtr Weights::projection_rows(SourcePtr stored, int index, const Dims& dims
   };
   if (dims.size() > 1) return tensor::row_mapped_source(std::move(stored), dims, map);
   const Dims column = {stored->dims()[0], 1};  // a bias: rows of one element
-  SourcePtr rows =
-      tensor::row_mapped_source(tensor::reshaped_source(std::move(stored), column), {dims[0], 1}, map);
+  SourcePtr rows = tensor::row_mapped_source(tensor::reshaped_source(std::move(stored), column), {dims[0], 1}, map);
   return tensor::reshaped_source(std::move(rows), dims);
 }
 
@@ -196,10 +191,10 @@ Weights::Projection Weights::projection(ir::Graph& graph, int index, int64_t lay
 
   Projection result;
   SourcePtr weight = get_source(weight_slot, layer, {stored_rows, config_.hidden_size});
-  result.weight = constant(graph, name(weight_slot),
-                           projection_rows(std::move(weight), index, {rows, config_.hidden_size}));
+  result.weight =
+      constant(graph, name(weight_slot), projection_rows(std::move(weight), index, {rows, config_.hidden_size}));
   const Slot first = separate ? Slot::q_bias : Slot::qkv_bias;
-  if (SourcePtr bias = bias_source(bias_slot, first, layer, {stored_rows}, config_.attention_bias)) {
+  if (SourcePtr bias = bias_source(bias_slot, first, layer, {stored_rows}, config_.attention_bias, "attention_bias")) {
     result.bias = constant(graph, name(bias_slot), projection_rows(std::move(bias), index, {rows}));
   }
   return result;
@@ -210,13 +205,12 @@ void Weights::check_all_used() const {
   for (const std::string& name : checkpoint_.tensor_names()) {
     if (used_.count(name)) continue;
     if (config_.tied_embeddings && name == name_of(Slot::head, 0)) continue;
-    const bool ignored =
-        std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
-                    [&](std::string_view suffix) { return name.ends_with(suffix); });
+    const bool ignored = std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
+                                     [&](std::string_view suffix) { return name.ends_with(suffix); });
     if (ignored) continue;
     fail(ErrorCode::invalid_input, "tensor \"{}\" {} has no place in {} with {} layers", name,
-         tensor::to_string(std::span<const int64_t>(checkpoint_.find_tensor(name)->dims())),
-         architecture.model_type, config_.num_layers);
+         tensor::to_string(std::span<const int64_t>(checkpoint_.find_tensor(name)->dims())), architecture.model_type,
+         config_.num_layers);
   }
 }
 

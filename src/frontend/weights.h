@@ -23,8 +23,8 @@ class Weights {
   ir::Value get(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims);
   // The bias in a slot, absent if the model has none: it must be there or not as `expected` says, or as in
   // the first layer. Else invalid_input naming it.
-  ir::Value bias(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims,
-                 std::optional<bool> expected);
+  ir::Value bias(ir::Graph& graph, Slot slot, int64_t layer, const tensor::Dims& dims, std::optional<bool> expected,
+                 std::string_view field);
   // The values of a small vector without a layer; nullopt when the checkpoint does not have it.
   std::optional<std::vector<float>> find_floats(Slot slot, int64_t count);
 
@@ -46,7 +46,7 @@ class Weights {
   }
   // `first` is the slot whose presence in the first layer decides where nothing is expected.
   tensor::SourcePtr bias_source(Slot slot, Slot first, int64_t layer, const tensor::Dims& dims,
-                                std::optional<bool> expected);
+                                std::optional<bool> expected, std::string_view field);
   tensor::SourcePtr find_source(Slot slot, int64_t layer, const tensor::Dims& dims);
   tensor::SourcePtr get_source(Slot slot, int64_t layer, const tensor::Dims& dims);
   // Query, key or value rows out of `stored`, in Hugging Face order; dims are those of the result.
