@@ -4,6 +4,7 @@
 #include "base/fields.h"
 #include "bench/bench.h"
 #include "cli/model.h"
+#include "cli/precision.h"
 #include "cli/verb.h"
 
 namespace lathe::cli {
@@ -17,7 +18,12 @@ struct Options {
 Exit run(const Options& options, Output& output) {
   const auto engine = open_engine(options.engine, output);
   runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
-  if (session_options.cache_tokens == 0) session_options.cache_tokens = bench::cache_tokens_needed(options.bench);
+  bench::check(options.bench, engine->manifest().contract.context_length);
+  const int64_t needed = bench::cache_tokens_needed(options.bench);
+  if (session_options.cache_tokens == 0) session_options.cache_tokens = needed;
+  if (session_options.cache_tokens < needed) {
+    fail(ErrorCode::usage, "--ctx {}: the tests need {} positions of cache", session_options.cache_tokens, needed);
+  }
   for (const int64_t sequences : options.bench.sequences) {
     session_options.max_sequences = std::max(session_options.max_sequences, sequences);
   }
@@ -30,8 +36,11 @@ Exit run(const Options& options, Output& output) {
                              result.generate, result.depth, result.sequences, result.median, *low, *high));
   });
   const MemoryUse memory = memory_use();
-  output.print(fmt::format("{} threads, {}, {}; peak RSS {:.0f} MB ({:.0f} MB without file pages)", session.threads(),
-                           session.isa(), precision_name(options.engine, *engine), double(memory.peak_rss_bytes) / 1e6,
+  const std::string kv(precision_of(session_options.kv.empty() ? engine->manifest().plan.kv : session_options.kv));
+  output.print(fmt::format("{}; {} threads, {}, {}, cache {}{}; peak RSS {:.0f} MB ({:.0f} MB without file pages)",
+                           bench::cpu_name(), session.threads(), session.isa(),
+                           precision_name(options.engine, *engine), kv,
+                           session_options.deterministic ? ", deterministic" : "", double(memory.peak_rss_bytes) / 1e6,
                            double(memory.peak_anon_bytes) / 1e6));
   Json json_results = Json::array();
   for (const bench::Result& result : results) json_results.push_back(to_json(result));
@@ -41,6 +50,9 @@ Exit run(const Options& options, Output& output) {
                    {"threads", session.threads()},
                    {"isa", session.isa()},
                    {"precision", precision_name(options.engine, *engine)},
+                   {"kv", kv},
+                   {"deterministic", session_options.deterministic},
+                   {"cpu", bench::cpu_name()},
                    {"repeats", options.bench.repeats},
                    {"version", LATHE_VERSION}}},
                  {"results", json_results},
@@ -52,8 +64,8 @@ Exit run(const Options& options, Output& output) {
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   add_engine_options(command, options->engine);
-  command.add_option("--prompt", options->bench.prompts, "tokens of a prefill")->delimiter(',')->capture_default_str();
-  command.add_option("--generate", options->bench.generates, "tokens to decode")->delimiter(',')->capture_default_str();
+  command.add_option("--prompt", options->bench.prompts, "tokens of a prefill; 0 leaves it out")->delimiter(',')->capture_default_str();
+  command.add_option("--generate", options->bench.generates, "tokens to decode; 0 leaves it out")->delimiter(',')->capture_default_str();
   command.add_option("--depth", options->bench.depths, "positions in the cache before")->delimiter(',')->capture_default_str();
   command.add_option("--sequences", options->bench.sequences, "decoded together")->delimiter(',')->capture_default_str();
   command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();

@@ -31,7 +31,7 @@ Exit run(Options& options, Output& output) {
   }
   if (!options.text_file.empty()) options.verify.text = read_text_file(options.text_file);
   options.verify.fp32 = options.precision == "fp32";
-  options.verify.progress = output.progress();
+  options.verify.progress = output.progress(ProgressUnit::steps);
   const std::filesystem::path a = engine_path(options.a, options.precision, output);
   plan::Receipt receipt;
   if (options.b.empty()) {
