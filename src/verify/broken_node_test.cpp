@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 
 #include "base/error.h"
+#include "base/fields.h"
 #include "compiler/build.h"
 #include "frontend/decoder.h"
 #include "verify/verify.h"
@@ -22,8 +25,10 @@ class BrokenNode : public testing::Test {
   fs::path sound_ = fs::temp_directory_path() / fmt::format("lathe_sound_{}.lathe", ::getpid());
   fs::path broken_ = fs::temp_directory_path() / fmt::format("lathe_broken_{}.lathe", ::getpid());
 
-  void SetUp() override {
-    const auto checkpoint = frontend::Checkpoint::open(fs::path(LATHE_TESTS_DIR) / "arch" / "llama_gqa");
+  void SetUp() override { build("llama_gqa"); }
+
+  void build(const std::string& name) {
+    const auto checkpoint = frontend::Checkpoint::open(fs::path(LATHE_TESTS_DIR) / "arch" / name);
     const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
     compiler::PreparedBuild(model, {}).write(sound_);
   }
@@ -32,15 +37,19 @@ class BrokenNode : public testing::Test {
     fs::remove(broken_);
   }
 
-  // The same weights and the same graph text with another manifest: sound by every hash.
-  void rewrite(const std::function<void(plan::Manifest&)>& change) {
+  using ChangeBytes = std::function<void(const plan::Constant&, std::vector<std::byte>&)>;
+
+  // The same graph text with another manifest, or other weights: sound by every hash.
+  void rewrite(const std::function<void(plan::Manifest&)>& change, const ChangeBytes& change_bytes = {}) {
     const auto engine = plan::EngineFile::open(sound_);
     plan::Manifest manifest = engine->manifest();
     plan::EngineWriter writer(broken_);
     for (plan::Constant& constant : manifest.plan.constants) {
       const auto bytes = engine->constant(constant);
       constant.offset = writer.allocate(constant.bytes);
-      writer.write(constant.offset, bytes);
+      std::vector<std::byte> copy(bytes.begin(), bytes.end());
+      if (change_bytes) change_bytes(constant, copy);
+      writer.write(constant.offset, copy);
     }
     manifest.assets.clear();
     change(manifest);
@@ -178,6 +187,43 @@ TEST_F(BrokenNode, ReceiptsAreOfTheOwnPrecision) {
   rewrite([](plan::Manifest& manifest) { manifest.plan.kv = "f16"; });
   EXPECT_NO_THROW(check_storable(*plan::EngineFile::open(broken_), {}));
   EXPECT_THROW(check_storable(*plan::EngineFile::open(broken_), options), Error);
+}
+
+TEST_F(BrokenNode, NodesAreNamedWhereBothRoundToo) {
+  build("llama_bf16");
+  const plan::Receipt same = compare_engines(sound_, sound_, {});
+  EXPECT_TRUE(same.pass) << describe(same);
+  EXPECT_FALSE(same.first_difference);
+  EXPECT_EQ(same.precision, "bf16");
+  break_instruction("lathe.PagedAttention", "layers.1.attention", "scale", 3);
+  const plan::Receipt receipt = compare_engines(sound_, broken_, {});
+  EXPECT_FALSE(receipt.pass);
+  ASSERT_TRUE(receipt.first_difference) << describe(receipt);
+  EXPECT_EQ(receipt.first_difference->node, "layers.1.attention");
+}
+
+TEST_F(BrokenNode, NanInTheWeightsIsAFailedGate) {
+  rewrite([](plan::Manifest&) {}, [](const plan::Constant& constant, std::vector<std::byte>& bytes) {
+    if (constant.name != "model.norm.weight") return;
+    const float nan = std::nanf("");
+    std::memcpy(bytes.data(), &nan, sizeof(nan));
+  });
+  const plan::Receipt compared = compare_engines(sound_, broken_, {});
+  EXPECT_FALSE(compared.pass);
+  EXPECT_FALSE(gate(compared, "1 no NaN or infinity: text").pass);
+  EXPECT_THAT(gate(compared, "1 no NaN or infinity: text").note, testing::HasSubstr("B: "));
+  const plan::Receipt receipt = verify_engine(broken_, {});
+  EXPECT_FALSE(receipt.pass);
+  EXPECT_FALSE(gate(receipt, "1 no NaN or infinity").pass);
+  EXPECT_NO_THROW(to_json(compared));  // JSON has no NaN
+  EXPECT_NO_THROW(to_json(receipt));
+}
+
+TEST_F(BrokenNode, ModelsOfOnePosition) {
+  rewrite([](plan::Manifest& manifest) { manifest.contract.context_length = 1; });
+  const plan::Receipt receipt = verify_engine(broken_, {});
+  EXPECT_TRUE(receipt.pass) << describe(receipt);
+  EXPECT_TRUE(compare_engines(broken_, broken_, {}).pass);
 }
 
 TEST_F(BrokenNode, UnknownIsaIsAUsageError) {
