@@ -195,12 +195,13 @@ plan::Manifest PreparedBuild::Impl::manifest() const {
   return manifest;
 }
 
+// Of the section, with the gaps between constants.
 uint64_t PreparedBuild::Impl::weight_bytes() const {
-  uint64_t bytes = 0;
+  int64_t end = 0;
   for (const plan::Constant& constant : built.plan.constants) {
-    bytes += align_up(uint64_t(constant.bytes), plan::kWeightAlignment);
+    end = plan::weight_place(end, constant.bytes) + constant.bytes;
   }
-  return bytes;
+  return uint64_t(end);
 }
 
 void PreparedBuild::Impl::pack_constant(plan::EngineWriter& writer, size_t index, Team& team,
@@ -228,7 +229,8 @@ void PreparedBuild::Impl::pack_constant(plan::EngineWriter& writer, size_t index
 
 void PreparedBuild::Impl::pack(plan::EngineWriter& writer) {
   Team team(options.threads > 0 ? options.threads : available_cpus());
-  const uint64_t total = weight_bytes();
+  uint64_t total = 0;
+  for (const plan::Constant& constant : built.plan.constants) total += uint64_t(constant.bytes);
   std::mutex mutex;
   uint64_t packed = 0;
   const auto done = [&](size_t bytes) {
@@ -259,7 +261,7 @@ BuildPrediction PreparedBuild::predict() const {
   const uint64_t hashes = ceil_div(weights, plan::kHashChunk) * kHashDigits;
   prediction.disk_bytes = plan::kHeaderBytes + weights + plan::write_manifest(impl.manifest()).size() + hashes + kReceipt;
   // The tokenizer travels as text and compiled, which takes no more.
-  for (const auto& [name, asset] : impl.model.assets) prediction.disk_bytes += 2 * (asset.bytes.size() + 64);
+  for (const auto& [name, asset] : impl.model.assets) prediction.disk_bytes += 2 * (asset.bytes.size() + plan::kWeightAlignment);
   const int threads = impl.options.threads > 0 ? impl.options.threads : available_cpus();
   prediction.pack_memory_bytes = kBaseMemory + uint64_t(threads) * 4 * kChunk;
   prediction.verify_memory_bytes = kBaseMemory + verify_memory(impl.built.plan, impl.model.contract, threads);

@@ -13,9 +13,6 @@
 namespace lathe::plan {
 namespace {
 
-// Smaller ones share pages with their neighbours.
-constexpr int64_t kPageAligned = int64_t{1} << 16;
-constexpr int64_t kSmallAlignment = 64;
 // Writes of at least this size start their own way to the disk, so that commit() has little left to wait for.
 constexpr size_t kFlushBytes = size_t{1} << 20;
 // Names in a message about a damaged chunk.
@@ -79,8 +76,7 @@ EngineWriter::EngineWriter(const std::filesystem::path& path) : file_(path) {}
 
 int64_t EngineWriter::allocate(int64_t bytes) {
   LATHE_CHECK(bytes >= 0 && manifest_end_ == 0, "{} bytes", bytes);
-  const int64_t alignment = bytes >= kPageAligned ? int64_t{kWeightAlignment} : kSmallAlignment;
-  const int64_t offset = align_up(int64_t(weight_end_), alignment);
+  const int64_t offset = weight_place(int64_t(weight_end_), bytes);
   weight_end_ = uint64_t(checked_add(offset, bytes, "weight section"));
   return offset;
 }

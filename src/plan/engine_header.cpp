@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "plan/engine_file.h"
@@ -63,6 +64,12 @@ std::string producer_of(std::span<const std::byte> file) {
 }
 
 }  // namespace
+
+int64_t weight_place(int64_t end, int64_t bytes) {
+  constexpr int64_t kPageAligned = int64_t{1} << 16;
+  constexpr int64_t kSmallAlignment = 64;  // smaller ones share pages with their neighbours
+  return align_up(end, bytes >= kPageAligned ? int64_t{kWeightAlignment} : kSmallAlignment);
+}
 
 std::string write_header(const Header& header) {
   std::string out(kMagic);

@@ -16,6 +16,9 @@ constexpr uint64_t kSectionAlignment = 64;  // of manifest and receipt
 // Not a text: a transfer that changes line ends is noticed.
 constexpr std::string_view kMagic = {"LATHE\r\n\0", 8};
 
+// Where the next `bytes` of a weight section go that ends at `end` so far: large ones on pages of their own.
+int64_t weight_place(int64_t end, int64_t bytes);
+
 // A part of the file with its XXH3-128; absent: size 0, hash empty.
 struct Section {
   uint64_t offset = 0;

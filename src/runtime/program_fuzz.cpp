@@ -14,7 +14,7 @@
 namespace lathe::runtime {
 namespace {
 
-constexpr size_t kMaxWeights = size_t{1} << 20;
+constexpr size_t kMaxWeights = size_t{128} << 10;
 constexpr size_t kMaxMemory = size_t{256} << 20;  // what a session would refuse for a small machine
 
 // Reads numbers off the input; 0 when it is at its end.
@@ -78,7 +78,7 @@ std::string changed_manifest(Choices choices) {
   return plan::encode_flex(json);
 }
 
-void bind(const std::filesystem::path& path) {
+void bind_engine(const std::filesystem::path& path) {
   const auto engine = plan::EngineFile::open(path);
   const plan::Plan& plan = engine->manifest().plan;
   backend::Settings settings;
@@ -103,7 +103,7 @@ void attempt(const std::string& manifest) {
   } const file;
   const std::string bytes = engine_of(manifest, std::string(kMaxWeights, '\0'));
   if (::write(file.number, bytes.data(), bytes.size()) != ssize_t(bytes.size())) __builtin_trap();
-  bind(fmt::format("/proc/self/fd/{}", file.number));
+  bind_engine(fmt::format("/proc/self/fd/{}", file.number));
 }
 
 }  // namespace
