@@ -17,7 +17,9 @@ using runtime::Session;
 using runtime::StepItem;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Token ids in the vocabulary, the same on every run (Knuth's multiplicative congruential generator).
 std::vector<int32_t> some_tokens(int64_t count, int64_t vocab) {
@@ -79,7 +81,8 @@ double decode_once(Session& session, Filled& filled, int64_t count) {
     std::vector<StepItem> items;
     for (size_t s = 0; s < n; ++s) items.push_back({filled.ids()[s], {&next[s], 1}, Logits::last});
     std::vector<int32_t> chosen(n);
-    session.step(items, [&](size_t item, int64_t, std::span<const float> logits) { chosen[item] = most_likely(logits); });
+    session.step(items,
+                 [&](size_t item, int64_t, std::span<const float> logits) { chosen[item] = most_likely(logits); });
     next = std::move(chosen);
   }
   return double(count * int64_t(n)) / seconds_since(start);
@@ -160,7 +163,12 @@ std::vector<Result> run(Session& session, const BenchOptions& options,
       if (generate == 0) continue;
       for (const int64_t sequences : options.sequences) {
         Filled filled(session, sequences, depth);
-        measure({.test = "decode", .prompt = 0, .generate = generate, .depth = depth, .sequences = sequences, .samples = {}},
+        measure({.test = "decode",
+                 .prompt = 0,
+                 .generate = generate,
+                 .depth = depth,
+                 .sequences = sequences,
+                 .samples = {}},
                 [&] { return decode_once(session, filled, generate); });
       }
     }

@@ -11,10 +11,10 @@
 namespace lathe::bench {
 
 struct BenchOptions {
-  std::vector<int64_t> prompts = {512};   // tokens of a prefill; 0 leaves it out
+  std::vector<int64_t> prompts = {512};    // tokens of a prefill; 0 leaves it out
   std::vector<int64_t> generates = {128};  // tokens decoded; 0 leaves it out
-  std::vector<int64_t> depths = {0};      // positions already in the cache
-  std::vector<int64_t> sequences = {1};   // decoded together
+  std::vector<int64_t> depths = {0};       // positions already in the cache
+  std::vector<int64_t> sequences = {1};    // decoded together
   int repeats = 9;
 };
 
@@ -53,9 +53,9 @@ int64_t cache_tokens_needed(const BenchOptions& options);
 // The processor as the system names it, for the conditions of a figure; "unknown" where it does not say.
 std::string cpu_name();
 
-// Runs every test `repeats` times after one run to warm up. `options` have passed check() for the session's context. Tokens are a fixed pseudo-random sequence; decoded
-// tokens are the most likely ones, so that the whole path is measured, sampling included. `on_result` is called
-// after each test.
+// Runs every test `repeats` times after one run to warm up. `options` have passed check() for the session's context.
+// Tokens are a fixed pseudo-random sequence; decoded tokens are the most likely ones, so that the whole path is
+// measured. `on_result` is called after each test.
 std::vector<Result> run(runtime::Session& session, const BenchOptions& options,
                         const std::function<void(const Result&)>& on_result);
 

@@ -189,8 +189,10 @@ std::vector<Part> Session::Impl::take_parts(std::span<const StepItem> items, siz
     if (count <= 0) break;
     parts.push_back({item, begin, count});
     tokens += count;
-    if (items[item].logits == Logits::all) outputs += count;
-    else if (items[item].logits == Logits::last && count == left) ++outputs;
+    if (items[item].logits == Logits::all)
+      outputs += count;
+    else if (items[item].logits == Logits::last && count == left)
+      ++outputs;
     begin += count;
     if (count < left) break;
     ++item;
@@ -233,7 +235,8 @@ void Session::Impl::call_tap(size_t index, const backend::Step& step) {
     const plan::Buffer& buffer = plan().buffers[size_t(output.index)];
     if (buffer.dtype != DType::f32) continue;
     const int64_t rows = step.rows(buffer.rows);
-    tap(instruction, buffer, {program->values(output.index), size_t(rows * std::max<int64_t>(buffer.columns, 1))}, rows);
+    tap(instruction, buffer, {program->values(output.index), size_t(rows * std::max<int64_t>(buffer.columns, 1))},
+        rows);
   }
 }
 
@@ -257,15 +260,16 @@ void Session::Impl::report_bad_logit(const backend::Step& step, int64_t row, int
   fail(ErrorCode::verification, "logit {} of row {} is {}", index, row, value);
 }
 
-void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const Part> parts,
-                              const OnLogits& on_logits) {
+void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits) {
   const int64_t outputs = fill_inputs(items, parts);
   backend::Step step;
   step.tokens = program->inputs().first_token[parts.size()];
   step.outputs = outputs;
   step.sequences = int64_t(parts.size());
-  if (tap) program->run(step, team, [&](size_t i) { call_tap(i, step); });
-  else program->run(step, team);
+  if (tap)
+    program->run(step, team, [&](size_t i) { call_tap(i, step); });
+  else
+    program->run(step, team);
   check_mapping_faults();
 
   const int64_t vocab = engine->manifest().contract.vocab_size;
@@ -292,12 +296,24 @@ Session::Session(std::shared_ptr<const plan::EngineFile> engine, const SessionOp
     : impl_(std::make_unique<Impl>(std::move(engine), options)) {}
 Session::~Session() = default;
 
-const plan::EngineFile& Session::engine() const { return *impl_->engine; }
-int64_t Session::context_length() const { return impl_->context_length; }
-int64_t Session::vocab_size() const { return contract().vocab_size; }
-int Session::threads() const { return impl_->team.size(); }
-std::string Session::isa() const { return std::string(backend::cpu::to_string(impl_->settings.isa)); }
-void Session::set_tap(Tap tap) { impl_->tap = std::move(tap); }
+const plan::EngineFile& Session::engine() const {
+  return *impl_->engine;
+}
+int64_t Session::context_length() const {
+  return impl_->context_length;
+}
+int64_t Session::vocab_size() const {
+  return contract().vocab_size;
+}
+int Session::threads() const {
+  return impl_->team.size();
+}
+std::string Session::isa() const {
+  return std::string(backend::cpu::to_string(impl_->settings.isa));
+}
+void Session::set_tap(Tap tap) {
+  impl_->tap = std::move(tap);
+}
 
 SequenceId Session::create() {
   const SequenceId id = impl_->next_id++;
@@ -319,7 +335,9 @@ void Session::truncate(SequenceId id, int64_t length) {
   sequence.length = length;
 }
 
-int64_t Session::length(SequenceId id) const { return impl_->get(id).length; }
+int64_t Session::length(SequenceId id) const {
+  return impl_->get(id).length;
+}
 
 void Session::step(std::span<const StepItem> items, const OnLogits& on_logits) {
   impl_->check_items(items);

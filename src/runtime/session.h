@@ -17,16 +17,16 @@
 namespace lathe::runtime {
 
 struct SessionOptions {
-  int threads = 0;               // 0: as many as the process may use
-  int64_t cache_tokens = 0;      // positions the cache holds over all sequences; 0: the model's context length
-  int64_t max_step_tokens = 512; // tokens of one step; longer ones are cut into several
-  int64_t max_sequences = 16;    // in one step
+  int threads = 0;                // 0: as many as the process may use
+  int64_t cache_tokens = 0;       // positions the cache holds over all sequences; 0: the model's context length
+  int64_t max_step_tokens = 512;  // tokens of one step; longer ones are cut into several
+  int64_t max_sequences = 16;     // in one step
   // Rows of logits of one step; items with Logits::all are cut into steps of so many tokens. At least
   // max_sequences are booked.
   int64_t max_outputs = 32;
   std::optional<backend::cpu::Isa> isa;  // empty: the best of this machine
-  std::string compute;           // "f32" forbids all rounding of activations; empty: as planned
-  std::string kv;                // overrides the plan's cache type
+  std::string compute;                   // "f32" forbids all rounding of activations; empty: as planned
+  std::string kv;                        // overrides the plan's cache type
   // The same bits whatever else is in the step: sequences are cut into steps at fixed positions, 64 at a time,
   // which makes prefill slower.
   bool deterministic = false;
@@ -48,8 +48,8 @@ struct StepItem {
 
 // Called with the tensor after the instruction that writes it: f32 [rows, columns] of the current step. For
 // verification; slows the step down.
-using Tap = std::function<void(const plan::Instruction&, const plan::Buffer&, std::span<const float> values,
-                               int64_t rows)>;
+using Tap =
+    std::function<void(const plan::Instruction&, const plan::Buffer&, std::span<const float> values, int64_t rows)>;
 
 // Not thread safe: one step at a time. Weights are shared between sessions through the engine.
 class Session {

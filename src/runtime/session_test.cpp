@@ -31,8 +31,8 @@ std::string sample_bytes() {
     if (constant.encoding != tensor::Encoding::plain) {
       constant.encoding = tensor::Encoding::plain;
       constant.layout = "f32_panel";
-      constant.bytes = int64_t(
-          backend::cpu::packed_size(backend::cpu::Layout::f32_panel, constant.dims[0], constant.dims[1]));
+      constant.bytes =
+          int64_t(backend::cpu::packed_size(backend::cpu::Layout::f32_panel, constant.dims[0], constant.dims[1]));
     }
     constant.offset = align_up<int64_t>(end, 64);
     end = constant.offset + constant.bytes;

@@ -153,7 +153,8 @@ TEST_P(ArchGolden, EngineHoldsTheGraphAndTheWeightsAsTheyWere) {
     const auto expected = tensor::load(*graph.source(constant));
     const auto found = tensor::load(*same->second);
     ASSERT_EQ(expected.dtype(), found.dtype());
-    EXPECT_TRUE(std::equal(expected.bytes().begin(), expected.bytes().end(), found.bytes().begin(), found.bytes().end()))
+    EXPECT_TRUE(
+        std::equal(expected.bytes().begin(), expected.bytes().end(), found.bytes().begin(), found.bytes().end()))
         << graph.name(constant);
   }
   EXPECT_GE(matrices, 7u);  // one layer of seven, or two of six

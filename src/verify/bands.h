@@ -34,6 +34,8 @@ constexpr double kTensorBound = 1e-4;
 constexpr double kFloor = 1e-6;
 
 // The same for other precisions: KL divergence grows with the square of the logits' error.
-inline double tensor_bound(const Band& band) { return kTensorBound * std::sqrt(band.mean_kl / kFp32Band.mean_kl); }
+inline double tensor_bound(const Band& band) {
+  return kTensorBound * std::sqrt(band.mean_kl / kFp32Band.mean_kl);
+}
 
 }  // namespace lathe::verify

@@ -203,11 +203,12 @@ TEST_F(BrokenNode, NodesAreNamedWhereBothRoundToo) {
 }
 
 TEST_F(BrokenNode, NanInTheWeightsIsAFailedGate) {
-  rewrite([](plan::Manifest&) {}, [](const plan::Constant& constant, std::vector<std::byte>& bytes) {
-    if (constant.name != "model.norm.weight") return;
-    const float nan = std::nanf("");
-    std::memcpy(bytes.data(), &nan, sizeof(nan));
-  });
+  rewrite([](plan::Manifest&) {},
+          [](const plan::Constant& constant, std::vector<std::byte>& bytes) {
+            if (constant.name != "model.norm.weight") return;
+            const float nan = std::nanf("");
+            std::memcpy(bytes.data(), &nan, sizeof(nan));
+          });
   const plan::Receipt compared = compare_engines(sound_, broken_, {});
   EXPECT_FALSE(compared.pass);
   EXPECT_FALSE(gate(compared, "1 no NaN or infinity: text").pass);

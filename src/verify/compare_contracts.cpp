@@ -15,7 +15,7 @@ using plan::EngineFile;
 
 // Of the contract: they say where a model comes from and how it is used, not what it is. `tokenizer_asset` is a file
 // name; the tokenizers themselves are compared.
-const std::set<std::string> kIncidental = {"name",      "licence",    "source", "architecture",
+const std::set<std::string> kIncidental = {"name",      "licence",    "source",         "architecture",
                                            "precision", "generation", "tokenizer_asset"};
 
 // Short enough for one line: templates have thousands of characters.

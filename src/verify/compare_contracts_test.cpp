@@ -26,7 +26,8 @@ class Contracts : public testing::Test {
   }
 
   std::shared_ptr<const plan::EngineFile> engine(const contract::Contract& contract, const std::string& tokenizer) {
-    written_.push_back(fs::path(testing::TempDir()) / fmt::format("lathe_contract_{}_{}.lathe", ::getpid(), written_.size()));
+    written_.push_back(fs::path(testing::TempDir()) /
+                       fmt::format("lathe_contract_{}_{}.lathe", ::getpid(), written_.size()));
     plan::EngineWriter writer(written_.back());
     plan::Manifest manifest = plan::sample_manifest();
     for (plan::Constant& constant : manifest.plan.constants) {

@@ -27,8 +27,8 @@ class Comparison {
     receipt_.engine_hash = a_.engine().hash();
     receipt_.device = a_.engine().manifest().plan.device;
     receipt_.precision = a_.compute() == b_.compute() ? a_.compute() : a_.compute() + " against " + b_.compute();
-    const bool sound = check_structure("0 structure and checksums of A", a_) &
-                       check_structure("0 structure and checksums of B", b_);
+    const bool sound =
+        check_structure("0 structure and checksums of A", a_) & check_structure("0 structure and checksums of B", b_);
     const std::string contract = "contract and tokenizer";
     gates_.guarded(contract, [&] { compare_contracts(contract); });
     if (sound && vocabulary(a_) == vocabulary(b_)) compare_numbers();
@@ -48,7 +48,8 @@ class Comparison {
 
   void compare_contracts(const std::string& name) {
     const auto differences = contract_differences(a_.engine(), b_.engine());
-    gates_.add_at_most(name, double(differences.size()), 0, "differences", fmt::format("{}", fmt::join(differences, "; ")));
+    gates_.add_at_most(name, double(differences.size()), 0, "differences",
+                       fmt::format("{}", fmt::join(differences, "; ")));
   }
 
   void compare_numbers() {
@@ -126,8 +127,7 @@ class Comparison {
 
 }  // namespace
 
-Receipt compare_engines(const std::filesystem::path& a, const std::filesystem::path& b,
-                        const VerifyOptions& options) {
+Receipt compare_engines(const std::filesystem::path& a, const std::filesystem::path& b, const VerifyOptions& options) {
   return Comparison(a, b, options).run();
 }
 

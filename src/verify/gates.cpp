@@ -10,7 +10,9 @@ using plan::Gate;
 
 namespace {
 
-double storable(double value) { return std::isfinite(value) ? value : std::numeric_limits<double>::max(); }
+double storable(double value) {
+  return std::isfinite(value) ? value : std::numeric_limits<double>::max();
+}
 
 LogitStats stats_of(const LogitRows& expected, const LogitRows& found) {
   LATHE_CHECK(expected.size() == found.size(), "{} rows against {}", expected.size(), found.size());
@@ -66,8 +68,8 @@ void Gates::finish() {
   progress_({"verify", steps_, steps_});
 }
 
-void Gates::add_rounding(const std::string& name, const Band& band, const LogitRows& expected,
-                         const LogitRows& found, const std::string& note) {
+void Gates::add_rounding(const std::string& name, const Band& band, const LogitRows& expected, const LogitRows& found,
+                         const std::string& note) {
   const LogitStats stats = stats_of(expected, found);
   add_at_most(name + ": mean KL", stats.mean_kl, band.mean_kl, "nats",
               fmt::format("{} positions, 99th percentile {:.2e}{}{}", stats.positions, stats.p99_kl,

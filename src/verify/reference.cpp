@@ -61,9 +61,12 @@ void run_reference(const ir::Graph& graph, std::span<const int32_t> tokens, cons
   std::map<std::string, Tensor> inputs;
   for (const Value input : graph.inputs()) {
     const std::string& name = graph.name(input);
-    if (name == "input_ids") inputs[name] = ids;
-    else if (name == "attention_mask") inputs[name] = mask;
-    else if (name == "position_ids") inputs[name] = positions;
+    if (name == "input_ids")
+      inputs[name] = ids;
+    else if (name == "attention_mask")
+      inputs[name] = mask;
+    else if (name == "position_ids")
+      inputs[name] = positions;
     else {  // an empty past
       const tensor::Shape& shape = graph.type(input).shape;
       inputs[name] = Tensor(graph.type(input).dtype, {1, shape.at(1).value(), 0, shape.at(3).value()});

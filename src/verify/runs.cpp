@@ -97,8 +97,7 @@ Trace trace(Session& session, std::span<const int32_t> tokens) {
                                    std::span<const float> values, int64_t rows) {
     const bool per_token = buffer.rows == plan::Rows::tokens || buffer.rows == plan::Rows::outputs;
     LATHE_CHECK(!per_token || rows == count, "a trace of {} tokens was cut to {} rows", count, rows);
-    result.emplace_back(buffer.name,
-                        TracedTensor{instruction.name, instruction.op, rows, {values.begin(), values.end()}});
+    result.emplace_back(buffer.name, TracedTensor{instruction.name, rows, {values.begin(), values.end()}});
   });
   const StepItem item{sequence.id(), tokens, Logits::all};
   session.step(std::span(&item, 1), {});

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <span>
 #include <string>
 #include <utility>
@@ -32,7 +31,6 @@ LogitRows run_in_batch(runtime::Session& session, std::span<const int32_t> token
 // logits at once as there are tokens (SessionOptions::max_outputs).
 struct TracedTensor {
   std::string node;
-  std::string op;
   int64_t rows = 0;
   std::vector<float> values;
 };

@@ -42,8 +42,8 @@ std::unique_ptr<Session> Subject::make(const std::string& compute, const std::st
   options.deterministic = deterministic;
   options.max_outputs = kReducedTokens;  // the longest trace
   // Blocks are not shared: the sequences that run beside the one under test need their own.
-  options.cache_tokens = std::min(engine_->manifest().contract.context_length, kCachePositions) +
-                         6 * backend::cpu::kKvBlock;
+  options.cache_tokens =
+      std::min(engine_->manifest().contract.context_length, kCachePositions) + 6 * backend::cpu::kKvBlock;
   options.drop_weights = engine_->manifest().weight_bytes > kResidentWeights;
   return std::make_unique<Session>(engine_, options);
 }
@@ -59,7 +59,9 @@ Session& Subject::fp32() {
   return *fp32_;
 }
 
-std::unique_ptr<Session> Subject::make_deterministic() const { return make(compute_, kv_, true); }
+std::unique_ptr<Session> Subject::make_deterministic() const {
+  return make(compute_, kv_, true);
+}
 
 int64_t Subject::comparable_length() const {
   int64_t length = engine_->manifest().contract.context_length;
@@ -70,7 +72,9 @@ int64_t Subject::comparable_length() const {
   return length;
 }
 
-bool Subject::small() const { return engine_->manifest().weight_bytes <= kResidentWeights; }
+bool Subject::small() const {
+  return engine_->manifest().weight_bytes <= kResidentWeights;
+}
 
 TestText test_text(const EngineFile& engine, const VerifyOptions& options, int64_t count) {
   TestText text;
@@ -84,7 +88,8 @@ TestText test_text(const EngineFile& engine, const VerifyOptions& options, int64
 std::string perplexity_note(const LogitRows& rows, const TestText& text) {
   const auto count = size_t(std::min(text.of_text, int64_t(rows.size())));
   if (count < 2) return "";
-  return fmt::format("perplexity {:.6g}", perplexity(std::span(rows).first(count), std::span(text.tokens).first(count)));
+  return fmt::format("perplexity {:.6g}",
+                     perplexity(std::span(rows).first(count), std::span(text.tokens).first(count)));
 }
 
 }  // namespace lathe::verify

@@ -30,7 +30,9 @@ int64_t reference_tokens(int64_t weight_bytes, bool full) {
 class Verifier {
  public:
   Verifier(const std::filesystem::path& path, const VerifyOptions& options)
-      : subject_(path, options), options_(options), gates_(receipt_, options.progress, kSteps),
+      : subject_(path, options),
+        options_(options),
+        gates_(receipt_, options.progress, kSteps),
         band_(band_of(subject_.compute())) {
     const int64_t limit = subject_.comparable_length();
     const int64_t count = std::min(options.full ? kFullTokens : kReducedTokens, limit - 1);
@@ -91,8 +93,8 @@ class Verifier {
 
   // Every tensor that plan and graph both have, in the order of the graph: the first beyond the bound is named.
   void gate_reference(const std::string& name) {
-    const auto count = std::min(text_.tokens.size(),
-                                size_t(reference_tokens(engine().manifest().weight_bytes, options_.full)));
+    const auto count =
+        std::min(text_.tokens.size(), size_t(reference_tokens(engine().manifest().weight_bytes, options_.full)));
     const std::span<const int32_t> tokens(text_.tokens.data(), count);
     const Trace traced = trace(subject_.fp32(), tokens);
     std::map<std::string, const TracedTensor*> by_name;
@@ -132,8 +134,7 @@ class Verifier {
 
   void add_rounding(const std::string& name, const LogitRows& expected, const LogitRows& found,
                     const std::string& fp32_perplexity) {
-    gates_.add_rounding(name, band_, expected, found,
-                        fp32_perplexity.empty() ? "" : fp32_perplexity + " in fp32");
+    gates_.add_rounding(name, band_, expected, found, fp32_perplexity.empty() ? "" : fp32_perplexity + " in fp32");
     largest_shift_ = std::max(largest_shift_, largest_shift(expected, found));
   }
 
@@ -170,7 +171,8 @@ class Verifier {
   std::vector<std::vector<int32_t>> other_sequences() const {
     std::vector<std::vector<int32_t>> others;
     for (const int64_t length : {1, 5, 17}) {
-      if (length < subject_.comparable_length()) others.push_back(random_tokens(engine(), length, uint64_t(100 + length)));
+      if (length < subject_.comparable_length())
+        others.push_back(random_tokens(engine(), length, uint64_t(100 + length)));
     }
     return others;
   }
@@ -209,6 +211,7 @@ class Verifier {
     std::vector<int64_t> lengths = {1, 2, 23, 63, 64, 65, 100, 127, 128, 129, 201};
     if (long_prefill() == kFullTokens) lengths.push_back(kFullTokens + 1);
     if (options_.full) lengths.insert(lengths.end(), {300, kFullTokens - 1, kFullTokens, 777, 1000});
+    std::sort(lengths.begin(), lengths.end());
     LogitRows expected;
     LogitRows found;
     std::vector<int64_t> used;

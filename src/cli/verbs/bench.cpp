@@ -38,10 +38,9 @@ Exit run(const Options& options, Output& output) {
   const MemoryUse memory = memory_use();
   const std::string kv(precision_of(session_options.kv.empty() ? engine->manifest().plan.kv : session_options.kv));
   output.print(fmt::format("{}; {} threads, {}, {}, cache {}{}; peak RSS {:.0f} MB ({:.0f} MB without file pages)",
-                           bench::cpu_name(), session.threads(), session.isa(),
-                           precision_name(options.engine, *engine), kv,
-                           session_options.deterministic ? ", deterministic" : "", double(memory.peak_rss_bytes) / 1e6,
-                           double(memory.peak_anon_bytes) / 1e6));
+                           bench::cpu_name(), session.threads(), session.isa(), precision_name(options.engine, *engine),
+                           kv, session_options.deterministic ? ", deterministic" : "",
+                           double(memory.peak_rss_bytes) / 1e6, double(memory.peak_anon_bytes) / 1e6));
   Json json_results = Json::array();
   for (const bench::Result& result : results) json_results.push_back(to_json(result));
   output.result({{"conditions",
@@ -64,10 +63,18 @@ Exit run(const Options& options, Output& output) {
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   add_engine_options(command, options->engine);
-  command.add_option("--prompt", options->bench.prompts, "tokens of a prefill; 0 leaves it out")->delimiter(',')->capture_default_str();
-  command.add_option("--generate", options->bench.generates, "tokens to decode; 0 leaves it out")->delimiter(',')->capture_default_str();
-  command.add_option("--depth", options->bench.depths, "positions in the cache before")->delimiter(',')->capture_default_str();
-  command.add_option("--sequences", options->bench.sequences, "decoded together")->delimiter(',')->capture_default_str();
+  command.add_option("--prompt", options->bench.prompts, "tokens of a prefill; 0 leaves it out")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--generate", options->bench.generates, "tokens to decode; 0 leaves it out")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--depth", options->bench.depths, "positions in the cache before")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--sequences", options->bench.sequences, "decoded together")
+      ->delimiter(',')
+      ->capture_default_str();
   command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();
   return [options](Output& output) { return run(*options, output); };
 }

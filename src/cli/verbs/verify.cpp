@@ -1,9 +1,9 @@
 // lathe verify: is this engine the same model?
+#include "verify/verify.h"
 #include "base/fields.h"
 #include "base/file.h"
 #include "cli/model.h"
 #include "cli/verb.h"
-#include "verify/verify.h"
 
 namespace lathe::cli {
 namespace {
