@@ -63,6 +63,7 @@ struct Team::Shared {
   Epoch barrier;
   alignas(64) std::atomic<int> arrived{0};
   alignas(64) std::atomic<int> finished{0};
+  alignas(64) std::atomic<int64_t> claims[2] = {0, 0};  // of this round, and of the one before or after it
   Epoch done;
   const std::function<void(TeamMember&)>* body = nullptr;
   bool stop = false;
@@ -110,6 +111,17 @@ struct Team::Shared {
 
 void TeamMember::barrier() noexcept { static_cast<Team::Shared*>(shared_)->arrive_and_wait(); }
 
+// The other counter was last used before the barrier, and will be after the next: now nobody looks at it.
+void TeamMember::begin_claims() noexcept {
+  auto& claims = static_cast<Team::Shared*>(shared_)->claims;
+  if (index_ == 0) claims[claims_].store(0, std::memory_order_relaxed);
+  claims_ ^= 1;
+}
+
+int64_t TeamMember::claim() noexcept {
+  return static_cast<Team::Shared*>(shared_)->claims[claims_].fetch_add(1, std::memory_order_relaxed);
+}
+
 Team::Team(int threads) : shared_(std::make_unique<Shared>()) {
   LATHE_CHECK(threads >= 1, "{} threads", threads);
   shared_->size = threads;
@@ -130,6 +142,7 @@ void Team::run(const std::function<void(TeamMember&)>& body) {
   Shared& shared = *shared_;
   shared.body = &body;
   shared.finished.store(0, std::memory_order_relaxed);
+  for (auto& counter : shared.claims) counter.store(0, std::memory_order_relaxed);
   const uint32_t done = shared.done.value();
   if (shared.size > 1) shared.start.advance();
   TeamMember member(0, shared.size, &shared);

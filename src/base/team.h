@@ -16,6 +16,11 @@ class TeamMember {
   // Every member must make the same sequence of barrier calls.
   void barrier() noexcept;
 
+  // Gives out numbers from 0 on, each to one member: work for whoever is free. Every member must make the same
+  // sequence of begin_claims() calls, with a barrier between two of them.
+  void begin_claims() noexcept;
+  int64_t claim() noexcept;
+
   // This member's share [begin, end) of `count` items, in whole multiples of `grain`, by a static schedule
   // that depends only on count, grain and size().
   struct Range {
@@ -34,6 +39,7 @@ class TeamMember {
   TeamMember(int index, int size, void* shared) : index_(index), size_(size), shared_(shared) {}
   int index_;
   int size_;
+  int claims_ = 0;  // which counter
   void* shared_;
 };
 

@@ -35,9 +35,10 @@ constexpr uint64_t kReceipt = uint64_t{64} << 10;
 constexpr uint64_t kHashDigits = 32;
 // The program, graphs and tokenizer of a model.
 constexpr uint64_t kBaseMemory = uint64_t{64} << 20;
-// What verification takes at a time (verify/subject.h): tokens traced, positions of a session's cache.
+// What verification takes at a time (verify/subject.h): tokens traced, and positions that its sequences fill of
+// the cache, of which pages become resident as they are used.
 constexpr int64_t kTracedTokens = 64;
-constexpr int64_t kVerifyPositions = 2048;
+constexpr int64_t kVerifyPositions = 1024;
 
 struct Rounding {
   std::string compute;
@@ -109,7 +110,7 @@ uint64_t session_memory(const plan::Plan& plan, int64_t positions, int threads) 
 }
 
 // Three sessions (as planned, in fp32, deterministic), a trace of all tensors, logits of several runs, and the
-// reference executor, which widens one weight at a time, to f32 and then to double.
+// reference executor, which widens one weight at a time to f32.
 uint64_t verify_memory(const plan::Plan& plan, const contract::Contract& contract, int threads) {
   const int64_t positions = std::min(contract.context_length, kVerifyPositions) + 6 * plan.kv_block;
   uint64_t trace = 0;
@@ -119,7 +120,7 @@ uint64_t verify_memory(const plan::Plan& plan, const contract::Contract& contrac
     largest = std::max(largest, uint64_t(tensor::element_count(std::span<const int64_t>(constant.dims))));
   }
   const uint64_t logits = uint64_t(contract.vocab_size) * kTracedTokens * sizeof(float);
-  return 3 * session_memory(plan, positions, threads) + 2 * trace + 6 * logits + largest * (sizeof(float) + sizeof(double));
+  return 3 * session_memory(plan, positions, threads) + 2 * trace + 6 * logits + largest * sizeof(float);
 }
 
 }  // namespace
@@ -128,6 +129,7 @@ struct PreparedBuild::Impl {
   BuildOptions options;
   const ir::Model& model;
   std::string graph_text;
+  std::string tokenizer;  // in its compiled form, which loads faster; may be larger than its text
   BuiltPlan built;
   std::vector<opt::PassReport> reports;
 
@@ -140,9 +142,23 @@ struct PreparedBuild::Impl {
   plan::Manifest manifest() const;
 };
 
+// Block formats that no kernel reads are stored as f32, in the graph as in the plan: the engine's graph is about the
+// constants that the engine has.
+void widen_unpacked(ir::Graph& graph, const LogSink& log) {
+  for (const ir::Value value : graph.constants()) {
+    const SourcePtr& source = graph.source(value);
+    const tensor::Encoding encoding = source->encoding();
+    if (encoding == tensor::Encoding::plain || backend::cpu::layout_for(source->dtype(), encoding)) continue;
+    log(LogLevel::info, fmt::format("\"{}\": no packed layout for {}, widened to f32", graph.source_name(value),
+                                    tensor::to_string(encoding)));
+    graph.set_source(value, tensor::converted_source(source, tensor::DType::f32));
+  }
+}
+
 void PreparedBuild::Impl::prepare() {
   ir::Graph graph = model.graphs.at("main");
   reports = opt::optimise(graph, options.passes);
+  widen_unpacked(graph, options.log);
   graph_text = ir::print(graph);
   const Rounding rounding = choose_rounding(model.contract, options);
   opt::PackOptions pack_options;
@@ -162,6 +178,8 @@ void PreparedBuild::Impl::prepare() {
   }
   built = build_plan(packed, {rounding.compute, rounding.kv, pack_options.kv_block}, options.log);
   add_graph_constants(graph);
+  const std::string& asset = model.contract.tokenizer_asset;
+  if (!asset.empty()) tokenizer = text::Tokenizer::from_text(model.assets.at(asset).bytes, asset).serialize();
 }
 
 // Constants that only the graph text names (folded tables above the size that text prints) travel too.
@@ -260,8 +278,8 @@ BuildPrediction PreparedBuild::predict() const {
   const uint64_t weights = impl.weight_bytes();
   const uint64_t hashes = ceil_div(weights, plan::kHashChunk) * kHashDigits;
   prediction.disk_bytes = plan::kHeaderBytes + weights + plan::write_manifest(impl.manifest()).size() + hashes + kReceipt;
-  // The tokenizer travels as text and compiled, which takes no more.
-  for (const auto& [name, asset] : impl.model.assets) prediction.disk_bytes += 2 * (asset.bytes.size() + plan::kWeightAlignment);
+  prediction.disk_bytes += impl.tokenizer.size() + plan::kWeightAlignment;
+  for (const auto& [name, asset] : impl.model.assets) prediction.disk_bytes += asset.bytes.size() + plan::kWeightAlignment;
   const int threads = impl.options.threads > 0 ? impl.options.threads : available_cpus();
   prediction.pack_memory_bytes = kBaseMemory + uint64_t(threads) * 4 * kChunk;
   prediction.verify_memory_bytes = kBaseMemory + verify_memory(impl.built.plan, impl.model.contract, threads);
@@ -286,11 +304,7 @@ void PreparedBuild::write(const std::filesystem::path& destination, const Verify
 
   plan::Manifest manifest = impl_->manifest();
   for (const auto& [name, asset] : impl_->model.assets) manifest.assets.push_back(writer.add_asset(name, asset.bytes));
-  const std::string& tokenizer = manifest.contract.tokenizer_asset;
-  if (!tokenizer.empty()) {  // its compiled form loads faster
-    const auto compiled = text::Tokenizer::from_text(impl_->model.assets.at(tokenizer).bytes, tokenizer).serialize();
-    manifest.assets.push_back(writer.add_asset("tokenizer.compiled", compiled));
-  }
+  if (!impl_->tokenizer.empty()) manifest.assets.push_back(writer.add_asset("tokenizer.compiled", impl_->tokenizer));
   writer.finish(manifest);
   if (verify) writer.set_receipt(verify(writer.temporary_path()));
   writer.commit();

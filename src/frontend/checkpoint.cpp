@@ -116,7 +116,7 @@ void Checkpoint::open_folder() {
     const std::filesystem::path file = path_ / name;
     if (file_kind(file) != FileKind::nothing) assets_.emplace(name, read_text_file(file));
   }
-  config_ = parse_json(assets_.at("config.json"), "config.json");
+  config_ = parse_config(assets_.at("config.json"));
   architecture_ = &get_architecture(get_string(config_, "model_type"));
   set_licence(config_, licence_of_card(path_ / "README.md"));
   const auto model = io::SafetensorsModel::open(path_);

@@ -12,17 +12,6 @@ constexpr int64_t kMaxKnownElements = 256;           // of an integer constant w
 constexpr size_t kMaxSmallBytes = size_t{64} << 10;  // of a constant that small_constant reads
 
 // Whether a shape survives printing and parsing: other symbols would make text that reads as something else.
-void check_symbols(std::string_view name, const tensor::Shape& shape) {
-  for (const tensor::Dim& dim : shape) {
-    const std::string text = dim.to_string();
-    const bool plain = text.find_first_of("[]{},\"%\n\r\t") == std::string::npos;
-    if (!plain || !(tensor::Dim::parse(text) == dim)) {
-      fail(ErrorCode::invalid_input, "input \"{}\": dimension \"{}\" holds a symbol that cannot be written",
-           name, text);
-    }
-  }
-}
-
 // A result's name as part of a symbol: characters that mean something in dimensions are escaped, so that
 // different names stay different.
 std::string symbol_text(std::string_view name) {
@@ -107,7 +96,6 @@ Value Graph::new_value(ValueData data) {
 }
 
 Value Graph::add_input(std::string_view name, op::TypeInfo type) {
-  check_symbols(name, type.shape);
   LATHE_CHECK(type.dtype != tensor::DType::undefined, "input {}", name);
   ValueData data;
   data.name = name;
@@ -386,8 +374,16 @@ void Graph::infer_types() {
 void Graph::set_type(Value input, op::TypeInfo type) {
   ValueData& found = data(input);
   LATHE_CHECK(found.kind == ValueKind::input, "{} is not an input", found.name);
-  check_symbols(found.name, type.shape);
   found.type = std::move(type);
+}
+
+void Graph::set_source(Value constant, tensor::SourcePtr source) {
+  ValueData& found = data(constant);
+  LATHE_CHECK(found.kind == ValueKind::constant && source && source->dims() == found.source->dims() &&
+                  source->dtype() == found.source->dtype(),
+              "constant {}", found.name);
+  found.source = std::move(source);
+  found.small = nullptr;
 }
 
 }  // namespace lathe::ir

@@ -48,8 +48,7 @@ class Graph {
   const std::string& name() const { return name_; }
 
   // Construction. Names that are taken already (or empty) get a number appended; constants are looked up by
-  // the name they were added under (source_name). Symbols of input types must survive printing: no blanks,
-  // commas, brackets or quotes.
+  // the name they were added under (source_name).
   Value add_input(std::string_view name, op::TypeInfo type);
   Value add_constant(std::string_view name, tensor::SourcePtr source);
   Value add_constant(std::string_view name, tensor::Tensor tensor);
@@ -103,6 +102,8 @@ class Graph {
   void replace_outputs(std::vector<Value> outputs);
   // Infers every type again, in order (after inputs changed type); throws like add_node.
   void infer_types();
+  // The same constant stored otherwise: dims and dtype must be equal.
+  void set_source(Value constant, tensor::SourcePtr source);
   void set_type(Value input, op::TypeInfo type);  // of a graph input; call infer_types() afterwards
 
  private:

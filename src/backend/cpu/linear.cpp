@@ -129,38 +129,30 @@ struct Layer {
   }
 };
 
-// Cost of a panel: bytes where reading weights takes the time, else one a panel; a gate's panels come in
-// pairs.
-int64_t panel_cost(const Layer& layer, int64_t part, bool by_bytes) {
-  const auto cost = [&](int64_t i) {
-    return by_bytes ? int64_t(panel_bytes(layer.call.parts[size_t(i)].layout, layer.call.columns)) : 1;
-  };
-  return cost(part) + (layer.gated ? cost(1) : 0);
-}
+// Units of gemv work in a part.
+int64_t gemv_units(const LinearPart& part) { return ceil_div(Layer::panels(part), kGemvPanels); }
 
-// A member's panels: those of all parts are laid end to end by cost and cut into equal lengths, at multiples
-// of `grain` panels of a part.
+// A member's panels for gemm: those of all parts are laid end to end and cut into equal lengths, at multiples of
+// `grain` panels of a part. A gate's panels come in pairs.
 class Share {
  public:
-  Share(const Layer& layer, const TeamMember& member, int64_t grain, bool by_bytes) : grain_(grain) {
+  Share(const Layer& layer, const TeamMember& member, int64_t grain) : grain_(grain) {
     int64_t total = 0;
-    for (int64_t part = 0; part < layer.parts(); ++part) {
-      total += panel_cost(layer, part, by_bytes) * Layer::panels(layer.call.parts[size_t(part)]);
-    }
+    for (int64_t part = 0; part < layer.parts(); ++part) total += Layer::panels(layer.call.parts[size_t(part)]);
     begin_ = total * member.index() / member.size();
     end_ = total * (member.index() + 1) / member.size();
   }
   // For each part in order: its panels [begin, end).
-  TeamMember::Range next(int64_t panels, int64_t cost) {
-    const TeamMember::Range range = {first_from(begin_, panels, cost), first_from(end_, panels, cost)};
-    passed_ += panels * cost;
+  TeamMember::Range next(int64_t panels) {
+    const TeamMember::Range range = {first_from(begin_, panels), first_from(end_, panels)};
+    passed_ += panels;
     return range;
   }
 
  private:
-  int64_t first_from(int64_t place, int64_t panels, int64_t cost) const {
+  int64_t first_from(int64_t place, int64_t panels) const {
     if (place <= passed_) return 0;
-    return std::min(ceil_div(place - passed_, cost * grain_) * grain_, panels);
+    return std::min(ceil_div(place - passed_, grain_) * grain_, panels);
   }
   int64_t grain_, begin_ = 0, end_ = 0, passed_ = 0;
 };
@@ -177,8 +169,38 @@ ProductCall product(const Layer& layer, const LinearPart& part, const Activation
   return call;
 }
 
-// Few tokens: every member rounds them all for itself, so that no barrier is needed.
-void run_gemv(const Layer& layer, TeamMember& member, MemberScratch scratch) {
+// Up to kGemvPanels neighbouring panels of a part, multiplied by all tokens.
+void gemv_unit(const Layer& layer, const Activations& act, const MemberScratch& scratch, int64_t unit) {
+  const LinearCall& call = layer.call;
+  int64_t part = 0, first_output = 0;
+  for (; unit >= gemv_units(call.parts[size_t(part)]); ++part) {
+    unit -= gemv_units(call.parts[size_t(part)]);
+    first_output += call.parts[size_t(part)].rows;
+  }
+  const int64_t panel = unit * kGemvPanels;
+  const int64_t count = std::min(kGemvPanels, Layer::panels(call.parts[size_t(part)]) - panel);
+  const auto multiply = [&](const LinearPart& weights, float* sums) {
+    ProductCall products = product(layer, weights, act, sums, scratch.work);
+    products.panels[0] = weights.weights + size_t(panel) * panel_bytes(weights.layout, call.columns);
+    products.count = count;
+    products.tokens = call.tokens;
+    layer.tier.gemv(products);
+  };
+  multiply(call.parts[size_t(part)], scratch.sums);
+  if (layer.gated) multiply(call.parts[1], scratch.gate_sums);
+  for (int64_t p = 0; p < count; ++p) {
+    FinishCall finish = layer.finish(part, first_output, panel + p, 0, call.tokens);
+    finish.sums = scratch.sums + p * call.tokens * kPanelRows;
+    if (layer.gated) finish.gate_sums = scratch.gate_sums + p * call.tokens * kPanelRows;
+    finish.sum_stride = kPanelRows;
+    layer.tier.finish(finish);
+  }
+}
+
+// Few tokens: every member rounds them all for itself, so that no barrier is needed. Three quarters of the units
+// are shared out beforehand in runs, which prefetching likes; the rest goes to whoever is free, because the
+// processors of a shared host do not read memory equally fast.
+void run_gemv(const Layer& layer, TeamMember& member, const MemberScratch& scratch) {
   const LinearCall& call = layer.call;
   Activations act = place_activations(scratch.activations, kMaxGemvTokens, call.columns);
   if (layer.form == Form::f32 && call.norm == Norm::none) {
@@ -186,31 +208,15 @@ void run_gemv(const Layer& layer, TeamMember& member, MemberScratch scratch) {
   } else {
     layer.tier.prepare_rows(layer.prepare(act, scratch.rows));
   }
-  Share share(layer, member, 1, true);
-  int64_t first_output = 0;
-  for (int64_t i = 0; i < layer.parts(); ++i) {
-    const LinearPart& part = call.parts[size_t(i)];
-    const TeamMember::Range range = share.next(Layer::panels(part), panel_cost(layer, i, true));
-    for (int64_t panel = range.begin; panel < range.end; panel += kGemvPanels) {
-      const int64_t count = std::min(kGemvPanels, range.end - panel);
-      const auto multiply = [&](const LinearPart& weights, float* sums) {
-        ProductCall products = product(layer, weights, act, sums, scratch.work);
-        products.panels[0] = weights.weights + size_t(panel) * panel_bytes(weights.layout, call.columns);
-        products.count = count;
-        products.tokens = call.tokens;
-        layer.tier.gemv(products);
-      };
-      multiply(part, scratch.sums);
-      if (layer.gated) multiply(call.parts[1], scratch.gate_sums);
-      for (int64_t p = 0; p < count; ++p) {
-        FinishCall finish = layer.finish(i, first_output, panel + p, 0, call.tokens);
-        finish.sums = scratch.sums + p * call.tokens * kPanelRows;
-        if (layer.gated) finish.gate_sums = scratch.gate_sums + p * call.tokens * kPanelRows;
-        finish.sum_stride = kPanelRows;
-        layer.tier.finish(finish);
-      }
-    }
-    first_output += part.rows;
+  int64_t units = 0;
+  for (int64_t i = 0; i < layer.parts(); ++i) units += gemv_units(call.parts[size_t(i)]);
+  const int64_t shared_out = member.size() == 1 ? units : units * 3 / 4;
+  const TeamMember::Range mine = member.share(shared_out);
+  member.begin_claims();
+  for (int64_t unit = mine.begin; unit < mine.end; ++unit) gemv_unit(layer, act, scratch, unit);
+  if (member.size() == 1) return;
+  for (int64_t unit = shared_out + member.claim(); unit < units; unit = shared_out + member.claim()) {
+    gemv_unit(layer, act, scratch, unit);
   }
 }
 
@@ -289,11 +295,11 @@ void run_gemm(const Layer& layer, TeamMember& member, const MemberScratch& scrat
   for (int64_t first = 0; first < call.tokens; first += block) {
     const int64_t tokens = std::min(block, call.tokens - first);
     const Activations here = advance(act, first, call.columns, layer.form);
-    Share share(layer, member, grain, false);
+    Share share(layer, member, grain);
     int64_t first_output = 0;
     for (int64_t i = 0; i < layer.parts(); ++i) {
       const LinearPart& part = call.parts[size_t(i)];
-      const TeamMember::Range range = share.next(Layer::panels(part), panel_cost(layer, i, false));
+      const TeamMember::Range range = share.next(Layer::panels(part));
       for (int64_t panel = range.begin; panel < range.end; panel += grain) {
         const int64_t count = std::min(grain, range.end - panel);
         gemm_panels(layer, here, i, first_output, panel, count, first, tokens, scratch);
