@@ -24,6 +24,8 @@ def random_k_blocks(rows, columns, kind):
     if kind in (Q.Q4_K, Q.Q5_K):
         top = 4e-4 if kind == Q.Q4_K else 2e-4
         data[..., 0:2], data[..., 2:4] = scale(0.5 * top, top), scale(3e-3, 6e-3)
+    elif kind == Q.Q3_K:
+        data[..., 108:110] = scale(1e-3, 3e-3)
     else:
         data[..., 208:210] = scale(1e-5, 4e-5)
     return data.reshape(rows, -1)
@@ -33,7 +35,7 @@ def encode(weight, kind):
     if kind in (Q.F32, Q.F16):
         return weight.astype(np.float32 if kind == Q.F32 else np.float16), weight.astype(
             np.float32 if kind == Q.F32 else np.float16).astype(np.float32)
-    if kind in (Q.Q4_K, Q.Q5_K, Q.Q6_K):
+    if kind in (Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K):
         blocks = random_k_blocks(*weight.shape, kind)
     else:
         blocks = gguf.quants.quantize(weight, kind)
@@ -161,3 +163,6 @@ llama("gguf_llama_f16", {"default": Q.F16})
 llama("gguf_llama_q4_k_m", {"default": Q.Q4_K, "attn_v": Q.Q6_K, "ffn_down": Q.Q6_K, "ffn_up": Q.Q5_K, "head": Q.Q6_K},
       hidden=256, heads=4, kv_heads=2, inner=256, layers=1)
 neox("gguf_neox_q8_0", {"default": Q.Q8_0})
+# A format without packed layout of its own: the engine holds its matrices in f32.
+llama("gguf_llama_q3_k", {"default": Q.Q3_K, "attn_v": Q.Q4_K, "head": Q.Q6_K}, hidden=256, heads=4, kv_heads=2,
+      inner=256, layers=1)
