@@ -118,15 +118,29 @@ text::Tokenizer open_tokenizer(const plan::EngineFile& engine) {
   return text::Tokenizer::deserialize(compiled);
 }
 
+namespace {
+
+std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>& files) {
+  std::vector<plan::SourceHash> hashes;
+  for (const std::filesystem::path& file : files) {
+    hashes.push_back({file.filename().string(), sha256_file_hex(file), int64_t(std::filesystem::file_size(file))});
+  }
+  return hashes;
+}
+
+}  // namespace
+
 plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
   ir::Model model;
   std::vector<std::filesystem::path> files;
+  std::vector<plan::SourceHash> sources;  // known already where an engine's receipt names them
   if (plan::is_engine_file(request.source)) {
     const auto engine = plan::EngineFile::open(request.source);
     engine->check_weights();
     model = compiler::engine_model(engine);
     model.assets.erase("tokenizer.compiled");
     files = {request.source};
+    if (engine->receipt()) sources = engine->receipt()->sources;
   } else {
     const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(request.source);
     model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
@@ -138,9 +152,10 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
   compiler::PreparedBuild build(model, options);
   if (request.on_reports) request.on_reports(build.reports());
   const compiler::BuildPrediction prediction = build.predict();
-  output.note(fmt::format("will take about {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s before verification",
-                          double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,
-                          prediction.seconds));
+  const uint64_t memory = request.verify ? prediction.memory_bytes : prediction.pack_memory_bytes;
+  output.note(fmt::format("will take at most {:.1f} MB of disk and {:.0f} MB of memory{}; {:.1f} s to pack the weights",
+                          double(prediction.disk_bytes) / 1e6, double(memory) / 1e6,
+                          request.verify ? " with its verification" : "", prediction.seconds));
   plan::Receipt receipt;
   if (!request.verify) {
     build.write(request.destination);
@@ -152,10 +167,7 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
     verify_options.threads = options.threads;
     verify_options.progress = output.progress(ProgressUnit::steps);
     receipt = verify::verify_engine(engine, verify_options);
-    for (const std::filesystem::path& file : files) {
-      receipt.sources.push_back(
-          {file.filename().string(), sha256_file_hex(file), int64_t(std::filesystem::file_size(file))});
-    }
+    receipt.sources = sources.empty() ? hashes_of(files) : sources;
     if (!receipt.pass) verify::fail_receipt(receipt);
     return receipt;
   });

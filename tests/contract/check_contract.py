@@ -133,6 +133,10 @@ class Contract(unittest.TestCase):
         keys_of(found, {"engine": str, "bytes": int, "seconds": NUMBER, "verified": bool, "receipt": receipt,
                         "memory": MEMORY})
         self.assertEqual((found["bytes"], found["verified"]), (path.stat().st_size, True))
+        # Built again from the engine, it still says which files the model came from.
+        again = self.json("build", path, "-o", self.temp / "again.lathe", "-t", 1)
+        self.assertEqual(again["receipt"]["sources"], found["receipt"]["sources"])
+        self.assertEqual([source["file"] for source in again["receipt"]["sources"]], ["model.safetensors"])
         for what in ((path,), (path, path), (self.model,), (path, "--precision", "fp32")):
             found = self.json("verify", *what, "-t", 1)
             keys_of(found, receipt)
