@@ -34,13 +34,11 @@ ChatLine parse_chat_line(std::string_view line) {
   if (text.starts_with("//")) return {ChatLine::Kind::message, std::string(text.substr(1))};
   const size_t space = text.find_first_of(" \t");
   const std::string_view word = text.substr(0, space);
-  const std::string_view rest =
-      space == std::string_view::npos ? std::string_view() : trim(text.substr(space));
+  const std::string_view rest = space == std::string_view::npos ? std::string_view() : trim(text.substr(space));
   if (word == "/system") return {ChatLine::Kind::system, std::string(rest)};
   if (word == "/exit" && rest.empty()) return {ChatLine::Kind::exit, {}};
   if (word == "/reset" && rest.empty()) return {ChatLine::Kind::reset, {}};
-  fail(ErrorCode::usage, "\"{}\" is no command: /exit, /reset, /system TEXT; a message may begin with //",
-       text);
+  fail(ErrorCode::usage, "\"{}\" is no command: /exit, /reset, /system TEXT; a message may begin with //", text);
 }
 
 std::optional<std::string> read_line(std::string_view prompt) {

@@ -31,8 +31,7 @@ int64_t wished_context(const EngineOptions& options, const contract::Contract& c
 
 void require_cache_fits(const plan::EngineFile& engine, const runtime::SessionOptions& options, int64_t positions) {
   const int64_t blocks = ceil_div(positions, int64_t(backend::cpu::kKvBlock));
-  const uint64_t needed =
-      checked_mul(block_bytes(engine.manifest().plan, options), uint64_t(blocks), "bytes of cache");
+  const uint64_t needed = checked_mul(block_bytes(engine.manifest().plan, options), uint64_t(blocks), "bytes of cache");
   const uint64_t available = available_memory_bytes();
   if (needed <= available) return;
   fail(ErrorCode::resource,
@@ -54,11 +53,11 @@ int64_t fitting_context(const EngineOptions& options, const plan::EngineFile& en
   if (blocks >= uint64_t(ceil_div(wish, int64_t(backend::cpu::kKvBlock)))) return wish;
   // Too small to talk in: let require_cache_fits or the first long message say so.
   constexpr uint64_t kFewestBlocks = 8;
-  const int64_t context =
-      std::min(wish, int64_t(std::max(blocks, kFewestBlocks)) * int64_t(backend::cpu::kKvBlock));
-  output.note(fmt::format("context of {} positions instead of the model's {}: {:.0f} MB of memory are available (--ctx "
-                          "asks for a number)",
-                          context, wish, double(available) / 1e6));
+  const int64_t context = std::min(wish, int64_t(std::max(blocks, kFewestBlocks)) * int64_t(backend::cpu::kKvBlock));
+  output.note(
+      fmt::format("context of {} positions instead of the model's {}: {:.0f} MB of memory are available (--ctx "
+                  "asks for a number)",
+                  context, wish, double(available) / 1e6));
   return context;
 }
 

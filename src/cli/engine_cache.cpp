@@ -18,7 +18,7 @@ std::string short_hash(const std::string& text) {
 
 // Size and time of a file, which change when it is written.
 std::string state_of(const std::filesystem::path& file) {
-  struct stat status {};
+  struct stat status{};
   ::stat(file.c_str(), &status);  // a file that went away has the state of none
   return fmt::format("|{}|{}.{}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }

@@ -11,7 +11,8 @@ namespace lathe::cli {
 // $XDG_CACHE_HOME/lathe, else ~/.cache/lathe; need not exist yet.
 std::filesystem::path cache_folder();
 
-// The place of one checkpoint's engine for one set of options in the cache folder. Its name changes whenever the engine would: with the checkpoint's files (by size and time) and with the program.
+// The place of one checkpoint's engine for one set of options in the cache folder. Its name changes whenever the engine
+// would: with the checkpoint's files (by size and time) and with the program.
 class EngineCache {
  public:
   EngineCache(const frontend::Checkpoint& checkpoint, const EngineOptions& options);

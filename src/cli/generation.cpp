@@ -38,8 +38,7 @@ int64_t default_max_tokens(const contract::Generation& generation, int64_t promp
 }  // namespace
 
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
-  command.add_option("-n,--max-tokens", flags.max_tokens,
-                     "tokens to generate at most; 0 only evaluates the prompt");
+  command.add_option("-n,--max-tokens", flags.max_tokens, "tokens to generate at most; 0 only evaluates the prompt");
   command.add_option("--temperature,--temp", flags.temperature, "of the softmax; 0 is greedy");
   command.add_option("--top-k", flags.top_k, "sample from the k likeliest tokens; 0: all");
   command.add_option("--top-p", flags.top_p, "sample from the likeliest tokens that reach this probability");
@@ -47,8 +46,9 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
   command.add_option("--repeat-penalty", flags.repeat_penalty, "divides the logits of tokens seen");
   command.add_option("--presence-penalty", flags.presence_penalty, "subtracted from logits of tokens generated");
   command.add_option("--frequency-penalty", flags.frequency_penalty, "the same for each time they were generated");
-  command.add_option("--logit-bias", flags.logit_bias,
-                     "ID=VALUE, added to a token's logit; -inf forbids it; may be given more than once")
+  command
+      .add_option("--logit-bias", flags.logit_bias,
+                  "ID=VALUE, added to a token's logit; -inf forbids it; may be given more than once")
       ->allow_extra_args(false)
       ->check(check_bias);
   command.add_option("-s,--seed", flags.seed, "the same seed gives the same text (default: random)");

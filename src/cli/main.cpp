@@ -17,14 +17,20 @@ using lathe::cli::Exit;
 
 Exit exit_for(ErrorCode code) {
   switch (code) {
-    case ErrorCode::usage: return Exit::usage;
+    case ErrorCode::usage:
+      return Exit::usage;
     case ErrorCode::invalid_input:
     case ErrorCode::not_found:
-    case ErrorCode::io: return Exit::bad_input;
-    case ErrorCode::unsupported: return Exit::unsupported;
-    case ErrorCode::resource: return Exit::no_resources;
-    case ErrorCode::verification: return Exit::failed;
-    case ErrorCode::internal: return Exit::bug;
+    case ErrorCode::io:
+      return Exit::bad_input;
+    case ErrorCode::unsupported:
+      return Exit::unsupported;
+    case ErrorCode::resource:
+      return Exit::no_resources;
+    case ErrorCode::verification:
+      return Exit::failed;
+    case ErrorCode::internal:
+      return Exit::bug;
   }
   return Exit::bug;
 }
@@ -43,7 +49,9 @@ Exit report(const lathe::cli::Output& output, const Error& error) {
 }
 
 // Ends at once: temporary files are named after this process and removed by the next one that writes the same name.
-void on_interrupt(int) { std::_Exit(int(Exit::interrupted)); }
+void on_interrupt(int) {
+  std::_Exit(int(Exit::interrupted));
+}
 
 // A failure that the C++ library reports as the system's; layers below say it better where they expect it.
 Error from_system(const std::system_error& error) {
@@ -67,8 +75,7 @@ Exit run(lathe::cli::Output& output, const std::function<Exit(lathe::cli::Output
 }
 
 Exit report_usage(const CLI::ParseError& error, const lathe::cli::Output& output) {
-  output.result(
-      {{"error", {{"code", "usage"}, {"message", error.what()}, {"context", Json::array()}}}});
+  output.result({{"error", {{"code", "usage"}, {"message", error.what()}, {"context", Json::array()}}}});
   return Exit::usage;
 }
 

@@ -17,9 +17,12 @@ void write_line(FILE* stream, std::string_view text) {
 
 std::string_view label(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return "debug: ";
-    case LogLevel::info: return "";
-    case LogLevel::warning: return "warning: ";
+    case LogLevel::debug:
+      return "debug: ";
+    case LogLevel::info:
+      return "";
+    case LogLevel::warning:
+      return "warning: ";
   }
   return "";
 }
@@ -131,7 +134,9 @@ ProgressSink Output::progress(ProgressUnit unit) const {
   return [state = state_, unit](const Progress& progress) { state->line.show(progress, unit); };
 }
 
-void Output::end_progress() const { state_->line.end(); }
+void Output::end_progress() const {
+  state_->line.end();
+}
 
 void Output::if_verification_fails(std::function<void()> action) const {
   state_->if_failed.push_back(std::move(action));

@@ -56,8 +56,8 @@ pipeline::GenerateResult Conversation::run(const std::vector<int32_t>& tokens, c
   const size_t common = size_t(std::min<ptrdiff_t>(differ - tokens.begin(), ptrdiff_t(tokens.size()) - 1));
   session_.truncate(sequence_, int64_t(common));
   held_.resize(common);
-  pipeline::GenerateOptions generate = generate_options(options_.sampling, session_.contract(), int64_t(tokens.size()),
-                                                        session_.context_length());
+  pipeline::GenerateOptions generate =
+      generate_options(options_.sampling, session_.contract(), int64_t(tokens.size()), session_.context_length());
   generate.history = held_;
   const std::span<const int32_t> fresh = std::span(tokens).subspan(common);
   const InterruptFlag interrupt;

@@ -11,7 +11,8 @@ struct Options {
 };
 
 std::vector<int32_t> ids_of(const Json& list) {
-  if (!list.is_array()) fail(ErrorCode::invalid_input, "standard input: expected lists of ids, found {}", list.type_name());
+  if (!list.is_array())
+    fail(ErrorCode::invalid_input, "standard input: expected lists of ids, found {}", list.type_name());
   std::vector<int32_t> ids;
   for (const Json& id : list) {
     if (!id.is_number_integer()) fail(ErrorCode::invalid_input, "standard input: expected an id, found {}", id.dump());

@@ -25,9 +25,9 @@ using backend::cpu::Isa;
 struct Check {
   std::string name;
   bool found = false;
-  std::string detail;      // what was found, or why not
+  std::string detail;  // what was found, or why not
   std::string needed_for;
-  std::string remedy;      // a command or a setting; empty where nothing can be done, or needs to be
+  std::string remedy;  // a command or a setting; empty where nothing can be done, or needs to be
 
   template <class V>
   void visit_fields(V& v) {
@@ -66,14 +66,16 @@ double memory_bandwidth(int threads) {
 
 Check check_kernels(Isa isa, std::string needed_for, std::string remedy) {
   const bool found = backend::cpu::has_isa(isa);
-  const std::string extra = found && isa == Isa::avx512 && backend::cpu::has_avx512_bf16() ? ", with bf16 products" : "";
+  const std::string extra =
+      found && isa == Isa::avx512 && backend::cpu::has_avx512_bf16() ? ", with bf16 products" : "";
   return {fmt::format("{} kernels", to_string(isa)), found, (found ? "this CPU runs them" : "not on this CPU") + extra,
           std::move(needed_for), found ? "" : std::move(remedy)};
 }
 
 // "13.0" of 13000; the driver is opened like this so that the program runs without it.
 Check check_cuda_driver() {
-  Check check{"CUDA driver", false, "libcuda.so.1 was not found", "GPUs; this version of lathe computes on the CPU only",
+  Check check{"CUDA driver", false, "libcuda.so.1 was not found",
+              "GPUs; this version of lathe computes on the CPU only",
               "for an NVIDIA GPU, on Debian: apt install nvidia-driver"};
   void* library = ::dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
   if (!library) return check;
@@ -82,7 +84,8 @@ Check check_cuda_driver() {
   ::dlclose(library);
   check.found = true;
   check.remedy.clear();
-  check.detail = version > 0 ? fmt::format("for CUDA {}.{}", version / 1000, version % 1000 / 10) : "of unknown version";
+  check.detail =
+      version > 0 ? fmt::format("for CUDA {}.{}", version / 1000, version % 1000 / 10) : "of unknown version";
   return check;
 }
 
@@ -133,7 +136,8 @@ Exit run(Output& output) {
       online > threads ? fmt::format(" of {} (affinity or quota)", online) : "",
       tiers.empty() ? "none run on this CPU" : fmt::format("{}", fmt::join(tiers, ", ")),
       double(available_memory_bytes()) / 1e9,
-      bandwidth > 0 ? fmt::format("{:.1f} GB/s read by {} threads", bandwidth / 1e9, threads) : "too little to measure"));
+      bandwidth > 0 ? fmt::format("{:.1f} GB/s read by {} threads", bandwidth / 1e9, threads)
+                    : "too little to measure"));
   print_checks(checks, output);
   output.result({{"version", LATHE_VERSION},
                  {"build", build_id()},
@@ -148,7 +152,9 @@ Exit run(Output& output) {
   return Exit::good;
 }
 
-std::function<Exit(Output&)> add(CLI::App&) { return run; }
+std::function<Exit(Output&)> add(CLI::App&) {
+  return run;
+}
 
 }  // namespace
 

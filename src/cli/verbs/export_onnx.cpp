@@ -55,8 +55,7 @@ Exit run(const Options& options, Output& output) {
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.source);
   const ir::Model model = frontend::build_decoder(checkpoint, export_dtype(checkpoint, options.precision));
   frontend::QuantizedReport quantized;
-  const io::OnnxModel onnx =
-      frontend::export_decoder(model, options.onnx, parse_statics(options.statics), &quantized);
+  const io::OnnxModel onnx = frontend::export_decoder(model, options.onnx, parse_statics(options.statics), &quantized);
   note_quantized(output, quantized, options.onnx.keep_quantized);
 
   const std::filesystem::path destination = options.destination;

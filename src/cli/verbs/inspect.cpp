@@ -35,7 +35,9 @@ void require_kind(bool asked, std::string_view flag, std::string_view kind, cons
   if (asked) fail(ErrorCode::usage, "{} is for {}; \"{}\" is none", flag, kind, options.path);
 }
 
-Json dims_json(const tensor::Dims& dims) { return Json(dims); }
+Json dims_json(const tensor::Dims& dims) {
+  return Json(dims);
+}
 
 Json kinds_json(const std::map<std::string, int64_t>& kinds) {
   Json json = Json::object();
@@ -52,10 +54,11 @@ std::string kinds_text(const std::map<std::string, int64_t>& kinds) {
 
 std::string contract_text(const contract::Contract& c) {
   return fmt::format(
-      "architecture  {}\nname          {}\nlicence       {}\nlayers        {} with {} key-value heads of {}\nvocabulary    {}\n"
+      "architecture  {}\nname          {}\nlicence       {}\nlayers        {} with {} key-value heads of "
+      "{}\nvocabulary    {}\n"
       "context       {}\nprecision     {}\nend tokens    {}\nchat template {}",
-      c.architecture, c.name, c.licence.empty() ? "not stated" : c.licence, c.num_layers, c.kv_heads, c.head_dim, c.vocab_size, c.context_length,
-      to_string(c.precision), fmt::join(c.eos_ids, ", "),
+      c.architecture, c.name, c.licence.empty() ? "not stated" : c.licence, c.num_layers, c.kv_heads, c.head_dim,
+      c.vocab_size, c.context_length, to_string(c.precision), fmt::join(c.eos_ids, ", "),
       c.chat_template.empty() ? "none" : fmt::format("{} characters", c.chat_template.size()));
 }
 
@@ -81,13 +84,13 @@ void inspect_checkpoint(const Options& options, Output& output) {
   const auto prediction = build.predict();
   const auto asset = checkpoint.assets().find("tokenizer.json");
   const std::string tokenizer = asset == checkpoint.assets().end() ? "" : tokenizer_kind(asset->second);
-  output.print(fmt::format("{}\nkind          {}\n{}\ntokenizer     {}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
-                           "engine        would take {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s to build",
-                           options.path, checkpoint.is_gguf() ? "GGUF" : "Hugging Face folder",
-                           contract_text(model.contract), tokenizer.empty() ? "none" : tokenizer, double(parameters) / 1e6,
-                           double(checkpoint.tensor_bytes()) / 1e6, kinds_text(kinds),
-                           double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,
-                           prediction.seconds));
+  output.print(
+      fmt::format("{}\nkind          {}\n{}\ntokenizer     {}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
+                  "engine        would take {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s to build",
+                  options.path, checkpoint.is_gguf() ? "GGUF" : "Hugging Face folder", contract_text(model.contract),
+                  tokenizer.empty() ? "none" : tokenizer, double(parameters) / 1e6,
+                  double(checkpoint.tensor_bytes()) / 1e6, kinds_text(kinds), double(prediction.disk_bytes) / 1e6,
+                  double(prediction.memory_bytes) / 1e6, prediction.seconds));
   Json json = {{"path", options.path},
                {"kind", checkpoint.is_gguf() ? "gguf" : "huggingface"},
                {"contract", to_json(model.contract)},
@@ -96,17 +99,18 @@ void inspect_checkpoint(const Options& options, Output& output) {
                {"parameters", parameters},
                {"tensor_bytes", checkpoint.tensor_bytes()},
                {"tensor_kinds", kinds_json(kinds)},
-               {"build", {{"disk_bytes", prediction.disk_bytes},
-                          {"memory_bytes", prediction.memory_bytes},
-                          {"seconds", prediction.seconds}}}};
+               {"build",
+                {{"disk_bytes", prediction.disk_bytes},
+                 {"memory_bytes", prediction.memory_bytes},
+                 {"seconds", prediction.seconds}}}};
   if (options.hash) report_hashes(checkpoint.files(), json, output);
   if (options.tensors) {
     for (const std::string& name : checkpoint.tensor_names()) {
       const auto source = checkpoint.find_tensor(name);
       const bool plain = source->encoding() == tensor::Encoding::plain;
       const auto kind = plain ? tensor::to_string(source->dtype()) : tensor::to_string(source->encoding());
-      output.print(fmt::format("  {:<60} {:<6} {}", name, kind,
-                               tensor::to_string(std::span<const int64_t>(source->dims()))));
+      output.print(
+          fmt::format("  {:<60} {:<6} {}", name, kind, tensor::to_string(std::span<const int64_t>(source->dims()))));
       json["tensors"][name] = {{"kind", std::string(kind)}, {"dims", dims_json(source->dims())}};
     }
   }
@@ -117,13 +121,15 @@ void inspect_engine(const Options& options, Output& output) {
   require_kind(options.tensors, "--tensors", "checkpoints", options);
   const auto engine = plan::EngineFile::open(options.path);
   const plan::Manifest& manifest = engine->manifest();
-  output.print(fmt::format("{}\nkind          engine by {}, hash {}\n{}\nplan          {} instructions, compute {}, "
-                           "cache {}, {:.1f} MB of weights",
-                           options.path, manifest.producer, engine->hash(), contract_text(manifest.contract),
-                           manifest.plan.instructions.size(), manifest.plan.compute, manifest.plan.kv,
-                           double(manifest.weight_bytes) / 1e6));
-  if (engine->receipt()) output.print(verify::describe(*engine->receipt()));
-  else output.print("receipt       none: not verified");
+  output.print(fmt::format(
+      "{}\nkind          engine by {}, hash {}\n{}\nplan          {} instructions, compute {}, "
+      "cache {}, {:.1f} MB of weights",
+      options.path, manifest.producer, engine->hash(), contract_text(manifest.contract),
+      manifest.plan.instructions.size(), manifest.plan.compute, manifest.plan.kv, double(manifest.weight_bytes) / 1e6));
+  if (engine->receipt())
+    output.print(verify::describe(*engine->receipt()));
+  else
+    output.print("receipt       none: not verified");
   if (options.plan) output.print(plan::print(manifest.plan));
   if (options.graph) output.print(manifest.graph);
   Json json = {{"path", options.path},
@@ -169,11 +175,12 @@ void inspect_onnx(const Options& options, Output& output) {
   for (const io::OnnxOpset& opset : model.opsets) {
     opsets.push_back(fmt::format("{}{}{}", opset.domain, opset.domain.empty() ? "" : " ", opset.version));
   }
-  output.print(fmt::format("{}\nkind          ONNX, IR {}, opset {}, by {} {}\nnodes         {}: {}\ninputs        {}\n"
-                           "outputs       {}\ninitialisers  {}",
-                           options.path, model.ir_version, fmt::join(opsets, ", "), model.producer_name,
-                           model.producer_version, model.graph.nodes.size(), kinds_text(operators),
-                           model.graph.inputs.size(), model.graph.outputs.size(), model.graph.initializers.size()));
+  output.print(
+      fmt::format("{}\nkind          ONNX, IR {}, opset {}, by {} {}\nnodes         {}: {}\ninputs        {}\n"
+                  "outputs       {}\ninitialisers  {}",
+                  options.path, model.ir_version, fmt::join(opsets, ", "), model.producer_name, model.producer_version,
+                  model.graph.nodes.size(), kinds_text(operators), model.graph.inputs.size(),
+                  model.graph.outputs.size(), model.graph.initializers.size()));
   Json json = {{"path", options.path},
                {"kind", "onnx"},
                {"ir_version", model.ir_version},
@@ -200,11 +207,16 @@ Exit run(const Options& options, Output& output) {
   const std::filesystem::path path = options.path;
   const FileKind kind = file_kind(path);
   if (kind == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", options.path);
-  if (frontend::Checkpoint::recognises(path)) inspect_checkpoint(options, output);
-  else if (kind == FileKind::folder) fail(ErrorCode::invalid_input, "\"{}\" holds no config.json", options.path);
-  else if (plan::is_engine_file(path)) inspect_engine(options, output);
-  else if (is_onnx_file(path) || path.extension() == ".onnx") inspect_onnx(options, output);
-  else inspect_checkpoint(options, output);  // says what else it may be
+  if (frontend::Checkpoint::recognises(path))
+    inspect_checkpoint(options, output);
+  else if (kind == FileKind::folder)
+    fail(ErrorCode::invalid_input, "\"{}\" holds no config.json", options.path);
+  else if (plan::is_engine_file(path))
+    inspect_engine(options, output);
+  else if (is_onnx_file(path) || path.extension() == ".onnx")
+    inspect_onnx(options, output);
+  else
+    inspect_checkpoint(options, output);  // says what else it may be
   return Exit::good;
 }
 

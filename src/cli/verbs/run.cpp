@@ -30,8 +30,7 @@ struct Options {
 };
 
 void check_options(const Options& options) {
-  const int sources =
-      int(options.prompt.has_value()) + int(!options.file.empty()) + int(!options.tokens.empty());
+  const int sources = int(options.prompt.has_value()) + int(!options.file.empty()) + int(!options.tokens.empty());
   if (sources != 1) fail(ErrorCode::usage, "give one of --prompt, --file and --tokens, not {}", sources);
   if (options.chat && !options.tokens.empty()) fail(ErrorCode::usage, "--chat needs text, not --tokens");
   if (options.system && !options.chat) fail(ErrorCode::usage, "--system needs --chat");
@@ -62,12 +61,11 @@ std::vector<int32_t> encode_prompt(const Options& options, const contract::Contr
 }
 
 // A session just large enough for prompt and answer, which is known here.
-std::unique_ptr<runtime::Session> make_session(const Options& options,
-                                               std::shared_ptr<const plan::EngineFile> engine,
+std::unique_ptr<runtime::Session> make_session(const Options& options, std::shared_ptr<const plan::EngineFile> engine,
                                                int64_t positions) {
   runtime::SessionOptions session = session_options(options.engine);
-  session.cache_tokens = checked_mul(align_up(positions, int64_t(backend::cpu::kKvBlock)), options.beams,
-                                     "positions of the cache");
+  session.cache_tokens =
+      checked_mul(align_up(positions, int64_t(backend::cpu::kKvBlock)), options.beams, "positions of the cache");
   session.max_sequences = options.beams;
   require_cache_fits(*engine, session, session.cache_tokens);
   return std::make_unique<runtime::Session>(std::move(engine), session);
@@ -153,8 +151,8 @@ Exit run(const Options& options, const Output& output) {
   if (!result.text.ends_with('\n')) output.stream("\n");
   const Json json = result_json(result, load_ms);
   output.note(fmt::format("{}, {}loaded in {:.0f} ms, {:.0f} MB of memory", describe_speed(result),
-                          generate.sampling.do_sample ? fmt::format("seed {}, ", generate.sampling.seed) : "",
-                          load_ms, double(json["memory"]["peak_rss_bytes"].get<uint64_t>()) / 1e6));
+                          generate.sampling.do_sample ? fmt::format("seed {}, ", generate.sampling.seed) : "", load_ms,
+                          double(json["memory"]["peak_rss_bytes"].get<uint64_t>()) / 1e6));
   output.result(json);
   return Exit::good;
 }
@@ -176,11 +174,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 }  // namespace
 
 const Verb& run_verb() {
-  static const Verb verb{
-      .name = "run",
-      .description = "generate text with a language model",
-      .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64",
-      .add = add};
+  static const Verb verb{.name = "run",
+                         .description = "generate text with a language model",
+                         .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64",
+                         .add = add};
   return verb;
 }
 
