@@ -77,15 +77,18 @@ struct MappingSlot {
   std::atomic<uintptr_t> begin{0};
   std::atomic<uintptr_t> end{0};
   std::atomic<bool> faulted{false};
+  std::array<char, 512> name{};  // the path, or its beginning: of the file
 };
 std::array<MappingSlot, 512> mapping_slots;
 std::atomic<bool> any_fault{false};
 
-void register_mapping(const std::byte* data, size_t size) {
+void register_mapping(const std::byte* data, size_t size, const std::filesystem::path& path) {
   for (MappingSlot& slot : mapping_slots) {
     uintptr_t expected = 0;
     if (slot.begin.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(data))) {
       slot.faulted = false;
+      slot.name.fill(0);
+      path.native().copy(slot.name.data(), slot.name.size() - 1);
       slot.end = reinterpret_cast<uintptr_t>(data) + size;
       return;
     }
@@ -229,7 +232,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
     void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
     if (mapped == MAP_FAILED) fail_errno("map", path);
     data = static_cast<const std::byte*>(mapped);
-    register_mapping(data, size);
+    register_mapping(data, size, path);
   }
   return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
 }
@@ -316,6 +319,7 @@ void AtomicFile::flush_behind(uint64_t offset, uint64_t size) {
 
 void AtomicFile::commit() {
   LATHE_CHECK(fd_ >= 0, "committed twice");
+  check_mapping_faults();  // zeros of a source that shrank must not be kept under this name
   if (::fsync(fd_) != 0) fail_errno("sync", path_);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_errno("rename into place", path_);
   ::close(fd_);
@@ -414,7 +418,12 @@ void install_mapping_fault_handler() {
 
 void check_mapping_faults() {
   if (!any_fault.exchange(false)) return;
-  fail(ErrorCode::io, "a mapped file became shorter while it was read; some of its data is gone");
+  std::string names;
+  for (MappingSlot& slot : mapping_slots) {
+    if (slot.faulted.exchange(false)) names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", slot.name.data());
+  }
+  if (names.empty()) names = "a mapped file that is closed again";
+  fail(ErrorCode::io, "{} became shorter while it was read; some of its data is gone", names);
 }
 
 }  // namespace lathe

@@ -506,15 +506,15 @@ class SafetensorsFiles(Case):
 
     def test_not_a_number(self):
         """A weight that is NaN: build's verification fails and says where; run says so too."""
-        for name, part in (("model.layers.1.mlp.down_proj.weight", "layers.1"), ("lm_head.weight", "head")):
+        for name in ("model.layers.1.mlp.down_proj.weight", "lm_head.weight"):
             model = self.folder()
             file = Safetensors(model / "model.safetensors")
             begin = file.header[name]["data_offsets"][0]
             file.data[begin + 40 : begin + 44] = struct.pack("<f", float("nan"))
             file.write()
-            self.refused(1, ("build", model, "-o", self.out / "e.lathe", "-t", 1), "nan", part)
+            self.refused(1, ("build", model, "-o", self.out / "e.lathe", "-t", 1), "nan", name)
             # The engine it made for the cache is not left there.
-            self.refused(1, ("run", model, "--tokens", "1,2,3", "-n", 1, "-t", 1), part)
+            self.refused(1, ("run", model, "--tokens", "1,2,3", "-n", 1, "-t", 1), name)
             self.assertEqual(self.lathe("verify", model, "-t", 1).returncode, 1)
             self.assertEqual(list(self.cache.rglob("*.lathe")), [])
 
