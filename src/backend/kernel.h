@@ -33,7 +33,6 @@ struct Settings {
   cpu::Isa isa = cpu::Isa::avx2;
   cpu::Compute compute = cpu::Compute::f32;  // f32 forbids what instructions ask for
   tensor::DType kv = tensor::DType::f32;
-  bool deterministic = false;
 };
 
 // One packed step as the kernels see it.
