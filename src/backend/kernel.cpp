@@ -30,20 +30,30 @@ std::span<const Kernel* const> table() {
 template <class Counts>
 int64_t rows_of(const Counts& counts, plan::Rows kind) {
   switch (kind) {
-    case plan::Rows::tokens: return counts.tokens;
-    case plan::Rows::outputs: return counts.outputs;
-    case plan::Rows::sequences: return counts.sequences;
-    case plan::Rows::sequences_one: return counts.sequences + 1;
+    case plan::Rows::tokens:
+      return counts.tokens;
+    case plan::Rows::outputs:
+      return counts.outputs;
+    case plan::Rows::sequences:
+      return counts.sequences;
+    case plan::Rows::sequences_one:
+      return counts.sequences + 1;
   }
   return 0;
 }
 
 }  // namespace
 
-int64_t Step::rows(plan::Rows kind) const { return rows_of(*this, kind); }
-int64_t Capacity::rows(plan::Rows kind) const { return rows_of(*this, kind); }
+int64_t Step::rows(plan::Rows kind) const {
+  return rows_of(*this, kind);
+}
+int64_t Capacity::rows(plan::Rows kind) const {
+  return rows_of(*this, kind);
+}
 
-std::span<const Kernel* const> kernels() { return table(); }
+std::span<const Kernel* const> kernels() {
+  return table();
+}
 
 const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& instruction) {
   std::string refusals;

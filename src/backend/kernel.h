@@ -47,9 +47,9 @@ struct Step {
 struct Bound {
   const plan::Plan* plan = nullptr;
   const plan::Instruction* instruction = nullptr;
-  std::vector<std::byte*> inputs;   // null for absent operands; constants are read only
+  std::vector<std::byte*> inputs;  // null for absent operands; constants are read only
   std::vector<std::byte*> outputs;
-  std::byte* scratch = nullptr;     // shared by all instructions, scratch_size() of the largest
+  std::byte* scratch = nullptr;  // shared by all instructions, scratch_size() of the largest
   int64_t blocks_per_sequence = 0;
   Settings settings;
   Capacity capacity;

@@ -47,12 +47,16 @@ struct Rounding {
 
 Rounding rounding_of(Precision precision) {
   switch (precision) {
-    case Precision::fp32: return {"f32", "f32"};
-    case Precision::fp16: return {"f16", "f16"};
-    case Precision::bf16: return {"bf16", "bf16"};
+    case Precision::fp32:
+      return {"f32", "f32"};
+    case Precision::fp16:
+      return {"f16", "f16"};
+    case Precision::bf16:
+      return {"bf16", "bf16"};
     // Activations to 16 bits in blocks. With 8 bits, an activation a thousand times its neighbours (which trained
     // decoders have, at the first and at special tokens) rounds these to zero: docs/architecture.md has the case.
-    case Precision::q8: return {"i16", "f16"};
+    case Precision::q8:
+      return {"i16", "f16"};
   }
   return {"f32", "f32"};
 }
@@ -237,8 +241,10 @@ void PreparedBuild::Impl::pack_constant(plan::EngineWriter& writer, size_t index
     const int64_t first = chunk * step;
     const int64_t count = std::min(step, units - first);
     std::vector<std::byte> buffer(size_t(count) * unit_bytes);
-    if (plain) source.read_rows(first, count, buffer);
-    else backend::cpu::pack_panels(*layout, source, first, count, buffer);
+    if (plain)
+      source.read_rows(first, count, buffer);
+    else
+      backend::cpu::pack_panels(*layout, source, first, count, buffer);
     source.drop_rows(first * unit_rows, std::min(count * unit_rows, rows - first * unit_rows));
     writer.write(constant.offset + first * int64_t(unit_bytes), buffer);
     done(buffer.size());
@@ -269,17 +275,23 @@ PreparedBuild::PreparedBuild(const ir::Model& model, const BuildOptions& options
 }
 PreparedBuild::~PreparedBuild() = default;
 
-const plan::Plan& PreparedBuild::plan() const { return impl_->built.plan; }
-const std::vector<opt::PassReport>& PreparedBuild::reports() const { return impl_->reports; }
+const plan::Plan& PreparedBuild::plan() const {
+  return impl_->built.plan;
+}
+const std::vector<opt::PassReport>& PreparedBuild::reports() const {
+  return impl_->reports;
+}
 
 BuildPrediction PreparedBuild::predict() const {
   const Impl& impl = *impl_;
   BuildPrediction prediction;
   const uint64_t weights = impl.weight_bytes();
   const uint64_t hashes = ceil_div(weights, plan::kHashChunk) * kHashDigits;
-  prediction.disk_bytes = plan::kHeaderBytes + weights + plan::write_manifest(impl.manifest()).size() + hashes + kReceipt;
+  prediction.disk_bytes =
+      plan::kHeaderBytes + weights + plan::write_manifest(impl.manifest()).size() + hashes + kReceipt;
   prediction.disk_bytes += impl.tokenizer.size() + plan::kWeightAlignment;
-  for (const auto& [name, asset] : impl.model.assets) prediction.disk_bytes += asset.bytes.size() + plan::kWeightAlignment;
+  for (const auto& [name, asset] : impl.model.assets)
+    prediction.disk_bytes += asset.bytes.size() + plan::kWeightAlignment;
   const int threads = impl.options.threads > 0 ? impl.options.threads : available_cpus();
   prediction.pack_memory_bytes = kBaseMemory + uint64_t(threads) * 4 * kChunk;
   prediction.verify_memory_bytes = kBaseMemory + verify_memory(impl.built.plan, impl.model.contract, threads);

@@ -38,7 +38,8 @@ SourcePtr constant_source(std::shared_ptr<const plan::EngineFile> engine, const 
                                  constant.name);
   }
   const auto layout = backend::cpu::find_layout(constant.layout);
-  if (!layout) fail(ErrorCode::invalid_input, "constant \"{}\": layout \"{}\" is not known", constant.name, constant.layout);
+  if (!layout)
+    fail(ErrorCode::invalid_input, "constant \"{}\": layout \"{}\" is not known", constant.name, constant.layout);
   backend::check_packed(constant);  // an engine that is rebuilt is not bound to kernels, which would have asked
   return std::make_shared<PackedSource>(std::move(engine), constant, *layout);
 }

@@ -150,8 +150,8 @@ class Builder {
       const plan::Constant& weight = built_.plan.constants[size_t(instruction.inputs[4 + part].index)];
       const auto layout = backend::cpu::find_layout(weight.layout);
       if (layout && compute && !backend::cpu::linear_refusal(*layout, *compute, weight.dims[1])) continue;
-      log_(LogLevel::info, fmt::format("\"{}\": activations are not rounded for weights in {}", instruction.name,
-                                       weight.layout));
+      log_(LogLevel::info,
+           fmt::format("\"{}\": activations are not rounded for weights in {}", instruction.name, weight.layout));
       instruction.attributes.set("compute", std::string("f32"));
       return;
     }

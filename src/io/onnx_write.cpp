@@ -321,8 +321,7 @@ std::string data_name_of(const std::filesystem::path& path, const OnnxWriteOptio
 }
 
 // The measuring pass; `writer` is ready to start.
-OnnxWriteSize measure(WireWriter& writer, ModelWriter& describe, const OnnxModel& model,
-                      const OnnxDataLayout& layout) {
+OnnxWriteSize measure(WireWriter& writer, ModelWriter& describe, const OnnxModel& model, const OnnxDataLayout& layout) {
   describe.model(model);
   if (writer.size() > kMaxModelBytes) {
     fail(ErrorCode::unsupported, "the model file would have {} bytes, more than protobuf's {}", writer.size(),
@@ -400,8 +399,7 @@ void replace_pair(const std::filesystem::path& path, const std::filesystem::path
 
 }  // namespace
 
-OnnxWriteSize write_onnx(const std::filesystem::path& path, const OnnxModel& model,
-                         const OnnxWriteOptions& options) {
+OnnxWriteSize write_onnx(const std::filesystem::path& path, const OnnxModel& model, const OnnxWriteOptions& options) {
   const OnnxDataLayout layout(model, options);
   const std::string data_name = data_name_of(path, options);
   const std::filesystem::path data_path = path.parent_path() / data_name;

@@ -46,8 +46,7 @@ TEST_F(OnnxTest, WritesSourcesThatComputeTheirRows) {
   };
   write_onnx(
       folder_ / "m.onnx",
-      model_of({OnnxTensor::of("plain", base),
-                OnnxTensor::of("half", tensor::converted_source(base, DType::f16)),
+      model_of({OnnxTensor::of("plain", base), OnnxTensor::of("half", tensor::converted_source(base, DType::f16)),
                 OnnxTensor::of("turned", tensor::transposed_source(base)), OnnxTensor::of("tied", base)}),
       options);
   EXPECT_TRUE(monotonic);
@@ -61,8 +60,7 @@ TEST_F(OnnxTest, WritesSourcesThatComputeTheirRows) {
     EXPECT_EQ(external.location, "weights.bin");
     EXPECT_EQ(*external.offset % 4096, 0u);
   }
-  EXPECT_EQ(std::get<OnnxExternal>(written[0].values).offset,
-            std::get<OnnxExternal>(written[3].values).offset);
+  EXPECT_EQ(std::get<OnnxExternal>(written[0].values).offset, std::get<OnnxExternal>(written[3].values).offset);
   const Tensor plain = file->load(written[0]);
   const Tensor half = file->load(written[1]);
   const Tensor turned = file->load(written[2]);
@@ -72,11 +70,7 @@ TEST_F(OnnxTest, WritesSourcesThatComputeTheirRows) {
       const int64_t i = row * 130 + column;
       ASSERT_EQ(plain.data<float>()[size_t(i)], float(i));
       // Above 2048, f16 keeps every second or fourth integer: within half a unit in the last place.
-      ASSERT_NEAR(tensor::element_as_double(half, i), double(i),
-                  i < 2048   ? 0
-                  : i < 4096 ? 1
-                  : i < 8192 ? 2
-                             : 4);
+      ASSERT_NEAR(tensor::element_as_double(half, i), double(i), i < 2048 ? 0 : i < 4096 ? 1 : i < 8192 ? 2 : 4);
       ASSERT_EQ(turned.data<float>()[size_t(column * 70 + row)], float(i));
     }
   }
@@ -169,21 +163,16 @@ TEST_F(OnnxTest, RefusesWhatCannotBeWritten) {
   }
   // 18 bytes make a block of 32 values.
   const auto blocks = std::vector<std::byte>(18 * 64);
-  const auto source =
-      tensor::mapped_source(DType::f32, tensor::Encoding::q4_0, {64, 32}, blocks, nullptr, "q");
-  EXPECT_EQ(code_of([&] { write_onnx(path, model_of({OnnxTensor::of("q", source)})); }),
-            ErrorCode::unsupported);
+  const auto source = tensor::mapped_source(DType::f32, tensor::Encoding::q4_0, {64, 32}, blocks, nullptr, "q");
+  EXPECT_EQ(code_of([&] { write_onnx(path, model_of({OnnxTensor::of("q", source)})); }), ErrorCode::unsupported);
   EXPECT_FALSE(fs::exists(path));
 }
 
 // A source of zeros of any size.
 class ZeroSource final : public tensor::Source {
  public:
-  explicit ZeroSource(tensor::Dims dims)
-      : Source(DType::f32, tensor::Encoding::plain, std::move(dims), "zeros") {}
-  void read_rows(int64_t, int64_t, std::span<std::byte> out) const override {
-    std::memset(out.data(), 0, out.size());
-  }
+  explicit ZeroSource(tensor::Dims dims) : Source(DType::f32, tensor::Encoding::plain, std::move(dims), "zeros") {}
+  void read_rows(int64_t, int64_t, std::span<std::byte> out) const override { std::memset(out.data(), 0, out.size()); }
 };
 
 TEST_F(OnnxTest, PredictsBeyondTwoGigabytes) {

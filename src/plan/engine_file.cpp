@@ -97,8 +97,7 @@ AssetEntry EngineWriter::add_asset(std::string name, std::string_view bytes) {
 void EngineWriter::finish(Manifest& manifest) {
   LATHE_CHECK(manifest_end_ == 0, "finished twice");
   const uint64_t offset = manifest_offset(weight_end_);
-  file_.write_at(offset,
-                 as_bytes(std::string_view("\0", 1)));  // padding and bytes never written become zeros
+  file_.write_at(offset, as_bytes(std::string_view("\0", 1)));  // padding and bytes never written become zeros
   manifest.weight_bytes = int64_t(weight_end_);
   {
     const auto mapped = MappedFile::open(file_.temporary_path());

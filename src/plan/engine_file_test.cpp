@@ -21,8 +21,7 @@ using testing::Not;
 
 // A folder for the files of this run, removed at its end.
 struct ScratchFolder {
-  std::filesystem::path path =
-      std::filesystem::path(testing::TempDir()) / fmt::format("lathe_engine_{}", ::getpid());
+  std::filesystem::path path = std::filesystem::path(testing::TempDir()) / fmt::format("lathe_engine_{}", ::getpid());
   ScratchFolder() { std::filesystem::create_directories(path); }
   ~ScratchFolder() {
     std::error_code ignored;  // nobody is left to tell
@@ -123,8 +122,7 @@ TEST(EngineFile, ThreadsWriteParts) {
   const auto path = scratch("threads.lathe");
   Manifest manifest = sample_manifest();
   EngineWriter writer(path);
-  for (const Constant& constant : manifest.plan.constants)
-    ASSERT_EQ(writer.allocate(constant.bytes), constant.offset);
+  for (const Constant& constant : manifest.plan.constants) ASSERT_EQ(writer.allocate(constant.bytes), constant.offset);
   constexpr int64_t kPart = 300000;
   const int64_t at = writer.allocate(8 * kPart);
   const std::string whole = pattern(8 * kPart, 9);
@@ -265,8 +263,7 @@ TEST(EngineFile, DamagedWeightsNameTheirOwner) {
   for (const char* text : {"constant \"table\"", "constant \"up\"", "weight bytes [0, 1048576)"}) {
     EXPECT_THAT(damage(700), HasSubstr(text));
   }
-  EXPECT_THAT(damage((size_t{1} << 20) + 5),
-              HasSubstr("asset \"words.txt\": weight bytes [1048576, 2097152)"));
+  EXPECT_THAT(damage((size_t{1} << 20) + 5), HasSubstr("asset \"words.txt\": weight bytes [1048576, 2097152)"));
 }
 
 TEST(Receipts, AreReplacedInPlace) {

@@ -87,8 +87,7 @@ std::string write_header(const Header& header) {
 }
 
 Header read_header(std::span<const std::byte> file, uint64_t file_bytes) {
-  const std::string_view bytes(reinterpret_cast<const char*>(file.data()),
-                               std::min(file.size(), kHeaderUsed));
+  const std::string_view bytes(reinterpret_cast<const char*>(file.data()), std::min(file.size(), kHeaderUsed));
   if (!bytes.starts_with(kMagic)) fail(ErrorCode::invalid_input, "not an engine file");
   if (file_bytes < kHeaderBytes || bytes.size() < kHeaderUsed) {
     fail(ErrorCode::invalid_input, "truncated: {} bytes are less than a header", file_bytes);
@@ -103,8 +102,7 @@ Header read_header(std::span<const std::byte> file, uint64_t file_bytes) {
          version, producer.empty() ? "" : fmt::format(", written by {}", producer), LATHE_VERSION, kEngineVersion,
          producer.empty() ? "a lathe that reads it" : producer);
   }
-  if (bytes.substr(kHashed) != hash_of(bytes.substr(0, kHashed)))
-    fail(ErrorCode::invalid_input, "header damaged");
+  if (bytes.substr(kHashed) != hash_of(bytes.substr(0, kHashed))) fail(ErrorCode::invalid_input, "header damaged");
   if (get<uint32_t>(bytes, 12) != kHeaderBytes || get<uint64_t>(bytes, 16) != kHeaderBytes) {
     fail(ErrorCode::invalid_input, "header of {} bytes, weights at {}", get<uint32_t>(bytes, 12),
          get<uint64_t>(bytes, 16));

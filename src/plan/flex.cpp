@@ -70,8 +70,7 @@ class Reader {
  private:
   template <class... Args>
   [[noreturn]] static void bad(fmt::format_string<Args...> format, Args&&... args) {
-    fail(ErrorCode::invalid_input, "not a FlexBuffers value: {}",
-         fmt::format(format, std::forward<Args>(args)...));
+    fail(ErrorCode::invalid_input, "not a FlexBuffers value: {}", fmt::format(format, std::forward<Args>(args)...));
   }
 
   std::span<const std::byte> part(uint64_t at, uint64_t size) const {

@@ -18,8 +18,7 @@ int64_t uses(const Instruction& instruction, const Operand& operand) {
 bool may_replace(const Plan& plan, const Instruction& instruction, size_t i) {
   const auto as_output = [&](const Operand& operand) {
     return operand.kind == OperandKind::buffer &&
-           same_shape(plan.buffers[size_t(operand.index)],
-                      plan.buffers[size_t(instruction.outputs[0].index)]);
+           same_shape(plan.buffers[size_t(operand.index)], plan.buffers[size_t(instruction.outputs[0].index)]);
   };
   if (!as_output(instruction.inputs[i])) return false;
   // The residual is read element by element, but x as a whole: they must be different buffers.

@@ -76,8 +76,8 @@ op::AttributeValue read_value(const Json& json) {
 
 op::AttributeValue read_attribute(const Json& tagged) {
   using Read = op::AttributeValue (*)(const Json&);
-  static constexpr std::array<Read, kKinds.size()> kReaders = {
-      &read_value<0>, &read_value<1>, &read_value<2>, &read_value<3>, &read_value<4>, &read_value<5>};
+  static constexpr std::array<Read, kKinds.size()> kReaders = {&read_value<0>, &read_value<1>, &read_value<2>,
+                                                               &read_value<3>, &read_value<4>, &read_value<5>};
   if (!tagged.is_object() || tagged.size() != 1) fail(ErrorCode::invalid_input, "expected one tagged value");
   const std::string& kind = tagged.begin().key();
   for (size_t i = 0; i < kKinds.size(); ++i) {
@@ -100,8 +100,7 @@ Json instructions_json(const std::vector<Instruction>& instructions) {
   for (const Instruction& instruction : instructions) {
     fields::Writer writer;
     visit_instruction(writer, const_cast<Instruction&>(instruction));  // Writer only reads
-    if (!instruction.attributes.empty())
-      writer.object["attributes"] = attributes_json(instruction.attributes);
+    if (!instruction.attributes.empty()) writer.object["attributes"] = attributes_json(instruction.attributes);
     result.push_back(std::move(writer.object));
   }
   return result;
@@ -129,18 +128,16 @@ std::vector<std::string> split_hashes(std::string_view digits) {
   }
   std::vector<std::string> hashes;
   hashes.reserve(digits.size() / kHashDigits);
-  for (size_t at = 0; at < digits.size(); at += kHashDigits)
-    hashes.emplace_back(digits.substr(at, kHashDigits));
+  for (size_t at = 0; at < digits.size(); at += kHashDigits) hashes.emplace_back(digits.substr(at, kHashDigits));
   return hashes;
 }
 
 // `offset`, `bytes` lie in the weight section.
-void check_range(std::string_view what, std::string_view name, int64_t offset, int64_t bytes,
-                 int64_t weight_bytes) {
+void check_range(std::string_view what, std::string_view name, int64_t offset, int64_t bytes, int64_t weight_bytes) {
   const bool inside = offset >= 0 && bytes >= 0 && bytes <= weight_bytes && offset <= weight_bytes - bytes;
   if (inside) return;
-  fail(ErrorCode::invalid_input, "{} \"{}\": {} bytes at {} are outside the {} bytes of weights", what, name,
-       bytes, offset, weight_bytes);
+  fail(ErrorCode::invalid_input, "{} \"{}\": {} bytes at {} are outside the {} bytes of weights", what, name, bytes,
+       offset, weight_bytes);
 }
 
 // A session holds token ids and positions to the contract, kernels look them up unasked: the tables must be as
@@ -153,8 +150,8 @@ void check_lookups(const Plan& plan, const contract::Contract& contract) {
     const std::string& ids = plan.buffers[size_t(instruction.inputs[1].index)].name;
     const int64_t needed = ids == kTokenIds ? contract.vocab_size : ids == kPositions ? contract.context_length : 0;
     if (table.dims[0] >= needed) continue;
-    fail(ErrorCode::invalid_input, "instruction \"{}\": a table of {} rows for {} values of \"{}\"",
-         instruction.name, table.dims[0], needed, ids);
+    fail(ErrorCode::invalid_input, "instruction \"{}\": a table of {} rows for {} values of \"{}\"", instruction.name,
+         table.dims[0], needed, ids);
   }
 }
 
@@ -198,8 +195,7 @@ void check(const Manifest& manifest) {
   const uint64_t chunks =
       uint64_t(manifest.weight_bytes) / kHashChunk + (uint64_t(manifest.weight_bytes) % kHashChunk != 0);
   if (manifest.weight_hashes.size() != chunks) {
-    fail(ErrorCode::invalid_input, "expected {} weight hashes, found {}", chunks,
-         manifest.weight_hashes.size());
+    fail(ErrorCode::invalid_input, "expected {} weight hashes, found {}", chunks, manifest.weight_hashes.size());
   }
   with_context("contract", [&] { contract::check(manifest.contract); });
   with_context("plan", [&] {

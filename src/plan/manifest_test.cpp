@@ -47,9 +47,8 @@ TEST(Flex, ValuesReadBack) {
 
 TEST(Flex, TheLibraryReadsWhatWeWrite) {
   const std::string bytes = encode_flex({{"list", {1, 2.5, "three"}}});
-  const auto list = flexbuffers::GetRoot(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size())
-                        .AsMap()["list"]
-                        .AsVector();
+  const auto list =
+      flexbuffers::GetRoot(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()).AsMap()["list"].AsVector();
   ASSERT_EQ(list.size(), 3u);
   EXPECT_TRUE(list[0].IsInt());  // the accessors that convert need the library's archive
   EXPECT_TRUE(list[1].IsFloat());

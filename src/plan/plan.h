@@ -53,7 +53,7 @@ struct Buffer {
 
 // A weight, in the order the kernels read it.
 struct Constant {
-  std::string name;  // of the checkpoint's tensor; the graph text refers to it by this name
+  std::string name;                          // of the checkpoint's tensor; the graph text refers to it by this name
   tensor::DType dtype = tensor::DType::f32;  // as stored
   tensor::Encoding encoding = tensor::Encoding::plain;
   std::vector<int64_t> dims;

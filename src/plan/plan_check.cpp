@@ -22,8 +22,7 @@ template <class... Args>
   fail(ErrorCode::invalid_input, "{}", fmt::format(format, std::forward<Args>(args)...));
 }
 
-void check_name(std::string_view what, std::string_view found,
-                std::initializer_list<std::string_view> known) {
+void check_name(std::string_view what, std::string_view found, std::initializer_list<std::string_view> known) {
   if (std::find(known.begin(), known.end(), found) != known.end()) return;
   bad("{}: expected one of {}, found \"{}\"", what, fmt::join(known, ", "), found);
 }
@@ -79,11 +78,10 @@ void check_constant(const Constant& constant) {
   const bool fits = constant.layout == "plain" ? constant.bytes == stored : constant.bytes >= stored;
   if (!fits) {
     bad("{} {}{} as {}: expected {} bytes, found {}", tensor::to_string(constant.dtype),
-        tensor::to_string(constant.encoding), tensor::to_string(std::span(constant.dims)), constant.layout,
-        stored, constant.bytes);
+        tensor::to_string(constant.encoding), tensor::to_string(std::span(constant.dims)), constant.layout, stored,
+        constant.bytes);
   }
-  if (constant.offset < 0 || constant.offset % 64 != 0)
-    bad("offset {} is no multiple of 64", constant.offset);
+  if (constant.offset < 0 || constant.offset % 64 != 0) bad("offset {} is no multiple of 64", constant.offset);
   checked_add(constant.offset, constant.bytes, "end of constant");
 }
 
@@ -122,8 +120,7 @@ void check_instruction(const Plan& plan, const Instruction& instruction, std::ve
     if (output.kind == OperandKind::constant) bad("output {} is a constant", i);
     if (output.kind != OperandKind::buffer) continue;
     const std::string& name = plan.buffers[size_t(output.index)].name;
-    if (written[size_t(output.index)] == Written::already)
-      bad("output {}: buffer \"{}\" is written twice", i, name);
+    if (written[size_t(output.index)] == Written::already) bad("output {}: buffer \"{}\" is written twice", i, name);
     if (placed_by_runtime(name)) bad("output {} is the step's input \"{}\"", i, name);
     written[size_t(output.index)] = Written::already;
   }
@@ -151,8 +148,7 @@ void check_instructions(const Plan& plan) {
     }
   }
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
-    with_context(where(plan.instructions[i], i),
-                 [&] { check_instruction(plan, plan.instructions[i], written); });
+    with_context(where(plan.instructions[i], i), [&] { check_instruction(plan, plan.instructions[i], written); });
   }
 }
 
@@ -172,8 +168,7 @@ class LiveSet {
       leave(size_t(life.in_place_of));
     }
     const auto above = by_offset_.lower_bound(buffer.offset);
-    if (above != by_offset_.end() && above->first < buffer.offset + row_bytes(buffer))
-      collide(index, above->second);
+    if (above != by_offset_.end() && above->first < buffer.offset + row_bytes(buffer)) collide(index, above->second);
     if (above != by_offset_.begin()) {
       const Buffer& below = plan_.buffers[std::prev(above)->second];
       if (below.offset + row_bytes(below) > buffer.offset) collide(index, std::prev(above)->second);
@@ -191,8 +186,8 @@ class LiveSet {
   [[noreturn]] void collide(size_t a, size_t b) const {
     const Buffer& one = plan_.buffers[a];
     const Buffer& other = plan_.buffers[b];
-    bad("buffers \"{}\" at {}+{} and \"{}\" at {}+{} overlap while both are live", one.name, one.offset,
-        row_bytes(one), other.name, other.offset, row_bytes(other));
+    bad("buffers \"{}\" at {}+{} and \"{}\" at {}+{} overlap while both are live", one.name, one.offset, row_bytes(one),
+        other.name, other.offset, row_bytes(other));
   }
 
   const Plan& plan_;
@@ -203,8 +198,7 @@ class LiveSet {
 };
 
 // Buffers of `kind` lie in [low, high) of their arena and do not meet. Gives the end of the highest.
-int64_t check_places(const Plan& plan, const std::vector<Lifetime>& lives, Rows kind, int64_t low,
-                     int64_t high) {
+int64_t check_places(const Plan& plan, const std::vector<Lifetime>& lives, Rows kind, int64_t low, int64_t high) {
   std::vector<size_t> order;
   int64_t top = low;
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
@@ -262,8 +256,7 @@ void check(const Plan& plan) {
   check_name("kv", plan.kv, {"f32", "f16", "bf16"});
   // A plan without a cache needs no block.
   const int64_t least_block = plan.states.empty() ? 0 : 1;
-  if (plan.kv_block < least_block || plan.kv_block > kMaxStateSize)
-    bad("kv_block {} is out of range", plan.kv_block);
+  if (plan.kv_block < least_block || plan.kv_block > kMaxStateSize) bad("kv_block {} is out of range", plan.kv_block);
   check_each("buffer", plan.buffers, check_buffer);
   check_each("constant", plan.constants, check_constant);
   check_each("state", plan.states, check_state);

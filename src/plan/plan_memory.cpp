@@ -23,8 +23,7 @@ int64_t aligned(int64_t offset, int64_t bytes, int64_t element) {
 }
 
 std::vector<Slot> slots_of(const Plan& plan, const std::vector<Lifetime>& lives, Rows kind) {
-  std::vector<size_t>
-      order;  // by first write, so that a replaced buffer comes before the one that replaces it
+  std::vector<size_t> order;  // by first write, so that a replaced buffer comes before the one that replaces it
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
     const Buffer& buffer = plan.buffers[i];
     if (buffer.rows == kind && !placed_by_runtime(buffer.name)) order.push_back(i);
@@ -54,8 +53,7 @@ int64_t first_fit(const Slot& slot, int64_t element, int64_t base, const std::ve
   for (const Slot* other : placed) {
     if (other->begin <= slot.end && slot.begin <= other->end) neighbours.push_back(other);
   }
-  std::sort(neighbours.begin(), neighbours.end(),
-            [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
+  std::sort(neighbours.begin(), neighbours.end(), [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
   int64_t offset = aligned(base, slot.bytes, element);
   for (const Slot* other : neighbours) {
     if (offset + slot.bytes <= other->offset) break;

@@ -33,8 +33,7 @@ std::string spelled(const std::string& value) {
   return quoted(value);
 }
 std::string spelled(const tensor::Tensor& value) {
-  return fmt::format("tensor {}{}", tensor::to_string(value.dtype()),
-                     tensor::to_string(std::span(value.dims())));
+  return fmt::format("tensor {}{}", tensor::to_string(value.dtype()), tensor::to_string(std::span(value.dims())));
 }
 template <class T>
 std::string spelled(const std::vector<T>& values) {
@@ -71,15 +70,15 @@ std::string operands_text(const Plan& plan, const std::vector<Operand>& operands
 std::string line(const Buffer& buffer) {
   const std::string columns = buffer.columns > 0 ? fmt::format(", {}", buffer.columns) : "";
   const std::string place = placed_by_runtime(buffer.name) ? "input" : fmt::format("at {}", buffer.offset);
-  return fmt::format("buffer %{}: {}[{}{}] {}\n", buffer.name, tensor::to_string(buffer.dtype),
-                     to_string(buffer.rows), columns, place);
+  return fmt::format("buffer %{}: {}[{}{}] {}\n", buffer.name, tensor::to_string(buffer.dtype), to_string(buffer.rows),
+                     columns, place);
 }
 
 // Without the offset, which a change of any earlier constant would move.
 std::string line(const Constant& constant) {
   return fmt::format("constant @{}: {}{} {} {} {} bytes\n", constant.name, tensor::to_string(constant.dtype),
-                     tensor::to_string(std::span(constant.dims)), tensor::to_string(constant.encoding),
-                     constant.layout, constant.bytes);
+                     tensor::to_string(std::span(constant.dims)), tensor::to_string(constant.encoding), constant.layout,
+                     constant.bytes);
 }
 
 std::string line(const State& state) {
@@ -91,8 +90,7 @@ std::string line(const Plan& plan, const Instruction& instruction) {
                                  operands_text(plan, instruction.inputs));
   std::vector<std::string> attributes;
   for (const auto& [name, value] : instruction.attributes) {
-    attributes.push_back(
-        fmt::format("{} = {}", name, std::visit([](const auto& v) { return spelled(v); }, value)));
+    attributes.push_back(fmt::format("{} = {}", name, std::visit([](const auto& v) { return spelled(v); }, value)));
   }
   if (!attributes.empty()) text += fmt::format(" {{{}}}", fmt::join(attributes, ", "));
   text += " by " + instruction.kernel;
@@ -105,14 +103,13 @@ std::string line(const Plan& plan, const Instruction& instruction) {
 std::string print(const Plan& plan) {
   std::string text =
       fmt::format("plan {} compute {} kv {} block {}\n", plan.device, plan.compute, plan.kv, plan.kv_block);
-  text += fmt::format("arena {} per token, {} per output, {} per sequence\n", plan.arena_tokens,
-                      plan.arena_outputs, plan.arena_sequences);
+  text += fmt::format("arena {} per token, {} per output, {} per sequence\n", plan.arena_tokens, plan.arena_outputs,
+                      plan.arena_sequences);
   for (const State& state : plan.states) text += line(state);
   for (const Constant& constant : plan.constants) text += line(constant);
   for (const Buffer& buffer : plan.buffers) text += line(buffer);
   for (const Instruction& instruction : plan.instructions) text += line(plan, instruction);
-  if (plan.logits >= 0)
-    text += fmt::format("logits {}\n", operand_text(plan, {OperandKind::buffer, plan.logits}));
+  if (plan.logits >= 0) text += fmt::format("logits {}\n", operand_text(plan, {OperandKind::buffer, plan.logits}));
   return text;
 }
 

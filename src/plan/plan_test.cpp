@@ -108,8 +108,8 @@ Plan random_plan(std::mt19937& random) {
     const Operand b = buffer_operand(pick(random, int64_t(plan.buffers.size())));
     const bool like = pick(random, 3) > 0;
     const Buffer shape = plan.buffers[size_t(b.index)];
-    const Operand y = like ? add_buffer(shape.rows, shape.columns)
-                           : add_buffer(Rows(pick(random, 4)), kColumns[pick(random, 7)]);
+    const Operand y =
+        like ? add_buffer(shape.rows, shape.columns) : add_buffer(Rows(pick(random, 4)), kColumns[pick(random, 7)]);
     const std::string name = fmt::format("i{}", i);
     switch (pick(random, 4)) {
       case 0:

@@ -17,10 +17,14 @@ struct Sizes {
   int64_t tokens, outputs, sequences, blocks, cache_blocks;
   int64_t rows(Rows kind) const {
     switch (kind) {
-      case Rows::tokens: return tokens;
-      case Rows::outputs: return outputs;
-      case Rows::sequences: return sequences;
-      case Rows::sequences_one: return sequences + 1;
+      case Rows::tokens:
+        return tokens;
+      case Rows::outputs:
+        return outputs;
+      case Rows::sequences:
+        return sequences;
+      case Rows::sequences_one:
+        return sequences + 1;
     }
     return 0;
   }
@@ -45,8 +49,10 @@ TypeInfo buffer_type(const Buffer& buffer, const Sizes& sizes) {
 TypeInfo type_of(const Plan& plan, const Operand& operand, const Sizes& sizes) {
   const auto index = size_t(operand.index);
   switch (operand.kind) {
-    case OperandKind::absent: break;
-    case OperandKind::buffer: return buffer_type(plan.buffers[index], sizes);
+    case OperandKind::absent:
+      break;
+    case OperandKind::buffer:
+      return buffer_type(plan.buffers[index], sizes);
     case OperandKind::constant: {
       const Constant& constant = plan.constants[index];
       return {constant.dtype, tensor::to_shape(constant.dims), std::nullopt};
@@ -91,8 +97,8 @@ void check_instruction(const Plan& plan, const Instruction& instruction, const S
     const TypeInfo expected = type_of(plan, output, sizes);
     const TypeInfo& found = context.outputs[i];
     if (found.dtype == expected.dtype && found.shape == expected.shape) continue;
-    bad("output {}: the operator gives {} in a step of {} tokens, {} outputs and {} sequences, its place holds {}",
-        i, to_string(found), sizes.tokens, sizes.outputs, sizes.sequences, to_string(expected));
+    bad("output {}: the operator gives {} in a step of {} tokens, {} outputs and {} sequences, its place holds {}", i,
+        to_string(found), sizes.tokens, sizes.outputs, sizes.sequences, to_string(expected));
   }
 }
 
@@ -106,7 +112,8 @@ void check_filled(const Plan& plan) {
     }
   }
   const auto require = [&](int64_t index, std::string_view reader) {
-    if (!filled[size_t(index)]) bad("buffer \"{}\" is read by {}, but nothing fills it", plan.buffers[size_t(index)].name, reader);
+    if (!filled[size_t(index)])
+      bad("buffer \"{}\" is read by {}, but nothing fills it", plan.buffers[size_t(index)].name, reader);
   };
   for (const Instruction& instruction : plan.instructions) {
     for (const Operand& input : instruction.inputs) {

@@ -41,28 +41,12 @@ inline Plan sample_plan() {
                   {"logits", DType::f32, Rows::outputs, kSampleVocabulary, 0}};
   const int64_t table_bytes = kSampleVocabulary * kSampleWidth * 4;
   const int64_t square_bytes = kSampleWidth * kSampleWidth * 4;
-  plan.constants = {{"table",
-                     DType::f32,
-                     tensor::Encoding::plain,
-                     {kSampleVocabulary, kSampleWidth},
-                     "plain",
-                     0,
-                     table_bytes},
-                    {"up",
-                     DType::f32,
-                     tensor::Encoding::plain,
-                     {kSampleWidth, kSampleWidth},
-                     "f32_panel",
-                     640,
-                     square_bytes}};
+  plan.constants = {
+      {"table", DType::f32, tensor::Encoding::plain, {kSampleVocabulary, kSampleWidth}, "plain", 0, table_bytes},
+      {"up", DType::f32, tensor::Encoding::plain, {kSampleWidth, kSampleWidth}, "f32_panel", 640, square_bytes}};
   plan.states = {{"cache.0", "append", 1, kSampleWidth}};
   plan.instructions = {
-      {"lathe.Embed",
-       "cpu.embed",
-       "embed",
-       {},
-       {constant_operand(0), buffer_operand(0)},
-       {buffer_operand(2)}},
+      {"lathe.Embed", "cpu.embed", "embed", {}, {constant_operand(0), buffer_operand(0)}, {buffer_operand(2)}},
       linear(buffer_operand(2), {}, constant_operand(1), buffer_operand(3), "first"),
       linear(buffer_operand(3), buffer_operand(2), constant_operand(1), buffer_operand(4), "second"),
       {"lathe.Embed", "cpu.embed", "pick", {}, {buffer_operand(4), buffer_operand(1)}, {buffer_operand(5)}},

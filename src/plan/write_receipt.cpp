@@ -45,9 +45,7 @@ class OpenFile {
   [[noreturn]] static void fail_errno(std::string_view action) {
     const int error = errno;
     const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-    const ErrorCode code = full              ? ErrorCode::resource
-                           : error == ENOENT ? ErrorCode::not_found
-                                             : ErrorCode::io;
+    const ErrorCode code = full ? ErrorCode::resource : error == ENOENT ? ErrorCode::not_found : ErrorCode::io;
     fail(code, "cannot {} the file: {}", action, std::strerror(error));
   }
 

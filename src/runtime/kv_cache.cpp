@@ -7,8 +7,8 @@
 
 namespace lathe::runtime {
 
-using backend::cpu::KvShape;
 using backend::cpu::kKvBlock;
+using backend::cpu::KvShape;
 
 KvCache::KvCache(std::vector<KvShape> layers, int64_t blocks) : total_blocks_(blocks) {
   for (const KvShape& shape : layers) {

@@ -57,8 +57,10 @@ std::string find_not_finite(const plan::Constant& constant, std::span<const std:
   const int64_t rows = layout ? constant.dims[0] : plain->rows();
   std::vector<float> row(static_cast<size_t>(columns));
   for (int64_t r = 0; r < rows; ++r) {
-    if (layout) backend::cpu::unpack_row_f32(*layout, bytes.data(), columns, r, row.data());
-    else plain->read_rows_f32(r, 1, row);
+    if (layout)
+      backend::cpu::unpack_row_f32(*layout, bytes.data(), columns, r, row.data());
+    else
+      plain->read_rows_f32(r, 1, row);
     for (int64_t c = 0; c < columns; ++c) {
       const float value = row[size_t(c)];
       if (std::isnan(value)) return fmt::format("nan at [{}, {}]", r, c);  // whatever its sign
@@ -76,7 +78,9 @@ Arena::Arena(size_t bytes) : size_(align_up(std::max(bytes, size_t{1}), kAlign))
   data_ = static_cast<std::byte*>(memory);
 }
 
-Arena::~Arena() { ::munmap(data_, size_); }
+Arena::~Arena() {
+  ::munmap(data_, size_);
+}
 
 size_t Program::bytes_needed(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
   backend::check_plan(plan);  // before any kernel is asked for its scratch: they believe the plan
@@ -129,18 +133,23 @@ std::byte* Program::input_address(const Buffer& buffer) {
 std::byte* Program::address(const Operand& operand) {
   const plan::Plan& plan = engine_.manifest().plan;
   switch (operand.kind) {
-    case OperandKind::absent: return nullptr;
+    case OperandKind::absent:
+      return nullptr;
     case OperandKind::constant:  // kernels only read it
       return const_cast<std::byte*>(engine_.constant(plan.constants[size_t(operand.index)]).data());
-    case OperandKind::state: return cache_.layer(size_t(operand.index));
-    case OperandKind::buffer: break;
+    case OperandKind::state:
+      return cache_.layer(size_t(operand.index));
+    case OperandKind::buffer:
+      break;
   }
   const Buffer& buffer = plan.buffers[size_t(operand.index)];
   if (std::byte* input = input_address(buffer)) return input;
   const ArenaParts parts = arena_parts(plan, capacity_);
   switch (buffer.rows) {
-    case Rows::tokens: return arena_.data() + buffer.offset * capacity_.tokens;
-    case Rows::outputs: return arena_.data() + parts.tokens + buffer.offset * capacity_.outputs;
+    case Rows::tokens:
+      return arena_.data() + buffer.offset * capacity_.tokens;
+    case Rows::outputs:
+      return arena_.data() + parts.tokens + buffer.offset * capacity_.outputs;
     case Rows::sequences:
     case Rows::sequences_one:
       return arena_.data() + parts.tokens + parts.outputs + buffer.offset * (capacity_.sequences + 1);

@@ -41,16 +41,21 @@ void collect(Json& json, std::vector<Json*>& places) {
 }
 
 Json other_value(const Json& old, Choices& choices, const std::vector<Json*>& places) {
-  static constexpr std::array<int64_t, 20> kNumbers = {-1, 0, 1, 2, 3, 4, 7, 8, 12, 16, 31, 32, 48, 64, 65, 96,
-                                                       1 << 16, int64_t{1} << 32, INT64_MAX, INT64_MIN};
+  static constexpr std::array<int64_t, 20> kNumbers = {
+      -1, 0, 1, 2, 3, 4, 7, 8, 12, 16, 31, 32, 48, 64, 65, 96, 1 << 16, int64_t{1} << 32, INT64_MAX, INT64_MIN};
   if (old.is_number() && choices.next(4) > 0) return kNumbers[choices.next(kNumbers.size())];
   if (old.is_array() && !old.empty()) {  // an element more or less, or two in other order
     Json changed = old;
     const size_t at = choices.next(old.size());
     switch (choices.next(3)) {
-      case 0: changed.erase(at); break;
-      case 1: changed.push_back(old[at]); break;
-      default: std::swap(changed[at], changed[choices.next(old.size())]);
+      case 0:
+        changed.erase(at);
+        break;
+      case 1:
+        changed.push_back(old[at]);
+        break;
+      default:
+        std::swap(changed[at], changed[choices.next(old.size())]);
     }
     return changed;
   }

@@ -20,7 +20,8 @@ using plan::Plan;
 using plan::Rows;
 using testing::HasSubstr;
 
-constexpr backend::Capacity kCapacity = {.tokens = 8, .outputs = 4, .sequences = 2, .blocks_per_sequence = 2, .threads = 1};
+constexpr backend::Capacity kCapacity = {
+    .tokens = 8, .outputs = 4, .sequences = 2, .blocks_per_sequence = 2, .threads = 1};
 
 // An engine file of this process, removed at the end of its test.
 class EngineOnDisk {
@@ -52,7 +53,9 @@ struct Bindings {
   // Two sequences, of 3 and 2 tokens; logits of the last token of each.
   std::vector<float> step(int64_t first_position = 0, const AfterInstruction& after = {}) {
     StepInputs& inputs = program->inputs();
-    const auto fill = [](auto& to, std::initializer_list<int64_t> values) { std::copy(values.begin(), values.end(), to.begin()); };
+    const auto fill = [](auto& to, std::initializer_list<int64_t> values) {
+      std::copy(values.begin(), values.end(), to.begin());
+    };
     fill(inputs.token_ids, {1, 2, 3, 4, 5});
     fill(inputs.positions, {first_position, 1, 2, 0, 1});
     fill(inputs.first_token, {0, 3, 5});
@@ -86,10 +89,18 @@ struct Mutation {
   void (*change)(Manifest&);
 };
 
-plan::Instruction& instruction(Manifest& m, SampleInstruction index) { return m.plan.instructions[index]; }
-plan::Buffer& buffer(Manifest& m, SampleBuffer index) { return m.plan.buffers[size_t(index)]; }
-plan::Constant& constant(Manifest& m, SampleConstant index) { return m.plan.constants[size_t(index)]; }
-Operand buffer_operand(int64_t index) { return {OperandKind::buffer, index}; }
+plan::Instruction& instruction(Manifest& m, SampleInstruction index) {
+  return m.plan.instructions[index];
+}
+plan::Buffer& buffer(Manifest& m, SampleBuffer index) {
+  return m.plan.buffers[size_t(index)];
+}
+plan::Constant& constant(Manifest& m, SampleConstant index) {
+  return m.plan.constants[size_t(index)];
+}
+Operand buffer_operand(int64_t index) {
+  return {OperandKind::buffer, index};
+}
 
 // One more buffer, placed behind all others.
 Operand add_buffer(Manifest& m, std::string name, tensor::DType dtype, Rows rows, int64_t columns) {
@@ -115,7 +126,8 @@ const Mutation kMutations[] = {
     {"mul_by_the_kernel_of_add", [](Manifest& m) { instruction(m, kMultiply).kernel = "cpu.add"; }},
     {"linear_by_reference", [](Manifest& m) { instruction(m, kProject).kernel = "reference"; }},
     {"attention_by_reference", [](Manifest& m) { instruction(m, kAttend).kernel = "reference"; }},
-    {"packed_one_panel_short", [](Manifest& m) {
+    {"packed_one_panel_short",
+     [](Manifest& m) {
        constant(m, kHead).bytes = kSampleVocabulary * kSampleWidth * 4;  // what is stored, without the padding
      }},
     {"packed_blocks_short", [](Manifest& m) { constant(m, kOutWeight).bytes -= 64; }},
@@ -123,47 +135,58 @@ const Mutation kMutations[] = {
     {"layout_of_another_encoding", [](Manifest& m) { constant(m, kOutWeight).layout = "q4_0_panel"; }},
     {"layout_of_another_dtype", [](Manifest& m) { constant(m, kUpWeight).layout = "f16_panel"; }},
     {"layout_unknown", [](Manifest& m) { constant(m, kUpWeight).layout = "f8_panel"; }},
-    {"plain_weights_of_linear", [](Manifest& m) {
+    {"plain_weights_of_linear",
+     [](Manifest& m) {
        constant(m, kUpWeight).layout = "plain";
        constant(m, kUpWeight).bytes = kSampleWidth * kSampleWidth * 4;
      }},
     {"packed_rank_three", [](Manifest& m) { constant(m, kUpWeight).dims = {4, 8, 32}; }},
     {"packed_norm_scale", [](Manifest& m) { constant(m, kScale).layout = "f32_panel"; }},
-    {"output_narrower_than_the_weights", [](Manifest& m) {
+    {"output_narrower_than_the_weights",
+     [](Manifest& m) {
        buffer(m, kInner).columns = 16;
        plan::plan_memory(m.plan);
      }},
-    {"output_rows_of_outputs", [](Manifest& m) {
+    {"output_rows_of_outputs",
+     [](Manifest& m) {
        buffer(m, kGated).rows = Rows::outputs;
        plan::plan_memory(m.plan);
      }},
-    {"residual_with_fewer_rows", [](Manifest& m) {
+    {"residual_with_fewer_rows",
+     [](Manifest& m) {
        const Operand rows = add_buffer(m, "r", tensor::DType::f32, Rows::outputs, kSampleWidth);
        instruction(m, kOut).inputs[1] = rows;
        m.plan.instructions.insert(m.plan.instructions.begin() + 1,
-                                  {"Gather", "cpu.gather_rows", "r", {},
-                                   {buffer_operand(kEmbedded), buffer_operand(kBufferOutputRows)}, {rows}});
+                                  {"Gather",
+                                   "cpu.gather_rows",
+                                   "r",
+                                   {},
+                                   {buffer_operand(kEmbedded), buffer_operand(kBufferOutputRows)},
+                                   {rows}});
        plan::plan_memory(m.plan);
      }},
     {"logits_of_integers", [](Manifest& m) { buffer(m, kLogits).dtype = tensor::DType::i32; }},
-    {"sum_of_integers", [](Manifest& m) {
+    {"sum_of_integers",
+     [](Manifest& m) {
        buffer(m, kSum).dtype = tensor::DType::i32;
        plan::plan_memory(m.plan);
      }},
     {"two_parts_without_the_second", [](Manifest& m) { instruction(m, kProject).attributes.set("parts", int64_t{2}); }},
     {"parts_overflow", [](Manifest& m) { instruction(m, kProject).attributes.set("parts", INT64_MAX); }},
-    {"gate_of_one_part", [](Manifest& m) {
-       instruction(m, kProject).attributes.set("activation", std::string("silu_gate"));
-     }},
-    {"bias_too_short", [](Manifest& m) {
+    {"gate_of_one_part",
+     [](Manifest& m) { instruction(m, kProject).attributes.set("activation", std::string("silu_gate")); }},
+    {"bias_too_short",
+     [](Manifest& m) {
        constant(m, kBias).dims = {16};
        constant(m, kBias).bytes = 64;
      }},
-    {"norm_scale_too_short", [](Manifest& m) {
+    {"norm_scale_too_short",
+     [](Manifest& m) {
        constant(m, kScale).dims = {1};
        constant(m, kScale).bytes = 4;
      }},
-    {"scale_that_would_broadcast", [](Manifest& m) {
+    {"scale_that_would_broadcast",
+     [](Manifest& m) {
        plan::Constant one = constant(m, kScale);
        one.name = "one";
        one.dims = {1};
@@ -171,27 +194,36 @@ const Mutation kMutations[] = {
        instruction(m, kNorm).inputs[1].index = int64_t(m.plan.constants.size());
        m.plan.constants.push_back(std::move(one));
      }},
-    {"output_absent", [](Manifest& m) {
+    {"output_absent",
+     [](Manifest& m) {
        instruction(m, kMultiply).inputs[0] = buffer_operand(kGated);  // nobody misses the sum
        instruction(m, kAdd).outputs[0] = {};
        plan::plan_memory(m.plan);
      }},
-    {"second_output_absent", [](Manifest& m) {
+    {"second_output_absent",
+     [](Manifest& m) {
        const Operand cos = add_buffer(m, "more", tensor::DType::f32, Rows::tokens, 8);
-       add_first(m, {"lathe.RotaryTable", "cpu.rotary_table", "more", {},
-                     {buffer_operand(kBufferPositions), {OperandKind::constant, kFrequencies}}, {cos, {}}});
+       add_first(m, {"lathe.RotaryTable",
+                     "cpu.rotary_table",
+                     "more",
+                     {},
+                     {buffer_operand(kBufferPositions), {OperandKind::constant, kFrequencies}},
+                     {cos, {}}});
      }},
-    {"state_as_output", [](Manifest& m) {
+    {"state_as_output",
+     [](Manifest& m) {
        instruction(m, kGather).inputs[0] = buffer_operand(kSquare);
        instruction(m, kRelu).outputs[0] = {OperandKind::state, 0};
        plan::plan_memory(m.plan);
      }},
     {"heads_of_attention", [](Manifest& m) { instruction(m, kAttend).attributes.set("num_heads", int64_t{4}); }},
-    {"heads_overflow", [](Manifest& m) {
+    {"heads_overflow",
+     [](Manifest& m) {
        instruction(m, kAttend).attributes.set("num_heads", int64_t{1} << 62);
        instruction(m, kAttend).attributes.set("kv_heads", int64_t{1} << 62);
      }},
-    {"kv_heads_beyond_the_state", [](Manifest& m) {
+    {"kv_heads_beyond_the_state",
+     [](Manifest& m) {
        instruction(m, kAttend).attributes.set("kv_heads", int64_t{2});
        instruction(m, kAttend).attributes.set("head_dim", int64_t{16});
        constant(m, kQkvWeight).dims = {6 * 16, kSampleWidth};
@@ -201,7 +233,8 @@ const Mutation kMutations[] = {
      }},
     {"state_of_smaller_heads", [](Manifest& m) { m.plan.states[0].head_dim = 8; }},
     {"state_of_more_heads", [](Manifest& m) { m.plan.states[0].kv_heads = 3; }},
-    {"two_states_in_one_attention", [](Manifest& m) {
+    {"two_states_in_one_attention",
+     [](Manifest& m) {
        m.plan.states.push_back(m.plan.states[0]);
        instruction(m, kAttend).inputs[7].index = 1;
        instruction(m, kAttend).outputs[2].index = 1;
@@ -209,40 +242,54 @@ const Mutation kMutations[] = {
     {"blocks_of_other_size", [](Manifest& m) { m.plan.kv_block = 16; }},
     {"rotary_beyond_the_head", [](Manifest& m) { instruction(m, kAttend).attributes.set("rotary_dim", int64_t{32}); }},
     {"rotary_table_narrower", [](Manifest& m) { instruction(m, kAttend).attributes.set("rotary_dim", int64_t{8}); }},
-    {"block_table_of_another_buffer", [](Manifest& m) { instruction(m, kAttend).inputs[5] = buffer_operand(kBufferFirstPosition); }},
-    {"first_token_computed", [](Manifest& m) {
+    {"block_table_of_another_buffer",
+     [](Manifest& m) { instruction(m, kAttend).inputs[5] = buffer_operand(kBufferFirstPosition); }},
+    {"first_token_computed",
+     [](Manifest& m) {
        const Operand first = add_buffer(m, "f", tensor::DType::i32, Rows::sequences, 0);
        instruction(m, kAttend).inputs[4] = first;
        add_first(m, {"Abs", "reference", "f", {}, {buffer_operand(kBufferFirstPosition)}, {first}});
      }},
-    {"ids_that_nothing_fills", [](Manifest& m) {
-       instruction(m, kEmbed).inputs[1] = add_buffer(m, "ids", tensor::DType::i64, Rows::tokens, 0);
-     }},
-    {"ids_computed", [](Manifest& m) {  // from positions, which may be above the vocabulary
+    {"ids_that_nothing_fills",
+     [](Manifest& m) { instruction(m, kEmbed).inputs[1] = add_buffer(m, "ids", tensor::DType::i64, Rows::tokens, 0); }},
+    {"ids_computed",
+     [](Manifest& m) {  // from positions, which may be above the vocabulary
        const Operand ids = add_buffer(m, "ids", tensor::DType::i64, Rows::tokens, 0);
        instruction(m, kEmbed).inputs[1] = ids;
        add_first(m, {"Abs", "reference", "ids", {}, {buffer_operand(kBufferPositions)}, {ids}});
      }},
-    {"positions_beyond_the_table", [](Manifest& m) { instruction(m, kEmbed).inputs[1] = buffer_operand(kBufferPositions); }},
-    {"table_shorter_than_the_vocabulary", [](Manifest& m) {
+    {"positions_beyond_the_table",
+     [](Manifest& m) { instruction(m, kEmbed).inputs[1] = buffer_operand(kBufferPositions); }},
+    {"table_shorter_than_the_vocabulary",
+     [](Manifest& m) {
        constant(m, kTable).dims[0] = kSampleVocabulary - 1;
        constant(m, kTable).bytes -= kSampleWidth * 4;
      }},
     {"table_of_a_buffer", [](Manifest& m) { instruction(m, kGather).op = "lathe.Embed"; }},
     {"gather_by_tokens", [](Manifest& m) { instruction(m, kGather).inputs[1] = buffer_operand(kBufferTokenIds); }},
     {"gather_of_columns", [](Manifest& m) { instruction(m, kGather).attributes.set("axis", int64_t{1}); }},
-    {"frequencies_longer_than_the_table", [](Manifest& m) {
+    {"frequencies_longer_than_the_table",
+     [](Manifest& m) {
        constant(m, kFrequencies).dims = {16};
        constant(m, kFrequencies).bytes = 64;
      }},
-    {"positions_per_sequence", [](Manifest& m) {
+    {"positions_per_sequence",
+     [](Manifest& m) {
        const Operand positions = add_buffer(m, "p", tensor::DType::i64, Rows::sequences, 0);
        const Operand cos = add_buffer(m, "c", tensor::DType::f32, Rows::sequences, 8);
        const Operand sin = add_buffer(m, "s", tensor::DType::f32, Rows::sequences, 8);
-       add_first(m, {"lathe.RotaryTable", "cpu.rotary_table", "p", {},
-                     {positions, {OperandKind::constant, kFrequencies}}, {cos, sin}});
-       add_first(m, {"Cast", "reference", "p", {{"to", int64_t(tensor::DType::i64)}},
-                     {buffer_operand(kBufferFirstPosition)}, {positions}});
+       add_first(m, {"lathe.RotaryTable",
+                     "cpu.rotary_table",
+                     "p",
+                     {},
+                     {positions, {OperandKind::constant, kFrequencies}},
+                     {cos, sin}});
+       add_first(m, {"Cast",
+                     "reference",
+                     "p",
+                     {{"to", int64_t(tensor::DType::i64)}},
+                     {buffer_operand(kBufferFirstPosition)},
+                     {positions}});
      }},
     {"attribute_of_nothing", [](Manifest& m) { instruction(m, kAdd).attributes.set("axis", int64_t{0}); }},
 };
@@ -272,7 +319,10 @@ INSTANTIATE_TEST_SUITE_P(Each, HostilePlans, testing::ValuesIn(kMutations),
 // What only the values decide is the reference kernel's own check: the step throws what the operator threw.
 TEST(Program, StepThrowsWhatTheReferenceThrew) {
   Manifest manifest = sample_manifest();
-  instruction(manifest, kRelu) = {"Gather", "reference", "outside", {},
+  instruction(manifest, kRelu) = {"Gather",
+                                  "reference",
+                                  "outside",
+                                  {},
                                   {{OperandKind::constant, kTable}, buffer_operand(kBufferPositions)},
                                   {buffer_operand(kPositive)}};
   const EngineOnDisk file(engine_bytes(manifest, sample_weights(manifest)));
@@ -304,7 +354,8 @@ TEST(Program, NamesTheWeightThatIsNotFinite) {
   EXPECT_EQ(said(kTable, 4 * (5 * kSampleWidth + 7), nan, kEmbed), "; its weight \"table\" holds nan at [5, 7]");
   EXPECT_EQ(said(kScale, 4 * 31, infinity, kProject), "; its weight \"scale\" holds -inf at [0, 31]");
   // [panel][column][16]: row 18 is row 2 of panel 1.
-  EXPECT_EQ(said(kUpWeight, 4 * (16 * kSampleWidth + 16 * 3 + 2), nan, kGate), "; its weight \"up\" holds nan at [18, 3]");
+  EXPECT_EQ(said(kUpWeight, 4 * (16 * kSampleWidth + 16 * 3 + 2), nan, kGate),
+            "; its weight \"up\" holds nan at [18, 3]");
   // A chunk of one block of q8_0: 8 words of 16 rows, then 16 scales; infinity times 0 is NaN.
   EXPECT_EQ(said(kOutWeight, 8 * 64 + 2 * 5, half_infinity, kOut), "; its weight \"out\" holds nan at [5, 0]");
   EXPECT_EQ(said(kTable, 0, nan, kOut), "");

@@ -19,12 +19,50 @@ inline constexpr int64_t kSampleContext = 128;
 
 // Indices of what tests change.
 enum SampleBuffer : int64_t {
-  kBufferTokenIds, kBufferPositions, kBufferFirstToken, kBufferFirstPosition, kBufferBlockTable, kBufferOutputRows,
-  kEmbedded, kCos, kSin, kQkv, kAttended, kInner, kNormed, kGated, kSum, kSquare, kPositive, kWanted, kLogits
+  kBufferTokenIds,
+  kBufferPositions,
+  kBufferFirstToken,
+  kBufferFirstPosition,
+  kBufferBlockTable,
+  kBufferOutputRows,
+  kEmbedded,
+  kCos,
+  kSin,
+  kQkv,
+  kAttended,
+  kInner,
+  kNormed,
+  kGated,
+  kSum,
+  kSquare,
+  kPositive,
+  kWanted,
+  kLogits
 };
-enum SampleConstant : int64_t { kTable, kFrequencies, kQkvWeight, kOutWeight, kScale, kGateWeight, kUpWeight, kBias, kHead };
+enum SampleConstant : int64_t {
+  kTable,
+  kFrequencies,
+  kQkvWeight,
+  kOutWeight,
+  kScale,
+  kGateWeight,
+  kUpWeight,
+  kBias,
+  kHead
+};
 enum SampleInstruction : size_t {
-  kEmbed, kRotaryTable, kProject, kAttend, kOut, kNorm, kGate, kAdd, kMultiply, kRelu, kGather, kLogitsProduct
+  kEmbed,
+  kRotaryTable,
+  kProject,
+  kAttend,
+  kOut,
+  kNorm,
+  kGate,
+  kAdd,
+  kMultiply,
+  kRelu,
+  kGather,
+  kLogitsProduct
 };
 
 inline plan::Plan sample_plan() {
@@ -63,9 +101,8 @@ inline plan::Plan sample_plan() {
   const auto add_constant = [&](std::string name, std::vector<int64_t> dims, Encoding encoding, std::string layout) {
     plan::Constant entry{std::move(name), DType::f32, encoding, std::move(dims), std::move(layout), 0, 0};
     const auto packed = backend::cpu::Layout(encoding == Encoding::plain ? 1 : 7);  // f32_panel, q8_0_panel
-    entry.bytes = entry.layout == "plain"
-                      ? tensor::element_count(std::span<const int64_t>(entry.dims)) * 4
-                      : int64_t(backend::cpu::packed_size(packed, entry.dims[0], entry.dims[1]));
+    entry.bytes = entry.layout == "plain" ? tensor::element_count(std::span<const int64_t>(entry.dims)) * 4
+                                          : int64_t(backend::cpu::packed_size(packed, entry.dims[0], entry.dims[1]));
     if (!plan.constants.empty()) {
       const plan::Constant& last = plan.constants.back();
       entry.offset = align_up<int64_t>(last.offset + last.bytes, 64);
@@ -85,27 +122,51 @@ inline plan::Plan sample_plan() {
 
   plan.instructions = {
       {"lathe.Embed", "cpu.embed", "embed", {}, {constant(kTable), buffer(kBufferTokenIds)}, {buffer(kEmbedded)}},
-      {"lathe.RotaryTable", "cpu.rotary_table", "rope", {}, {buffer(kBufferPositions), constant(kFrequencies)},
+      {"lathe.RotaryTable",
+       "cpu.rotary_table",
+       "rope",
+       {},
+       {buffer(kBufferPositions), constant(kFrequencies)},
        {buffer(kCos), buffer(kSin)}},
-      {"lathe.Linear", "cpu.linear", "project", {{"norm", std::string("rms")}, {"epsilon", 1e-5}},
-       {buffer(kEmbedded), none, constant(kScale), none, constant(kQkvWeight)}, {buffer(kQkv)}},
-      {"lathe.PagedAttention", "cpu.paged_attention", "attend",
-       {{"num_heads", int64_t{2}}, {"kv_heads", int64_t{1}}, {"head_dim", kHeadDim}, {"rotary_dim", kHeadDim},
+      {"lathe.Linear",
+       "cpu.linear",
+       "project",
+       {{"norm", std::string("rms")}, {"epsilon", 1e-5}},
+       {buffer(kEmbedded), none, constant(kScale), none, constant(kQkvWeight)},
+       {buffer(kQkv)}},
+      {"lathe.PagedAttention",
+       "cpu.paged_attention",
+       "attend",
+       {{"num_heads", int64_t{2}},
+        {"kv_heads", int64_t{1}},
+        {"head_dim", kHeadDim},
+        {"rotary_dim", kHeadDim},
         {"scale", 0.25}},
        {buffer(kQkv), buffer(kCos), buffer(kSin), buffer(kBufferFirstToken), buffer(kBufferFirstPosition),
         buffer(kBufferBlockTable), state, state},
        {buffer(kAttended), state, state}},
-      {"lathe.Linear", "cpu.linear", "out", {{"compute", std::string("i8")}},
-       {buffer(kAttended), buffer(kEmbedded), none, none, constant(kOutWeight)}, {buffer(kInner)}},
+      {"lathe.Linear",
+       "cpu.linear",
+       "out",
+       {{"compute", std::string("i8")}},
+       {buffer(kAttended), buffer(kEmbedded), none, none, constant(kOutWeight)},
+       {buffer(kInner)}},
       {"RMSNormalization", "cpu.rms_norm", "norm", {}, {buffer(kInner), constant(kScale)}, {buffer(kNormed)}},
-      {"lathe.Linear", "cpu.linear", "gate", {{"parts", int64_t{2}}, {"activation", std::string("silu_gate")}},
+      {"lathe.Linear",
+       "cpu.linear",
+       "gate",
+       {{"parts", int64_t{2}}, {"activation", std::string("silu_gate")}},
        {buffer(kNormed), none, none, none, constant(kGateWeight), constant(kUpWeight), constant(kBias), none},
        {buffer(kGated)}},
       {"Add", "cpu.add", "add", {}, {buffer(kGated), buffer(kInner)}, {buffer(kSum)}},
       {"Mul", "cpu.mul", "multiply", {}, {buffer(kSum), buffer(kNormed)}, {buffer(kSquare)}},
       {"Relu", "reference", "relu", {}, {buffer(kSquare)}, {buffer(kPositive)}},
       {"Gather", "cpu.gather_rows", "wanted", {}, {buffer(kPositive), buffer(kBufferOutputRows)}, {buffer(kWanted)}},
-      {"lathe.Linear", "cpu.linear", "head", {}, {buffer(kWanted), none, none, none, constant(kHead)},
+      {"lathe.Linear",
+       "cpu.linear",
+       "head",
+       {},
+       {buffer(kWanted), none, none, none, constant(kHead)},
        {buffer(kLogits)}}};
   plan.logits = kLogits;
   plan::plan_memory(plan);

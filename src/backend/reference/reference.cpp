@@ -53,8 +53,8 @@ void evaluate(const Bound& bound, const Step& step) {
   for (size_t i = 0; i < instruction.inputs.size(); ++i) {
     inputs.push_back(view(bound, step, instruction.inputs[i], bound.inputs[i]));
   }
-  const auto results = op::evaluate(op::get_op(instruction.op), std::move(inputs), instruction.attributes,
-                                    instruction.outputs.size());
+  const auto results =
+      op::evaluate(op::get_op(instruction.op), std::move(inputs), instruction.attributes, instruction.outputs.size());
   for (size_t i = 0; i < results.size(); ++i) {
     if (!bound.outputs[i]) continue;
     const Tensor place = view(bound, step, instruction.outputs[i], bound.outputs[i]);
@@ -81,12 +81,8 @@ void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {
 }  // namespace
 
 const Kernel& reference_kernel() {
-  static constexpr Kernel kKernel = {.name = "reference",
-                                     .op = "",
-                                     .refusal = refusal,
-                                     .scratch_size = nullptr,
-                                     .prepare = nullptr,
-                                     .run = run};
+  static constexpr Kernel kKernel = {
+      .name = "reference", .op = "", .refusal = refusal, .scratch_size = nullptr, .prepare = nullptr, .run = run};
   return kKernel;
 }
 

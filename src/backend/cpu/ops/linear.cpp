@@ -1,7 +1,7 @@
 // lathe.Linear on packed weights.
+#include "backend/cpu/linear.h"
 #include "backend/bound.h"
 #include "backend/cpu/layout_names.h"
-#include "backend/cpu/linear.h"
 
 namespace lathe::backend {
 namespace {
@@ -48,10 +48,12 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
     if (!rounding) return fmt::format("compute {}", compute);
     if (const auto why = cpu::linear_refusal(*layout, *rounding, weight->dims[1])) return std::string(*why);
     const size_t bias = kWeights + size_t(parts + part);
-    if (operand_of(instruction, bias) && !is_plain_f32(plan, instruction, bias)) return "a bias that is no f32 constant";
+    if (operand_of(instruction, bias) && !is_plain_f32(plan, instruction, bias))
+      return "a bias that is no f32 constant";
   }
   for (const size_t norm : {kNormScale, kNormBias}) {
-    if (operand_of(instruction, norm) && !is_plain_f32(plan, instruction, norm)) return "a norm that is no f32 constant";
+    if (operand_of(instruction, norm) && !is_plain_f32(plan, instruction, norm))
+      return "a norm that is no f32 constant";
   }
   return std::nullopt;
 }
