@@ -30,6 +30,8 @@ void infer_paged_attention(InferContext& context) {
   if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0)
     bad(context, "{} heads on {} kv_heads", heads, kv_heads);
   if (head_dim < 1 || head_dim > 65536) bad(context, "head_dim is {}", head_dim);
+  constexpr int64_t kMostHeads = 65536;  // keeps the widths below far from overflow
+  if (heads > kMostHeads || kv_heads > kMostHeads) bad(context, "{} heads, {} key-value heads", heads, kv_heads);
   if (rotary < 0 || rotary % 2 != 0 || rotary > head_dim)
     bad(context, "rotary_dim {} of head_dim {}", rotary, head_dim);
   const TypeInfo& qkv = require_dtype(context, kQkv, DType::f32);
