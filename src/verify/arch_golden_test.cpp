@@ -15,6 +15,7 @@
 #include "compiler/engine_graph.h"
 #include "frontend/decoder.h"
 #include "io/npy.h"
+#include "verify/arch_cases.h"
 #include "verify/bands.h"
 #include "verify/compare.h"
 #include "verify/reference.h"
@@ -26,15 +27,6 @@ namespace lathe::verify {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::vector<std::string> cases() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(LATHE_TESTS_DIR) / "arch")) {
-    if (fs::exists(entry.path() / "golden.json")) names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 class ArchGolden : public testing::TestWithParam<std::string> {
  protected:
@@ -160,7 +152,7 @@ TEST_P(ArchGolden, EngineHoldsTheGraphAndTheWeightsAsTheyWere) {
   EXPECT_GE(matrices, 7u);  // one layer of seven, or two of six
 }
 
-INSTANTIATE_TEST_SUITE_P(Transformers, ArchGolden, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Transformers, ArchGolden, testing::ValuesIn(arch_cases()),
                          [](const auto& golden) { return golden.param; });
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "io/npy.h"
 #include "io/onnx.h"
 #include "io/onnx_write.h"
+#include "verify/arch_cases.h"
 #include "verify/bands.h"
 #include "verify/compare.h"
 
@@ -96,16 +97,7 @@ TEST_P(OnnxRoundTrip, InBf16) {
   }
 }
 
-std::vector<std::string> cases() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(LATHE_TESTS_DIR) / "arch")) {
-    if (fs::exists(entry.path() / "golden.json")) names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-INSTANTIATE_TEST_SUITE_P(Models, OnnxRoundTrip, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Models, OnnxRoundTrip, testing::ValuesIn(arch_cases()),
                          [](const auto& test) { return test.param; });
 
 }  // namespace
