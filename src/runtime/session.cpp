@@ -251,8 +251,8 @@ void Session::Impl::report_bad_logit(const backend::Step& step, int64_t row, int
       const float* values = program->values(output.index);
       for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
         if (std::isfinite(values[at])) continue;
-        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}", buffer.name,
-             plan().instructions[i].op, plan().instructions[i].name, values[at], at / columns, at % columns,
+        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}",
+             buffer.name, plan().instructions[i].op, plan().instructions[i].name, values[at], at / columns, at % columns,
              program->bad_weight(i));
       }
     }

@@ -367,9 +367,10 @@ __attribute__((noinline)) void tile_i16(const WidePanel* panels, const CodeTile<
   }
 }
 
-// `panels` panels by T tiles. AVX2 has registers for one panel and one tile.
+// `count` panels by T tiles. AVX2 has registers for one panel and one tile.
 template <class D, int T>
-void tiles_i16(const WidePanel* panels, int64_t count, const CodeTile<kTileI16, int16_t>* tiles, int blocks, float* sums) {
+void tiles_i16(const WidePanel* panels, int64_t count, const CodeTile<kTileI16, int16_t>* tiles, int blocks,
+               float* sums) {
   if (kIsAvx512 && count == 2) {
     tile_i16<D, 2, T>(panels, tiles, blocks, sums);
     return;
@@ -390,7 +391,8 @@ void gemm_i16(const ProductCall& call) {
     offset += chunk_offsets(kLayout, blocks).size;
     int64_t tile = 0;
     for (; kIsAvx512 && tile + 2 <= tiles; tile += 2) {
-      const CodeTile<N, int16_t> x[2] = {{call.activations, groups, tile, first}, {call.activations, groups, tile + 1, first}};
+      const CodeTile<N, int16_t> x[2] = {{call.activations, groups, tile, first},
+                                         {call.activations, groups, tile + 1, first}};
       tiles_i16<D, kIsAvx512 ? 2 : 1>(panels, call.count, x, blocks, call.sums + tile * N * kSumStride);
     }
     for (; tile < tiles; ++tile) {
