@@ -1,0 +1,34 @@
+// The ONNX backend tests: folders with a model, inputs and the outputs that the specification wants.
+//
+// Source of the rules: onnx.backend.test's runner (dtype and shape exact, |found - expected| <= atol + rtol *
+// |expected|, NaN equal to NaN, strings exact).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace lathe::verify {
+
+struct ConformanceOptions {
+  double rtol = 1e-3;  // a folder's own data.json may say otherwise
+  double atol = 1e-7;
+};
+
+struct ConformanceResult {
+  std::string name;                 // of the folder
+  std::set<std::string> operators;  // of the model, with their domain where it is not ONNX's own
+  int64_t opset = 0;                // of ONNX's own domain; 0: the model does not import it
+  bool passed = false;
+  std::string reason;  // why not
+};
+
+// The test folders below `folder` (or the folder itself), sorted by path. Throws not_found when there is none.
+std::vector<std::filesystem::path> find_conformance_tests(const std::filesystem::path& folder);
+
+// Imports the model as any user's and evaluates it on every data set. Errors become reasons.
+ConformanceResult run_conformance_test(const std::filesystem::path& folder, const ConformanceOptions& options = {});
+
+}  // namespace lathe::verify
