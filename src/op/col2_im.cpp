@@ -9,16 +9,15 @@ namespace {
 using tensor::Dim;
 using tensor::Dims;
 
-// x is [batch, channels * block elements, blocks]; image_shape and block_shape have a number for each spatial axis.
-Dims known_shape(const InferContext& context, size_t i) {
+// Input i, a shape: its numbers where they are known before the run.
+std::optional<Dims> find_shape(const InferContext& context, size_t i) {
   require_dtype(context, i, tensor::DType::i64);
   require_rank(context, i, 1);
   const auto shape = known_ints(context, i);
-  if (!shape) bad(context, "input {} must be known before the run", i);
-  for (const int64_t length : *shape) {
+  for (const int64_t length : shape.value_or(Dims{})) {
     if (length < 1) bad(context, "input {}: a length of {}", i, length);
   }
-  return *shape;
+  return shape;
 }
 
 // The windows that the blocks are; kernel_shape is an input here.
@@ -44,16 +43,24 @@ Windows plan_blocks(std::string_view op, const Attributes& attributes, const Dim
   return windows;
 }
 
+// x is [batch, channels * block elements, blocks]; image_shape and block_shape have a number for each spatial axis.
 void infer_col2_im(InferContext& context) {
   const TypeInfo& x = require(context, 0, kNumeric | kBool);
   require_rank(context, 0, 3);
-  const Dims image = known_shape(context, 1);
-  const Windows windows = plan_blocks(context.op, context.attributes, image, known_shape(context, 2));
-  require_dims_agree(context, fmt::format("blocks of {}", to_string(x)), x.shape[2], Dim(windows.count()));
-  const auto channels = divide_exactly(x.shape[1], Dim(windows.kernel_size()));
-  if (!channels) bad(context, "columns of {} in blocks of {}", x.shape[1].to_string(), windows.kernel_size());
-  tensor::Shape shape{x.shape[0], *channels};
-  for (const int64_t length : image) shape.emplace_back(length);
+  const auto image = find_shape(context, 1);
+  const auto block = find_shape(context, 2);
+  const auto rank = context.input(1).shape[0].constant();
+  if (!rank) bad(context, "the rank of the result depends on how long image_shape is");
+  std::optional<Dim> channels;
+  if (image && block) {
+    const Windows windows = plan_blocks(context.op, context.attributes, *image, *block);
+    require_dims_agree(context, fmt::format("blocks of {}", to_string(x)), x.shape[2], Dim(windows.count()));
+    channels = divide_exactly(x.shape[1], Dim(windows.kernel_size()));
+    if (!channels && x.shape[1].is_constant())
+      bad(context, "columns of {} in blocks of {}", x.shape[1].value(), windows.kernel_size());
+  }
+  tensor::Shape shape{x.shape[0], channels ? *channels : unknown_dim(context, 1)};
+  for (size_t i = 0; i < size_t(*rank); ++i) shape.push_back(image ? Dim((*image)[i]) : unknown_dim(context, i + 2));
   context.outputs[0] = {x.dtype, std::move(shape), std::nullopt};
 }
 
