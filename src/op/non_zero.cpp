@@ -1,4 +1,4 @@
-// The coordinates of the elements that are not zero, [rank, count], in row-major order.
+// The coordinates of the elements that are not zero (strings: not empty), [rank, count], in row-major order.
 #include "op/inference.h"
 #include "op/values.h"
 
@@ -6,14 +6,35 @@ namespace lathe::op {
 namespace {
 
 void infer_non_zero(InferContext& context) {
-  const TypeInfo& x = require(context, 0, kNumeric | kBool);
+  const TypeInfo& x = require(context, 0, kNumeric | kBool | kString | kComplex);
   context.outputs[0] = {
       tensor::DType::i64, {tensor::Dim(int64_t(x.shape.size())), unknown_dim(context, 0)}, std::nullopt};
 }
 
+// 0 exactly where the element is.
+std::vector<double> as_numbers(const tensor::Tensor& x) {
+  std::vector<double> values(size_t(x.size()));
+  const auto either_part = [&](auto parts) {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = parts[2 * i] != 0 || parts[2 * i + 1] != 0;
+  };
+  switch (x.dtype()) {
+    case tensor::DType::string:
+      for (size_t i = 0; i < values.size(); ++i) values[i] = !x.strings()[i].empty();
+      return values;
+    case tensor::DType::c64:
+      either_part(x.data<float>());
+      return values;
+    case tensor::DType::c128:
+      either_part(x.data<double>());
+      return values;
+    default:
+      return load<double>(x);
+  }
+}
+
 void evaluate_non_zero(EvaluateContext& context) {
   const tensor::Tensor& x = context.inputs[0];
-  const std::vector<double> values = load<double>(x);  // zero exactly where the element is
+  const std::vector<double> values = as_numbers(x);
   const tensor::Dims strides = contiguous_strides(x.dims());
   std::vector<int64_t> found;
   for (size_t i = 0; i < values.size(); ++i) {

@@ -1,4 +1,4 @@
-// The upper or lower triangle of each matrix from diagonal k on; zeros elsewhere.
+// The upper or lower triangle of each matrix from diagonal k on; zeros (no text in strings) elsewhere.
 #include "op/inference.h"
 #include "op/values.h"
 
@@ -6,7 +6,7 @@ namespace lathe::op {
 namespace {
 
 void infer_trilu(InferContext& context) {
-  const TypeInfo& data = require(context, 0, kAny & ~kString);
+  const TypeInfo& data = require(context, 0, kAny);
   if (data.shape.size() < 2) bad(context, "expected rank 2 or more, found {}", to_string(data));
   if (context.has_input(1)) require_dtype(context, 1, tensor::DType::i64);
   context.outputs[0] = {data.dtype, data.shape, std::nullopt};
