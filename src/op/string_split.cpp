@@ -51,10 +51,19 @@ void skip_spaces(std::string_view& text) {
   while (const size_t length = space_at(text)) text.remove_prefix(length);
 }
 
-// At most `most` splits; what remains after them is the last piece, from its first character that is no space.
+void drop_last_spaces(std::string_view& text) {
+  const auto ends_with_space = [&](std::string_view space) { return text.ends_with(space); };
+  for (auto it = kSpaces.begin(); it != kSpaces.end();) {
+    it = std::find_if(kSpaces.begin(), kSpaces.end(), ends_with_space);
+    if (it != kSpaces.end()) text.remove_suffix(it->size());
+  }
+}
+
+// At most `most` splits; what remains after them, without the spaces around it, is the last piece.
 Pieces split_at_spaces(std::string_view text, size_t most) {
   Pieces pieces;
   skip_spaces(text);
+  drop_last_spaces(text);
   while (!text.empty() && pieces.size() < most) {
     size_t end = 0;
     while (end < text.size() && !space_at(text.substr(end))) ++end;
