@@ -1,0 +1,19 @@
+// The tangent.
+#include <cmath>
+
+#include "op/elementwise.h"
+
+namespace lathe::op {
+const OpDef& tan_op() {
+  static const OpDef def{
+      .name = "Tan",
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .elementwise = true,
+      .infer = [](InferContext& context) { infer_unary(context, kFloat); },
+      .evaluate = [](EvaluateContext& context) { evaluate_real(context, [](double x) { return std::tan(x); }); },
+  };
+  return def;
+}
+
+}  // namespace lathe::op
