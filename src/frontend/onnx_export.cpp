@@ -48,7 +48,9 @@ OnnxAttribute onnx_attribute(const std::string& name, const op::AttributeValue& 
         else if constexpr (std::is_same_v<T, std::vector<double>>) {
           set(OnnxAttributeType::floats, std::vector<float>(v.begin(), v.end()));
         } else if constexpr (std::is_same_v<T, std::vector<std::string>>) set(OnnxAttributeType::strings, v);
-        else set(OnnxAttributeType::tensor, std::vector<OnnxTensor>{OnnxTensor::of("", v)});
+        else if constexpr (std::is_same_v<T, op::SubgraphPtr>) {
+          fail(ErrorCode::unsupported, "attribute \"{}\": graphs inside nodes cannot be written yet", name);
+        } else set(OnnxAttributeType::tensor, std::vector<OnnxTensor>{OnnxTensor::of("", v)});
       },
       value);
   return result;

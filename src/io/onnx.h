@@ -31,6 +31,9 @@ struct OnnxLimits {
 OnnxModel parse_onnx(std::span<const std::byte> bytes, const OnnxLimits& limits = {});
 // A TensorProto alone, as in the `.pb` files of test folders; views `bytes`.
 OnnxTensor parse_onnx_tensor(std::span<const std::byte> bytes, const OnnxLimits& limits = {});
+// A SequenceProto and an OptionalProto likewise. Throw unsupported for sequences of anything but tensors.
+OnnxSequence parse_onnx_sequence(std::span<const std::byte> bytes, const OnnxLimits& limits = {});
+OnnxOptional parse_onnx_optional(std::span<const std::byte> bytes, const OnnxLimits& limits = {});
 
 // The values of a tensor that is not external, as an owned copy; strings too. Throws invalid_input when there
 // are too few or too many values for the dims or when they do not fit the type, unsupported for segments,

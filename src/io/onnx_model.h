@@ -60,6 +60,17 @@ struct OnnxTensor {
   tensor::DType dtype() const;
 };
 
+// SequenceProto and OptionalProto, as test folders hold them: tensors in order, or nothing.
+struct OnnxSequence {
+  std::string name;
+  std::vector<OnnxTensor> tensors;
+};
+struct OnnxOptional {
+  std::string name;
+  std::optional<OnnxTensor> tensor;  // at most one of the two
+  std::optional<OnnxSequence> sequence;
+};
+
 struct OnnxSparseTensor {
   OnnxTensor values;   // [nnz]; its name is the sparse tensor's name
   OnnxTensor indices;  // i64 [nnz] or [nnz, rank]

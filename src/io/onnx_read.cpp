@@ -240,4 +240,16 @@ OnnxTensor parse_onnx_tensor(std::span<const std::byte> bytes, const OnnxLimits&
   return tensor;
 }
 
+OnnxSequence parse_onnx_sequence(std::span<const std::byte> bytes, const OnnxLimits& limits) {
+  OnnxSequence sequence;
+  OnnxReader(limits).read_sequence(bytes, sequence);
+  return sequence;
+}
+
+OnnxOptional parse_onnx_optional(std::span<const std::byte> bytes, const OnnxLimits& limits) {
+  OnnxOptional optional;
+  OnnxReader(limits).read_optional(bytes, optional);
+  return optional;
+}
+
 }  // namespace lathe::io

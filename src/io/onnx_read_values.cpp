@@ -342,4 +342,25 @@ void OnnxReader::read_shape(Bytes message, std::vector<OnnxDim>& out) {
   }
 }
 
+void OnnxReader::read_sequence(Bytes message, OnnxSequence& out) {
+  for (WireReader in(message); in.next();) {
+    if (in.field() == 1) out.name = text(in);
+    if (in.field() == 3) push(in, out.tensors, &OnnxReader::read_tensor, "tensor");
+    if (in.field() >= 4 && in.field() <= 7) {
+      fail(ErrorCode::unsupported, "a sequence of something that is no tensor (field {})", in.field());
+    }
+  }
+}
+
+void OnnxReader::read_optional(Bytes message, OnnxOptional& out) {
+  for (WireReader in(message); in.next();) {
+    if (in.field() == 1) out.name = text(in);
+    if (in.field() == 3) nest(in, out.tensor.emplace(), &OnnxReader::read_tensor);
+    if (in.field() == 5) nest(in, out.sequence.emplace(), &OnnxReader::read_sequence);
+    if (in.field() == 4 || in.field() == 6 || in.field() == 7) {
+      fail(ErrorCode::unsupported, "an optional that is neither tensor nor sequence (field {})", in.field());
+    }
+  }
+}
+
 }  // namespace lathe::io

@@ -25,6 +25,8 @@ class OnnxReader {
   // Returns whether there was a graph.
   bool read_model(Bytes message, OnnxModel& out);
   void read_tensor(Bytes message, OnnxTensor& out);
+  void read_sequence(Bytes message, OnnxSequence& out);
+  void read_optional(Bytes message, OnnxOptional& out);
 
  private:
   void read_graph(Bytes message, OnnxGraph& out);

@@ -8,7 +8,7 @@ namespace lathe::ir {
 namespace {
 
 using Bindings = std::map<std::string, int64_t, std::less<>>;
-using Inputs = std::map<std::string, tensor::Tensor>;
+using Inputs = std::map<std::string, op::Datum>;
 
 // Solves `dim == actual` for the one symbol that is not bound yet. False if there are several: their other
 // uses will tell. Throws when no whole number fits.
@@ -33,13 +33,39 @@ bool bind_dim(const tensor::Dim& declared, int64_t actual, Bindings& bindings, s
   return true;
 }
 
-void check_input(const Graph& graph, Value input, const tensor::Tensor& tensor) {
-  const op::TypeInfo& type = graph.type(input);
-  if (tensor.dtype() != type.dtype || size_t(tensor.rank()) != type.shape.size()) {
-    fail(ErrorCode::invalid_input, "input \"{}\": expected {}, found {}{}", graph.name(input),
-         op::to_string(type), to_string(tensor.dtype()), tensor::to_string(std::span(tensor.dims())));
-  }
+std::string describe(const op::Datum& datum) {
+  if (datum.is_sequence()) return fmt::format("a sequence of {}", datum.items().size());
+  if (!datum.is_tensor()) return "nothing";
+  return fmt::format("{}{}", to_string(datum.tensor().dtype()), tensor::to_string(std::span(datum.tensor().dims())));
 }
+
+// Whether a value of this type can be that datum, as far as dtypes, forms and ranks tell.
+bool fits(const op::TypeInfo& type, const op::Datum& datum) {
+  const bool known = type.dtype != tensor::DType::undefined;
+  if (!known && type.form == op::Form::tensor) return true;
+  if (!datum.defined()) return type.form == op::Form::optional_tensor || type.form == op::Form::optional_sequence;
+  if (datum.is_sequence()) {
+    if (type.form != op::Form::sequence && type.form != op::Form::optional_sequence) return false;
+    return !known || std::all_of(datum.items().begin(), datum.items().end(),
+                                 [&](const tensor::Tensor& item) { return item.dtype() == type.dtype; });
+  }
+  if (type.form != op::Form::tensor && type.form != op::Form::optional_tensor) return false;
+  if (known && datum.tensor().dtype() != type.dtype) return false;
+  return !type.ranked || type.form != op::Form::tensor || size_t(datum.tensor().rank()) == type.shape.size();
+}
+
+void check_input(const Graph& graph, Value input, const op::Datum& datum) {
+  const op::TypeInfo& type = graph.type(input);
+  if (fits(type, datum)) return;
+  fail(ErrorCode::invalid_input, "input \"{}\": expected {}, found {}", graph.name(input), op::to_string(type),
+       describe(datum));
+}
+
+bool is_optional(const op::TypeInfo& type) {
+  return type.form == op::Form::optional_tensor || type.form == op::Form::optional_sequence;
+}
+
+Bindings bindings_of(const Graph& graph, const Inputs& inputs);
 
 // Nodes that `wanted` depends on, and how often each value is used by them.
 struct Needed {
@@ -67,13 +93,17 @@ Needed find_needed(const Graph& graph, const std::vector<Value>& wanted) {
 class Evaluation {
  public:
   Evaluation(const Graph& graph, const Inputs& inputs, const EvaluateOptions& options)
-      : graph_(graph), options_(options), bindings_(bind_symbols(graph, inputs)) {
+      : graph_(graph), options_(options), bindings_(bindings_of(graph, inputs)) {
     const auto outputs = graph.outputs();
     wanted_ = options.results.empty() ? std::vector<Value>(outputs.begin(), outputs.end()) : options.results;
     needed_ = find_needed(graph, wanted_);
     for (const auto& [value, uses] : needed_.uses) {
       if (graph.kind(value) != ValueKind::input) continue;
       const auto it = inputs.find(graph.name(value));
+      if (it == inputs.end() && is_optional(graph.type(value))) {
+        alive_.emplace(value, op::Datum());
+        continue;
+      }
       if (it == inputs.end()) {
         fail(ErrorCode::invalid_input, "input \"{}\" ({}) is missing", graph.name(value),
              op::to_string(graph.type(value)));
@@ -82,16 +112,16 @@ class Evaluation {
     }
   }
 
-  std::map<std::string, tensor::Tensor> run() {
+  std::map<std::string, op::Datum> run() {
     bool go_on = true;
     for (const NodeId id : graph_.nodes()) {
       if (!go_on) break;
       if (needed_.nodes.contains(id)) go_on = run_node(id);
     }
-    std::map<std::string, tensor::Tensor> results;
+    std::map<std::string, op::Datum> results;
     for (const Value value : wanted_) {
       if (graph_.is_constant(value))
-        results.emplace(graph_.name(value), tensor_of(value));
+        results.emplace(graph_.name(value), datum_of(value));
       else if (alive_.contains(value))
         results.emplace(graph_.name(value), alive_.at(value));
     }
@@ -103,16 +133,16 @@ class Evaluation {
     const Node& node = graph_.node(id);
     const std::string& name = node.name.empty() ? graph_.name(node.outputs[0]) : node.name;
     return with_context(fmt::format("node {} ({})", name, node.op), [&] {
-      std::vector<tensor::Tensor> inputs;
-      for (const Value input : node.inputs) inputs.push_back(input ? tensor_of(input) : tensor::Tensor());
-      auto results =
-          op::evaluate(op::get_op(node.op), std::move(inputs), node.attributes, node.outputs.size());
+      std::vector<op::Datum> inputs;
+      for (const Value input : node.inputs) inputs.push_back(input ? datum_of(input) : op::Datum());
+      auto results = op::evaluate_data(op::get_op(node.op), std::move(inputs), node.attributes, node.outputs.size(),
+                                       options_.limits);
       bool go_on = true;
       for (size_t i = 0; i < results.size(); ++i) {
         const Value output = node.outputs[i];
         if (!output) continue;
         check_result(output, results[i]);
-        if (go_on && options_.observe) go_on = options_.observe(output, results[i]);
+        if (go_on && options_.observe && results[i].is_tensor()) go_on = options_.observe(output, results[i].tensor());
         if (needed_.uses.contains(output)) alive_.emplace(output, std::move(results[i]));
       }
       for (const Value input : node.inputs) release(input);
@@ -120,7 +150,7 @@ class Evaluation {
     });
   }
 
-  const tensor::Tensor& tensor_of(Value value) {
+  const op::Datum& datum_of(Value value) {
     auto it = alive_.find(value);
     if (it == alive_.end()) it = alive_.emplace(value, load_constant(*graph_.source(value), value)).first;
     return it->second;
@@ -146,16 +176,16 @@ class Evaluation {
   }
 
   // Inference assumed that symbols which met in a broadcast are equal; here the numbers show.
-  void check_result(Value value, const tensor::Tensor& tensor) const {
+  void check_result(Value value, const op::Datum& datum) const {
     const op::TypeInfo& type = graph_.type(value);
-    bool fits = tensor.dtype() == type.dtype && size_t(tensor.rank()) == type.shape.size();
-    for (size_t i = 0; fits && i < type.shape.size(); ++i) {
+    bool good = fits(type, datum);
+    for (size_t i = 0; good && datum.is_tensor() && i < type.shape.size(); ++i) {
       const auto dim = type.shape[i].bind(bindings_).constant();
-      fits = !dim || *dim == tensor.dims()[i];
+      good = !dim || *dim == datum.tensor().dims()[i];
     }
-    if (fits) return;
-    fail(ErrorCode::invalid_input, "result %{}: inferred {}, found {}{}", graph_.name(value),
-         op::to_string(type), to_string(tensor.dtype()), tensor::to_string(std::span(tensor.dims())));
+    if (good) return;
+    fail(ErrorCode::invalid_input, "result %{}: inferred {}, found {}", graph_.name(value), op::to_string(type),
+         describe(datum));
   }
 
   const Graph& graph_;
@@ -163,12 +193,10 @@ class Evaluation {
   Bindings bindings_;
   std::vector<Value> wanted_;
   Needed needed_;
-  std::map<Value, tensor::Tensor> alive_;
+  std::map<Value, op::Datum> alive_;
 };
 
-}  // namespace
-
-Bindings bind_symbols(const Graph& graph, const Inputs& inputs) {
+Bindings bindings_of(const Graph& graph, const Inputs& inputs) {
   Bindings bindings;
   struct Equation {
     Value input;
@@ -176,14 +204,14 @@ Bindings bind_symbols(const Graph& graph, const Inputs& inputs) {
     int64_t actual;
   };
   std::vector<Equation> open;
-  for (const auto& [name, tensor] : inputs) {
+  for (const auto& [name, datum] : inputs) {
     const auto value = graph.find(name);
     if (!value || graph.kind(*value) != ValueKind::input) {
       fail(ErrorCode::invalid_input, "graph {} has no input \"{}\"", graph.name(), name);
     }
-    check_input(graph, *value, tensor);
+    check_input(graph, *value, datum);
     const tensor::Shape& shape = graph.type(*value).shape;
-    for (size_t i = 0; i < shape.size(); ++i) open.push_back({*value, &shape[i], tensor.dims()[i]});
+    for (size_t i = 0; i < shape.size(); ++i) open.push_back({*value, &shape[i], datum.tensor().dims()[i]});
   }
   // Each round binds what the rounds before made solvable: "past + sequence" waits for one of the two.
   for (size_t before = open.size() + 1; open.size() < before;) {
@@ -194,9 +222,24 @@ Bindings bind_symbols(const Graph& graph, const Inputs& inputs) {
   return bindings;
 }
 
-std::map<std::string, tensor::Tensor> evaluate(const Graph& graph, const Inputs& inputs,
+}  // namespace
+
+Bindings bind_symbols(const Graph& graph, const std::map<std::string, tensor::Tensor>& inputs) {
+  return bindings_of(graph, Inputs(inputs.begin(), inputs.end()));
+}
+
+std::map<std::string, op::Datum> evaluate_data(const Graph& graph, const Inputs& inputs,
                                                const EvaluateOptions& options) {
   return Evaluation(graph, inputs, options).run();
+}
+
+std::map<std::string, tensor::Tensor> evaluate(const Graph& graph, const std::map<std::string, tensor::Tensor>& inputs,
+                                               const EvaluateOptions& options) {
+  std::map<std::string, tensor::Tensor> tensors;
+  for (auto& [name, datum] : evaluate_data(graph, Inputs(inputs.begin(), inputs.end()), options)) {
+    tensors.emplace(name, with_context(fmt::format("output \"{}\"", name), [&] { return datum.tensor(); }));
+  }
+  return tensors;
 }
 
 }  // namespace lathe::ir

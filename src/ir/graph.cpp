@@ -96,7 +96,7 @@ Value Graph::new_value(ValueData data) {
 }
 
 Value Graph::add_input(std::string_view name, op::TypeInfo type) {
-  LATHE_CHECK(type.dtype != tensor::DType::undefined, "input {}", name);
+  LATHE_CHECK(type.dtype != tensor::DType::undefined || !type.ranked, "input {}", name);
   ValueData data;
   data.name = name;
   data.type = std::move(type);
@@ -165,9 +165,15 @@ std::vector<op::TypeInfo> Graph::infer(const Node& node, std::string_view result
       context.inputs.push_back(input ? &type(input) : nullptr);
       context.constants.push_back(small_constant(input));
     }
-    def.infer(context);
+    const bool plain = std::all_of(context.inputs.begin(), context.inputs.end(),
+                                   [](const op::TypeInfo* input) { return !input || input->is_plain(); });
+    if (plain || def.infers_any) {
+      def.infer(context);
+    } else {
+      context.outputs.assign(node.outputs.size(), op::TypeInfo::unranked(tensor::DType::undefined));
+    }
     for (const op::TypeInfo& output : context.outputs) {
-      LATHE_CHECK(output.dtype != tensor::DType::undefined, "no type was inferred");
+      LATHE_CHECK(output.dtype != tensor::DType::undefined || !output.ranked, "no type was inferred");
     }
     return std::move(context.outputs);
   });

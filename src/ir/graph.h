@@ -139,7 +139,7 @@ class Graph {
   std::map<std::string, int32_t, std::less<>> next_number_;  // appended to a name that is taken
 };
 
-// Checks the invariants. Throws internal naming node and value.
+// Checks the invariants, those of bodies too. Throws internal naming node and value.
 void verify(const Graph& graph);
 
 // Text form, one line per value or node, e.g.
@@ -168,6 +168,7 @@ bool prints_inline(const Graph& graph, Value constant);
 // Throws invalid_input with line number.
 using ConstantResolver = std::function<tensor::SourcePtr(
     const std::string& name, tensor::DType dtype, tensor::Encoding encoding, const tensor::Dims& dims)>;
+// Bodies of nodes are graphs of their own in the text; constants by name in them are asked for likewise.
 Graph parse(std::string_view text, const ConstantResolver& resolve);
 
 // The reference executor: runs every node's `evaluate` in order; slow, obvious, for any graph. A constant is
@@ -175,16 +176,21 @@ Graph parse(std::string_view text, const ConstantResolver& resolve);
 // Throws invalid_input if an input is missing, unknown, or its dtype or dims do not fit the declared type
 // (symbols must bind consistently), and if a result's dims contradict the type that was inferred for it.
 struct EvaluateOptions {
-  // Called with each result as it appears; return false to stop early (what is there by then is returned).
+  // Called with each result that is a tensor as it appears; return false to stop early (what is there by then is returned).
   std::function<bool(Value, const tensor::Tensor&)> observe;
   // Values wanted; empty means the graph's outputs. Only what they need is computed, and only the inputs that
   // this needs must be given.
   std::vector<Value> results;
+  op::RunLimits limits;
 };
 // What the symbols of the input types are for these inputs: {"batch": 2, "sequence": 7}. Throws as evaluate.
 std::map<std::string, int64_t, std::less<>> bind_symbols(const Graph& graph,
                                                          const std::map<std::string, tensor::Tensor>& inputs);
 
+// For graphs with sequences and optionals among inputs and outputs; an optional input may be left out.
+std::map<std::string, op::Datum> evaluate_data(const Graph& graph, const std::map<std::string, op::Datum>& inputs,
+                                               const EvaluateOptions& options = {});
+// For graphs whose inputs and outputs are tensors: throws invalid_input if a result is not.
 std::map<std::string, tensor::Tensor> evaluate(const Graph& graph,
                                                const std::map<std::string, tensor::Tensor>& inputs,
                                                const EvaluateOptions& options = {});

@@ -142,6 +142,7 @@ std::string spelled_attribute(const op::AttributeValue& value) {
       return fmt::format("tensor {}{} {}", to_string(v.dtype()), tensor::to_string(std::span(v.dims())),
                          spelled_elements(v));
     }
+    std::string operator()(const op::SubgraphPtr&) const { LATHE_CHECK(false, "a graph is no literal"); }
   };
   return std::visit(Spell{}, value);
 }

@@ -22,7 +22,7 @@ std::string spelled_real(double value);
 bool has_literals(tensor::DType dtype);
 // "{1, 2}" or "hex 00ff": all elements, row-major.
 std::string spelled_elements(const tensor::Tensor& tensor);
-// One attribute's value: 1, 1.0, "text", [1, 2], ints [], tensor f32[2] {1.0, 2.0}.
+// One attribute's value, any but a graph: 1, 1.0, "text", [1, 2], ints [], tensor f32[2] {1.0, 2.0}.
 std::string spelled_attribute(const op::AttributeValue& value);
 
 // Writes the element that `token` spells. Throws invalid_input when it is no such number or out of range.

@@ -1,26 +1,26 @@
-#include <charconv>
-
 #include "base/checked.h"
 #include "base/error.h"
-#include "ir/graph.h"
+#include "ir/body.h"
 #include "ir/literals.h"
+#include "ir/text_reader.h"
 
 namespace lathe::ir {
 namespace {
 
 constexpr size_t kMaxRank = 64;
 constexpr size_t kMaxOutputs = 4096;
+constexpr int kMaxDepth = 32;
 
-// Reads one graph; recursive descent without recursion, since nothing nests.
-class Parser {
+// Reads one graph; bodies of nodes nest, up to a depth.
+class Parser : private TextReader {
  public:
-  Parser(std::string_view text, const ConstantResolver& resolve) : text_(text), resolve_(resolve) {}
+  Parser(std::string_view text, const ConstantResolver& resolve) : TextReader(text), resolve_(resolve) {}
 
   Graph parse() {
     try {
       return graph();
     } catch (Error& error) {
-      error.add_context(fmt::format("line {}", line_));  // with_context would need the number beforehand
+      error.add_context(fmt::format("line {}", line()));  // with_context would need the number beforehand
       throw;
     }
   }
@@ -28,11 +28,19 @@ class Parser {
  private:
   Graph graph() {
     expect_word("graph");
+    Graph result = graph_body();
+    skip_space();
+    if (at_ < text_.size()) fail(ErrorCode::invalid_input, "text after the end of the graph");
+    return result;
+  }
+
+  // What follows the word "graph".
+  Graph graph_body() {
+    if (++depth_ > kMaxDepth) fail(ErrorCode::invalid_input, "graphs nested deeper than {}", kMaxDepth);
     Graph result(name());
     expect('{');
     while (!accept('}')) statement(result);
-    skip_space();
-    if (at_ < text_.size()) fail(ErrorCode::invalid_input, "text after the end of the graph");
+    --depth_;
     return result;
   }
 
@@ -118,6 +126,10 @@ class Parser {
     set_results(graph, id, names, types);
   }
 
+  static bool same_type(const op::TypeInfo& a, const op::TypeInfo& b) {
+    return a.dtype == b.dtype && a.shape == b.shape && a.form == b.form && a.ranked == b.ranked;
+  }
+
   static void set_results(Graph& graph, NodeId id, const std::vector<std::string>& names,
                           const std::vector<std::optional<op::TypeInfo>>& types) {
     const std::vector<Value> outputs = graph.node(id).outputs;
@@ -130,7 +142,7 @@ class Parser {
     }
     for (size_t i = 0; i < names.size(); ++i) {
       const op::TypeInfo& found = graph.type(outputs[i]);
-      if (types[i] && (types[i]->dtype != found.dtype || types[i]->shape != found.shape)) {
+      if (types[i] && !same_type(*types[i], found)) {
         fail(ErrorCode::invalid_input, "%{}: declared {}, inferred {}", names[i], op::to_string(*types[i]),
              op::to_string(found));
       }
@@ -160,6 +172,7 @@ class Parser {
       if (!dims) fail(ErrorCode::invalid_input, "a tensor's dimensions must be numbers");
       return elements(declared.dtype, *dims);
     }
+    if (token == "graph") return op::SubgraphPtr(std::make_shared<const Body>(graph_body()));
     if (token == "ints") return empty_list<int64_t>();
     if (token == "floats") return empty_list<double>();
     if (token == "strings") return empty_list<std::string>();
@@ -231,11 +244,42 @@ class Parser {
     return tensor;
   }
 
+  tensor::DType element_type() {
+    if (accept('?')) return tensor::DType::undefined;
+    const std::string name = word();
+    const auto dtype = tensor::find_dtype(name);
+    if (!dtype) fail(ErrorCode::invalid_input, "no type is called \"{}\"", name);
+    return *dtype;
+  }
+
+  // "sequence(f32)", "optional(f32)", "optional(sequence(f32))": the word in front is read.
+  op::TypeInfo form_type(const std::string& form) {
+    expect('(');
+    op::TypeInfo result = op::TypeInfo::sequence(tensor::DType::undefined);
+    result.form = form == "sequence" ? op::Form::sequence : op::Form::optional_tensor;
+    skip_space();
+    if (form == "optional" && text_.substr(at_).starts_with("sequence")) {
+      expect_word("sequence");
+      expect('(');
+      result.form = op::Form::optional_sequence;
+    }
+    result.dtype = element_type();
+    expect(')');
+    if (result.form == op::Form::optional_sequence) expect(')');
+    return result;
+  }
+
   op::TypeInfo type() {
+    if (accept('?')) return op::TypeInfo::unranked(tensor::DType::undefined);
     const std::string dtype_name = word();
+    if (dtype_name == "sequence" || dtype_name == "optional") return form_type(dtype_name);
     const auto dtype = tensor::find_dtype(dtype_name);
     if (!dtype) fail(ErrorCode::invalid_input, "no type is called \"{}\"", dtype_name);
     op::TypeInfo result{*dtype, {}, std::nullopt};
+    if (text_.substr(at_).starts_with("[...]")) {
+      at_ += 5;
+      return op::TypeInfo::unranked(*dtype);
+    }
     expect('[');
     const size_t end = text_.find(']', at_);
     if (end == std::string_view::npos) fail(ErrorCode::invalid_input, "expected ']'");
@@ -279,121 +323,8 @@ class Parser {
     return text;
   }
 
-  // Tokens. `word` and `name` skip blanks first and are never empty (a quoted name may be).
-  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
-
-  void skip_space() {
-    while (at_ < text_.size()) {
-      const char c = text_[at_];
-      if (text_.substr(at_, 2) == "//") {
-        at_ = std::min(text_.find('\n', at_), text_.size());
-      } else if (c == '\n') {
-        ++line_;
-        ++at_;
-      } else if (c == ' ' || c == '\t' || c == '\r') {
-        ++at_;
-      } else {
-        return;
-      }
-    }
-  }
-
-  // For messages.
-  std::string next_text() const { return at_ < text_.size() ? fmt::format("'{}'", text_[at_]) : "the end"; }
-
-  bool accept(char c) {
-    skip_space();
-    if (peek() != c) return false;
-    ++at_;
-    return true;
-  }
-
-  void expect(char c) {
-    if (accept(c)) return;
-    fail(ErrorCode::invalid_input, "expected '{}', found {}", c, next_text());
-  }
-
-  void expect_word(std::string_view expected) {
-    const std::string found = word();
-    if (found != expected) fail(ErrorCode::invalid_input, "expected \"{}\", found \"{}\"", expected, found);
-  }
-
-  std::string_view take(bool (*belongs)(char)) {
-    const size_t start = at_;
-    while (at_ < text_.size() && belongs(text_[at_])) ++at_;
-    return text_.substr(start, at_ - start);
-  }
-
-  std::string_view name_token() { return take(is_name_char); }
-
-  std::string_view number_token() {
-    skip_space();
-    const std::string_view token = take([](char c) { return is_name_char(c) || c == '+'; });
-    if (token.empty()) fail(ErrorCode::invalid_input, "expected a value, found {}", next_text());
-    return token;
-  }
-
-  std::string word() {
-    skip_space();
-    const std::string_view token = name_token();
-    if (token.empty()) fail(ErrorCode::invalid_input, "expected a word, found {}", next_text());
-    return std::string(token);
-  }
-
-  std::string name() {
-    skip_space();
-    return peek() == '"' ? string() : word();
-  }
-
-  std::string string() {
-    expect('"');
-    std::string out;
-    while (at_ < text_.size() && text_[at_] != '"') {
-      const char c = text_[at_++];
-      if (c == '\n') fail(ErrorCode::invalid_input, "a string ends at its line's end");
-      out += c == '\\' ? escaped() : c;
-    }
-    if (at_ >= text_.size()) fail(ErrorCode::invalid_input, "expected '\"', found the end");
-    ++at_;
-    return out;
-  }
-
-  char escaped() {
-    const char c = peek();
-    ++at_;
-    if (c == 'n') return '\n';
-    if (c == 't') return '\t';
-    if (c == '"' || c == '\\') return c;
-    unsigned byte = 0;
-    const std::string_view digits = at_ < text_.size() ? text_.substr(at_, 2) : std::string_view();
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
-    if (c != 'x' || error != std::errc{} || digits.size() != 2 || end != digits.data() + 2) {
-      fail(ErrorCode::invalid_input, "unknown escape \\{}", c);
-    }
-    at_ += 2;
-    return char(byte);
-  }
-
-  template <class T>
-  static std::optional<T> as(std::string_view token) {
-    T value{};
-    const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), value);
-    if (error != std::errc{} || end != token.data() + token.size()) return std::nullopt;
-    return value;
-  }
-
-  template <class T>
-  T number(std::string_view expected) {
-    const std::string_view token = number_token();
-    const auto value = as<T>(token);
-    if (!value) fail(ErrorCode::invalid_input, "expected {}, found \"{}\"", expected, token);
-    return *value;
-  }
-
-  std::string_view text_;
   const ConstantResolver& resolve_;
-  size_t at_ = 0;
-  int line_ = 1;
+  int depth_ = 0;
 };
 
 }  // namespace

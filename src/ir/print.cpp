@@ -1,5 +1,5 @@
 #include "base/error.h"
-#include "ir/graph.h"
+#include "ir/body.h"
 #include "ir/literals.h"
 
 namespace lathe::ir {
@@ -29,6 +29,22 @@ std::string constant_line(const Graph& graph, Value value, const PrintOptions& o
   return fmt::format("  const {} = {}\n", typed(graph, value), text);
 }
 
+std::string indented(std::string text) {
+  for (size_t at = text.find('\n'); at != std::string::npos && at + 1 < text.size(); at = text.find('\n', at + 1)) {
+    text.insert(at + 1, "  ");  // strings hold no line ends, so that every one of them ends a line
+  }
+  return text;
+}
+
+std::string attribute_text(const op::AttributeValue& value, const PrintOptions& options) {
+  const auto* body = std::get_if<op::SubgraphPtr>(&value);
+  if (!body) return spelled_attribute(value);
+  const Graph& graph = graph_of(**body);
+  std::string text = options.node_names ? print(graph, options) : print_canonical(graph);
+  text.pop_back();  // the last line's end
+  return indented(std::move(text));
+}
+
 std::string node_line(const Graph& graph, NodeId id, const PrintOptions& options) {
   const Node& node = graph.node(id);
   std::vector<std::string> results, operands, attributes;
@@ -37,7 +53,7 @@ std::string node_line(const Graph& graph, NodeId id, const PrintOptions& options
   }
   for (const Value input : node.inputs) operands.push_back(operand(graph, input));
   for (const auto& [name, value] : node.attributes) {
-    attributes.push_back(fmt::format("{} = {}", spelled_name(name), spelled_attribute(value)));
+    attributes.push_back(fmt::format("{} = {}", spelled_name(name), attribute_text(value, options)));
   }
   std::string line =
       fmt::format("  {} = {}({})", fmt::join(results, ", "), node.op, fmt::join(operands, ", "));

@@ -2,7 +2,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "ir/graph.h"
+#include "ir/body.h"
 
 namespace lathe::ir {
 namespace {
@@ -66,6 +66,9 @@ void verify(const Graph& graph) {
       check_name(graph, output);
     }
     check_types(graph, id);
+    each_body(graph.node(id), [&](const std::string& attribute, const Graph& body) {
+      with_context(fmt::format("{}: {}", describe(graph, id), attribute), [&] { verify(body); });
+    });
   }
   std::set<Value> outputs;
   for (const Value output : graph.outputs()) {

@@ -4,12 +4,13 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "op/subgraph.h"
 
 namespace lathe::op {
 namespace {
 
 constexpr std::string_view kKindNames[] = {"an int", "a float", "a string", "ints",
-                                           "floats", "strings", "a tensor"};
+                                           "floats", "strings", "a tensor", "a graph"};
 
 [[noreturn]] void wrong_kind(std::string_view name, std::string_view expected, const AttributeValue& found) {
   fail(ErrorCode::invalid_input, "attribute \"{}\": expected {}, found {}", name, expected,
@@ -50,6 +51,10 @@ bool same(const std::vector<double>& a, const std::vector<double>& b) {
   return true;
 }
 
+bool same(const SubgraphPtr& a, const SubgraphPtr& b) {
+  return a == b || (a && b && a->same_as(*b));
+}
+
 template <class T>
 bool same(const T& a, const T& b) {
   return a == b;
@@ -79,6 +84,25 @@ std::optional<std::string> Attributes::find_string(std::string_view name) const 
 
 std::optional<std::vector<int64_t>> Attributes::find_ints(std::string_view name) const {
   return copy(find_as<std::vector<int64_t>>(values_, name, "ints"));
+}
+
+std::optional<std::vector<double>> Attributes::find_floats(std::string_view name) const {
+  return copy(find_as<std::vector<double>>(values_, name, "floats"));
+}
+
+std::optional<std::vector<std::string>> Attributes::find_strings(std::string_view name) const {
+  return copy(find_as<std::vector<std::string>>(values_, name, "strings"));
+}
+
+const Subgraph* Attributes::find_graph(std::string_view name) const {
+  const SubgraphPtr* graph = find_as<SubgraphPtr>(values_, name, "a graph");
+  return graph ? graph->get() : nullptr;
+}
+
+const Subgraph& Attributes::get_graph(std::string_view name) const {
+  const Subgraph* graph = find_graph(name);
+  if (!graph) fail(ErrorCode::invalid_input, "attribute \"{}\" is missing", name);
+  return *graph;
 }
 
 const tensor::Tensor* Attributes::find_tensor(std::string_view name) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,8 +14,11 @@
 
 namespace lathe::op {
 
+class Subgraph;
+using SubgraphPtr = std::shared_ptr<const Subgraph>;  // shared by copies of the graph; immutable
+
 using AttributeValue = std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
-                                    std::vector<std::string>, tensor::Tensor>;
+                                    std::vector<std::string>, tensor::Tensor, SubgraphPtr>;
 
 // Sorted by name. find_x: nullopt when absent; get_x: `otherwise` when absent. A value of another kind throws
 // invalid_input naming the attribute (an int is accepted where a double is asked for).
@@ -33,7 +37,11 @@ class Attributes {
   std::optional<double> find_float(std::string_view name) const;
   std::optional<std::string> find_string(std::string_view name) const;
   std::optional<std::vector<int64_t>> find_ints(std::string_view name) const;
+  std::optional<std::vector<double>> find_floats(std::string_view name) const;
+  std::optional<std::vector<std::string>> find_strings(std::string_view name) const;
   const tensor::Tensor* find_tensor(std::string_view name) const;
+  const Subgraph* find_graph(std::string_view name) const;
+  const Subgraph& get_graph(std::string_view name) const;  // throws invalid_input when absent
   int64_t get_int(std::string_view name, int64_t otherwise) const {
     return find_int(name).value_or(otherwise);
   }

@@ -23,9 +23,8 @@ void infer_constant_of_shape(InferContext& context) {
       if (dim.constant().value_or(0) < 0) bad(context, "a dimension is {}", dim.to_string());
     }
   } else {
-    const auto rank = context.input(0).shape[0].constant();
-    if (!rank) bad(context, "the rank of the result depends on a computed shape");
-    for (int64_t i = 0; i < *rank; ++i) out.shape.push_back(unknown_dim(context, size_t(i)));
+    out = unknown_lengths(context, value.dtype(), list_length(context, 0));
+    if (!out.ranked) return;
   }
   const auto count = tensor::element_count(out.shape).constant();
   if (!count || *count > kMaxElements || !(set_of(value.dtype()) & kInteger)) return;

@@ -18,10 +18,10 @@ void infer_expand(InferContext& context) {
     }
     shape = with_context("Expand", [&] { return tensor::broadcast(data.shape, *target); });
   } else {
-    const auto rank = context.input(1).shape[0].constant();
-    if (!rank) bad(context, "the rank of the result depends on a computed shape");
-    for (size_t i = 0; i < std::max(size_t(*rank), data.shape.size()); ++i)
-      shape.push_back(unknown_dim(context, i));
+    auto rank = list_length(context, 1);
+    if (rank) rank = std::max(*rank, int64_t(data.shape.size()));
+    context.outputs[0] = unknown_lengths(context, data.dtype, rank);
+    return;
   }
   context.outputs[0] = {data.dtype, std::move(shape), std::nullopt};
   const auto elements = known_dims(context, 0);

@@ -133,6 +133,19 @@ Dim unknown_dim(const InferContext& context, size_t index) {
   return Dim::symbol(fmt::format("{}_{}_{}", context.op, context.unique_name, index));
 }
 
+std::optional<int64_t> list_length(const InferContext& context, size_t i) {
+  const tensor::Shape& shape = context.input(i).shape;
+  return shape.empty() ? std::optional<int64_t>(1) : shape[0].constant();
+}
+
+TypeInfo unknown_lengths(const InferContext& context, DType dtype, std::optional<int64_t> rank) {
+  constexpr int64_t kMaxRank = 64;  // beyond it a shape is some other list of numbers
+  if (!rank || *rank < 0 || *rank > kMaxRank) return TypeInfo::unranked(dtype);
+  TypeInfo type{dtype, {}};
+  for (int64_t i = 0; i < *rank; ++i) type.shape.push_back(unknown_dim(context, size_t(i)));
+  return type;
+}
+
 bool provably_at_least(const Dim& a, const Dim& b) {
   const Dim difference = a - b;
   // The text of a sum has a minus exactly where a coefficient or the constant is negative.

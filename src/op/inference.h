@@ -61,6 +61,11 @@ std::optional<std::vector<int64_t>> known_ints(const InferContext& context, size
 // A symbol of this node's own for a dimension that only the run knows.
 tensor::Dim unknown_dim(const InferContext& context, size_t index);
 
+// How many elements the list (or scalar) input i has, where that is known.
+std::optional<int64_t> list_length(const InferContext& context, size_t i);
+// A tensor of `rank` whose lengths only the run knows; unranked where the rank is not known either.
+TypeInfo unknown_lengths(const InferContext& context, tensor::DType dtype, std::optional<int64_t> rank);
+
 // True if `a` is at least `b` whatever non-negative values the symbols take. False may mean "not known".
 bool provably_at_least(const tensor::Dim& a, const tensor::Dim& b);
 

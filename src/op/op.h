@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "op/attributes.h"
+#include "op/datum.h"
 #include "tensor/dtype.h"
 #include "tensor/encoding.h"
 #include "tensor/shape.h"
@@ -22,17 +23,30 @@
 
 namespace lathe::op {
 
+// What a value is: one tensor, a sequence of tensors of one dtype, or either of them or nothing.
+enum class Form : uint8_t { tensor, sequence, optional_tensor, optional_sequence };
+
 // What is known of a value before run time.
 struct TypeInfo {
-  tensor::DType dtype = tensor::DType::undefined;
-  tensor::Shape shape;
+  tensor::DType dtype = tensor::DType::undefined;  // of the elements; undefined: not known either
+  tensor::Shape shape;                             // of a tensor of known rank, else empty
   // The elements of a small integer tensor (rank 0 or 1) where they are known, symbols included: the result
   // of Shape, Concat, Gather, Range ... Lets Reshape and Expand infer their output.
-  std::optional<std::vector<tensor::Dim>> elements;
+  std::optional<std::vector<tensor::Dim>> elements = {};
+  Form form = Form::tensor;
+  bool ranked = true;  // false: only the run knows the rank
+
+  static TypeInfo unranked(tensor::DType dtype) { return {.dtype = dtype, .shape = {}, .ranked = false}; }
+  static TypeInfo sequence(tensor::DType dtype) {
+    return {.dtype = dtype, .shape = {}, .form = Form::sequence, .ranked = false};
+  }
+  // A tensor whose dtype and rank are known: the only thing that ordinary operators see.
+  bool is_plain() const { return form == Form::tensor && ranked && dtype != tensor::DType::undefined; }
 
   friend bool operator==(const TypeInfo& a, const TypeInfo& b) = default;
 };
-std::string to_string(const TypeInfo& type);  // "f32[batch, 576]"
+// "f32[batch, 576]", "f32[...]" without a rank, "sequence(f32)", "optional(f32)", "optional(sequence(?))", "?".
+std::string to_string(const TypeInfo& type);
 
 // Input of OpDef::infer. Omitted optional inputs are nullptr.
 struct InferContext {
@@ -62,7 +76,17 @@ struct EvaluateContext {
   bool has_input(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
 };
 
-enum class AttributeKind { integer, real, string, integers, reals, strings, tensor };
+// Input of OpDef::evaluate_data: as EvaluateContext, for operators that also handle sequences, optionals and graphs.
+struct DataContext {
+  const Attributes& attributes;
+  const RunLimits& limits;
+  std::vector<Datum> inputs;
+  std::vector<Datum> outputs;
+
+  bool has_input(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
+};
+
+enum class AttributeKind { integer, real, string, integers, reals, strings, tensor, graph };
 
 struct AttributeSpec {
   std::string_view name;
@@ -88,9 +112,13 @@ struct OpDef {
   int axes_input_since = 0;
   // Each element of the result depends on one element of each input, broadcast.
   bool elementwise = false;
+  // infer takes inputs of any type; otherwise it is only called with plain ones (TypeInfo::is_plain).
+  bool infers_any = false;
   // Fills outputs; throws invalid_input with operator, expected and found.
   void (*infer)(InferContext&) = nullptr;
+  // At least one of the two. evaluate is for tensors; evaluate_data, for whatever else comes, checks its inputs itself.
   void (*evaluate)(EvaluateContext&) = nullptr;
+  void (*evaluate_data)(DataContext&) = nullptr;
 };
 
 // Throws unsupported naming the operator, or its attribute or input, that opset `opset` does not have.
@@ -105,6 +133,10 @@ std::span<const OpDef* const> all_ops();
 
 // Checks arity and attribute names and kinds against the definition. Throws invalid_input.
 void check_signature(const OpDef& def, size_t inputs, size_t outputs, const Attributes& attributes);
+
+// For any operator and any inputs: evaluate as below where there are only tensors, else the operator's evaluate_data.
+std::vector<Datum> evaluate_data(const OpDef& def, std::vector<Datum> inputs, const Attributes& attributes,
+                                 size_t outputs, const RunLimits& limits);
 
 // Runs infer on actual tensors, then evaluate, then checks that what came out has the inferred dtype and
 // dims.

@@ -23,7 +23,10 @@ void infer_pad(InferContext& context) {
   for (size_t i = 0; i < rank; ++i) axes[i] = int64_t(i);
   if (context.has_input(3)) {
     const auto known = known_ints(context, 3);
-    if (!known) bad(context, "axes must be known before the run");
+    if (!known) {  // any axis may be padded
+      context.outputs[0] = unknown_lengths(context, data.dtype, int64_t(rank));
+      return;
+    }
     axes = *known;
   }
   require_dims_agree(context, "pads", context.input(1).shape[0], Dim(int64_t(2 * axes.size())));

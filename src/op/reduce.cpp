@@ -51,7 +51,10 @@ void infer_reduce(InferContext& context, DTypeSet allowed) {
     if (!known) {
       // Computed axes: the rank is known with keepdims, or from how many axes there are.
       const auto count = type.shape.empty() ? std::optional<int64_t>(1) : type.shape[0].constant();
-      if (!keep && !count) bad(context, "the rank of the result depends on computed axes");
+      if (!keep && !count) {
+        out = TypeInfo::unranked(data.dtype);
+        return;
+      }
       const size_t out_rank =
           keep ? rank : rank - std::min(rank, size_t(*count == 0 && !no_op ? rank : *count));
       for (size_t i = 0; i < out_rank; ++i) out.shape.push_back(unknown_dim(context, i));

@@ -13,15 +13,6 @@ bool allow_zero(const Attributes& attributes) {
   return attributes.get_int("allowzero", 0) != 0;
 }
 
-// The output's rank is known, its lengths are not.
-tensor::Shape unknown_shape(const InferContext& context) {
-  const auto rank = context.input(1).shape[0].constant();
-  if (!rank) bad(context, "the rank of the result depends on a computed shape");
-  tensor::Shape shape;
-  for (int64_t i = 0; i < *rank; ++i) shape.push_back(unknown_dim(context, size_t(i)));
-  return shape;
-}
-
 tensor::Shape reshaped(const InferContext& context, const tensor::Shape& from,
                        const std::vector<Dim>& target) {
   tensor::Shape shape;
@@ -83,7 +74,11 @@ void infer_reshape(InferContext& context) {
   require_rank(context, 1, 1);
   const auto target = known_dims(context, 1);
   TypeInfo& out = context.outputs[0];
-  out = {data.dtype, target ? reshaped(context, data.shape, *target) : unknown_shape(context), std::nullopt};
+  if (!target) {
+    out = unknown_lengths(context, data.dtype, list_length(context, 1));
+    return;
+  }
+  out = {data.dtype, reshaped(context, data.shape, *target), std::nullopt};
   set_elements(out, known_dims(context, 0));
 }
 

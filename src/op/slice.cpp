@@ -66,9 +66,8 @@ struct Request {
 
 Request read_request(const InferContext& context, size_t rank) {
   Request request;
-  const auto count = context.input(1).shape.empty() ? std::nullopt : context.input(1).shape[0].constant();
-  if (!count)
-    bad(context, "starts: expected a vector of known length, found {}", to_string(context.input(1)));
+  const auto count = list_length(context, 1);
+  LATHE_CHECK(count);
   for (size_t i = 2; i < 5; ++i) {
     if (!context.has_input(i)) continue;
     require_rank(context, i, 1);
@@ -76,7 +75,6 @@ Request read_request(const InferContext& context, size_t rank) {
   }
   std::vector<bool> seen(rank);
   const auto axes = known_ints(context, 3);
-  if (context.has_input(3) && !axes) bad(context, "axes must be known before the run");
   const auto steps = known_ints(context, 4);
   for (int64_t i = 0; i < *count; ++i) {
     const size_t axis = axis_index(context, axes ? (*axes)[size_t(i)] : i, rank);
@@ -98,6 +96,11 @@ void infer_slice(InferContext& context) {
     const tensor::DType dtype = context.input(i).dtype;
     if (dtype != tensor::DType::i64 && dtype != tensor::DType::i32)
       bad(context, "input {} must be i32 or i64", i);
+  }
+  require_rank(context, 1, 1);
+  if (!list_length(context, 1) || (context.has_input(3) && !known_ints(context, 3))) {  // any axis may be cut
+    context.outputs[0] = unknown_lengths(context, data.dtype, int64_t(data.shape.size()));
+    return;
   }
   const Request request = read_request(context, data.shape.size());
   const auto starts = known_dims(context, 1);

@@ -12,7 +12,12 @@ void infer_squeeze(InferContext& context) {
   if (context.has_input(1)) {
     require_dtype(context, 1, tensor::DType::i64);
     const auto axes = known_ints(context, 1);
-    if (!axes) bad(context, "the rank of the result depends on computed axes");
+    if (!axes) {
+      auto left = list_length(context, 1);
+      if (left) left = int64_t(rank) - *left;
+      context.outputs[0] = unknown_lengths(context, data.dtype, left);
+      return;
+    }
     for (const int64_t axis : *axes) {
       const size_t index = axis_index(context, axis, rank);
       require_dims_agree(context, "squeezed dimension", data.shape[index], tensor::Dim(1));

@@ -9,7 +9,12 @@ void infer_unsqueeze(InferContext& context) {
   const TypeInfo& data = require(context, 0, kAny);
   require_dtype(context, 1, tensor::DType::i64);
   const auto axes = known_ints(context, 1);
-  if (!axes) bad(context, "axes must be known before the run");
+  if (!axes) {  // their number may be known: it gives the rank
+    auto rank = list_length(context, 1);
+    if (rank) rank = *rank + int64_t(data.shape.size());
+    context.outputs[0] = unknown_lengths(context, data.dtype, rank);
+    return;
+  }
   const size_t rank = data.shape.size() + axes->size();
   std::vector<bool> inserted(rank);
   for (const int64_t axis : *axes) {

@@ -80,7 +80,7 @@ class Rewriter {
         continue;
       }
       const auto it = rules_.find(graph_.node(id).op);
-      if (it == rules_.end()) continue;
+      if (it == rules_.end() || !is_plain(id)) continue;
       for (const Rule* rule : it->second) {
         if (!apply(*rule, id)) continue;
         changed = true;
@@ -88,6 +88,14 @@ class Rewriter {
       }
     }
     return changed;
+  }
+
+  // Rules look at shapes; where a rank is not known there is none to look at.
+  bool is_plain(ir::NodeId id) const {
+    const auto plain = [&](ir::Value value) { return !value || graph_.type(value).is_plain(); };
+    const ir::Node& node = graph_.node(id);
+    return std::all_of(node.inputs.begin(), node.inputs.end(), plain) &&
+           std::all_of(node.outputs.begin(), node.outputs.end(), plain);
   }
 
   bool apply(const Rule& rule, ir::NodeId id) {

@@ -46,7 +46,7 @@ void visit_manifest(V& v, Manifest& manifest) {
   v("weight_bytes", manifest.weight_bytes);
 }
 
-// Alternatives of op::AttributeValue in order; a tensor has no form here.
+// Alternatives of op::AttributeValue in order; tensors and graphs have no form here.
 constexpr std::array<std::string_view, 6> kKinds = {"int", "float", "string", "ints", "floats", "strings"};
 
 // {"epsilon": {"float": 1e-5}}: the tag tells 1 from 1.0 and one empty list from another. Floats may be
@@ -54,11 +54,12 @@ constexpr std::array<std::string_view, 6> kKinds = {"int", "float", "string", "i
 Json attributes_json(const op::Attributes& attributes) {
   Json result = Json::object();
   for (const auto& [name, value] : attributes) {
-    LATHE_CHECK(value.index() < kKinds.size(), "attribute \"{}\" is a tensor", name);
+    LATHE_CHECK(value.index() < kKinds.size(), "attribute \"{}\" is a tensor or a graph", name);
     Json tagged = Json::object();
     std::visit(
         [&](const auto& v) {
-          if constexpr (!std::is_same_v<std::decay_t<decltype(v)>, tensor::Tensor>)
+          using V = std::decay_t<decltype(v)>;
+          if constexpr (!std::is_same_v<V, tensor::Tensor> && !std::is_same_v<V, op::SubgraphPtr>)
             tagged.emplace(std::string(kKinds[value.index()]), v);
         },
         value);

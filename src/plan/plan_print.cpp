@@ -35,6 +35,9 @@ std::string spelled(const std::string& value) {
 std::string spelled(const tensor::Tensor& value) {
   return fmt::format("tensor {}{}", tensor::to_string(value.dtype()), tensor::to_string(std::span(value.dims())));
 }
+std::string spelled(const op::SubgraphPtr&) {
+  return "graph";
+}
 template <class T>
 std::string spelled(const std::vector<T>& values) {
   std::vector<std::string> texts;

@@ -16,9 +16,43 @@ namespace {
 
 namespace fs = std::filesystem;
 
-tensor::Tensor load_value(const fs::path& path) {
+op::Datum load_sequence(const io::OnnxSequence& sequence) {
+  std::vector<tensor::Tensor> items;
+  for (const io::OnnxTensor& tensor : sequence.tensors) items.push_back(io::load_onnx_tensor(tensor));
+  return op::Datum::sequence(std::move(items));
+}
+
+// What kind of message a file holds follows from the type that the model declares.
+op::Datum load_value(const fs::path& path, const io::OnnxValueInfo& info) {
+  using Kind = io::OnnxType::Kind;
   const auto file = MappedFile::open(path);
-  return with_context(path.filename().string(), [&] { return io::load_onnx_tensor(io::parse_onnx_tensor(file->bytes())); });
+  const Kind kind = info.type ? info.type->kind : Kind::tensor;
+  return with_context(path.filename().string(), [&]() -> op::Datum {
+    if (kind == Kind::sequence) return load_sequence(io::parse_onnx_sequence(file->bytes()));
+    if (kind != Kind::optional) return io::load_onnx_tensor(io::parse_onnx_tensor(file->bytes()));
+    const io::OnnxOptional optional = io::parse_onnx_optional(file->bytes());
+    if (optional.sequence) return load_sequence(*optional.sequence);
+    return optional.tensor ? io::load_onnx_tensor(*optional.tensor) : op::Datum();
+  });
+}
+
+std::string describe(const op::Datum& datum) {
+  if (datum.is_sequence()) return fmt::format("a sequence of {}", datum.items().size());
+  return datum.is_tensor() ? "a tensor" : "nothing";
+}
+
+std::optional<std::string> difference_of(const op::Datum& expected, const op::Datum& found, const Tolerance& tolerance) {
+  if (expected.is_tensor() && found.is_tensor()) return find_difference(expected.tensor(), found.tensor(), tolerance);
+  const bool sequences = expected.is_sequence() && found.is_sequence();
+  if (!expected.defined() && !found.defined()) return std::nullopt;
+  if (!sequences || expected.items().size() != found.items().size()) {
+    return fmt::format("expected {}, found {}", describe(expected), describe(found));
+  }
+  for (size_t i = 0; i < expected.items().size(); ++i) {
+    const auto difference = find_difference(expected.items()[i], found.items()[i], tolerance);
+    if (difference) return fmt::format("item {}: {}", i, *difference);
+  }
+  return std::nullopt;
 }
 
 std::vector<fs::path> data_sets(const fs::path& folder) {
@@ -56,16 +90,18 @@ Tolerance tolerance_of(const fs::path& folder, const ConformanceOptions& options
 }
 
 void run_data_set(const ir::Graph& graph, const io::OnnxModel& model, const fs::path& set, const Tolerance& tolerance) {
-  std::map<std::string, tensor::Tensor> inputs;
+  std::map<std::string, op::Datum> inputs;
   for (size_t i = 0; i < model.graph.inputs.size(); ++i) {
+    const io::OnnxValueInfo& info = model.graph.inputs[i];
     const fs::path path = set / fmt::format("input_{}.pb", i);
-    if (fs::exists(path)) inputs.emplace(model.graph.inputs[i].name, load_value(path));
+    if (fs::exists(path) && graph.find(info.name)) inputs.emplace(info.name, load_value(path, info));
   }
-  const auto outputs = ir::evaluate(graph, inputs);
+  const auto outputs = ir::evaluate_data(graph, inputs);
   for (size_t i = 0; i < model.graph.outputs.size(); ++i) {
-    const std::string& name = model.graph.outputs[i].name;
-    const auto difference =
-        find_difference(load_value(set / fmt::format("output_{}.pb", i)), outputs.at(name), tolerance);
+    const io::OnnxValueInfo& info = model.graph.outputs[i];
+    const std::string& name = info.name;
+    const op::Datum expected = load_value(set / fmt::format("output_{}.pb", i), info);
+    const auto difference = difference_of(expected, outputs.at(name), tolerance);
     if (difference) fail(ErrorCode::verification, "output \"{}\": {}", name, *difference);
   }
 }

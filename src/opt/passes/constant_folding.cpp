@@ -15,15 +15,17 @@ constexpr int64_t kMaxInputBytes = int64_t{16} << 20;  // all of a node
 // Bytes of a value whose size is known and whose type the reference computes with; nullopt otherwise.
 std::optional<int64_t> known_bytes(const op::TypeInfo& type) {
   using tensor::DType;
-  const bool computable = tensor::is_integer(type.dtype) || type.dtype == DType::boolean ||
+  const bool computable =
+      type.is_plain() && (tensor::is_integer(type.dtype) || type.dtype == DType::boolean ||
                           type.dtype == DType::f64 || type.dtype == DType::f32 || type.dtype == DType::f16 ||
-                          type.dtype == DType::bf16;
+                          type.dtype == DType::bf16);
   const auto dims = tensor::to_dims(type.shape);
   if (!computable || !dims) return std::nullopt;
   return int64_t(tensor::byte_size(type.dtype, tensor::element_count(std::span<const int64_t>(*dims))));
 }
 
 bool can_compute(const ir::Graph& graph, const ir::Node& node) {
+  if (!op::get_op(node.op).evaluate) return false;
   int64_t input_bytes = 0;
   for (const ir::Value input : node.inputs) {
     if (!input) continue;
