@@ -4,6 +4,7 @@
 
 #include "backend/cpu/attention.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "verify/compare.h"
 #include "verify/default_text.h"
 #include "verify/test_tokens.h"
@@ -63,9 +64,9 @@ std::unique_ptr<Session> Subject::make_deterministic() const {
   return make(compute_, kv_, true);
 }
 
-int64_t Subject::comparable_length() const {
-  int64_t length = engine_->manifest().contract.context_length;
-  for (const plan::Instruction& instruction : engine_->manifest().plan.instructions) {
+int64_t comparable_length(const EngineFile& engine) {
+  int64_t length = engine.manifest().contract.context_length;
+  for (const plan::Instruction& instruction : engine.manifest().plan.instructions) {
     if (instruction.op != "lathe.RotaryTable" || !instruction.attributes.has("dynamic_factor")) continue;
     length = std::min(length, int64_t(instruction.attributes.get_float("trained_length", 1)));
   }
@@ -83,6 +84,27 @@ TestText test_text(const EngineFile& engine, const VerifyOptions& options, int64
   const auto more = random_tokens(engine, count - text.of_text, 1);
   text.tokens.insert(text.tokens.end(), more.begin(), more.end());
   return text;
+}
+
+TestText measured_text(const EngineFile& engine, const VerifyOptions& options) {
+  // A position is left for the token that follows.
+  const int64_t count = std::min(options.full ? kFullTokens : kReducedTokens, comparable_length(engine) - 1);
+  return test_text(engine, options, std::max<int64_t>(count, 1));
+}
+
+plan::VerifyFlags flags_of(const VerifyOptions& options, const TestText& text) {
+  plan::VerifyFlags flags;
+  flags.full = options.full;
+  flags.precision = options.fp32 ? "fp32" : "";
+  flags.isa = options.isa;
+  flags.threads = options.threads;
+  flags.text_tokens = text.of_text;
+  flags.tokens = int64_t(text.tokens.size());
+  if (text.of_text == 0) return flags;
+  const std::string_view whole = options.text.empty() ? kDefaultText : std::string_view(options.text);
+  flags.text = options.text.empty() ? std::string(kDefaultTextName) : options.text_name;
+  flags.text_sha256 = sha256_hex(std::as_bytes(std::span(whole)));
+  return flags;
 }
 
 std::string perplexity_note(const LogitRows& rows, const TestText& text) {

@@ -6,6 +6,7 @@ exit codes, the streams, defaults of generation_config.json.
 
 Python's standard library only.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -142,6 +143,7 @@ class Contract(unittest.TestCase):
             keys_of(found, receipt)
             self.assertTrue(found["pass"])
             self.assertTrue(found["gates"])
+        self.receipts_are_not_weakened(path)
         other = tiny_model.make(self.temp / "other", config={"rope_parameters": {"rope_type": "default",
                                                                                 "rope_theta": 7.0}})
         found = self.json("verify", path, other, "-t", 1, code=1)
@@ -149,6 +151,27 @@ class Contract(unittest.TestCase):
         self.assertFalse(found["pass"])
         keys_of(found["first_difference"], {"node": str, "tensor": str, "index": [int], "max_abs": NUMBER,
                                             "expected": NUMBER, "found": NUMBER})
+
+    def receipts_are_not_weakened(self, path):
+        """A receipt says how it was made, and none of reduced input replaces one of --full."""
+        flags = {"full": bool, "precision": str, "isa": str, "threads": int, "text": str, "text_sha256": str,
+                 "text_tokens": int, "tokens": int}
+        text = self.temp / "text.txt"
+        text.write_text("once upon a time there was " * 40)
+        made = self.json("verify", path, "-t", 1, "--full", "--text", text, "--write")["flags"]
+        keys_of(made, flags)
+        self.assertEqual((made["full"], made["threads"], made["text"]), (True, 1, "text.txt"))
+        self.assertEqual(made["text_sha256"], hashlib.sha256(text.read_bytes()).hexdigest())
+        self.assertGreater(made["text_tokens"], 64)
+        before = path.read_bytes()
+        for weaker in ((), ("--full", "--text", "short.txt")):
+            (self.temp / "short.txt").write_text("once")
+            error = self.json("verify", path, "-t", 1, "--write", *(self.temp / w if w == "short.txt" else w
+                                                                    for w in weaker), code=2)["error"]
+            self.assertIn("lathe build", error["message"])
+            self.assertEqual(path.read_bytes(), before)
+        self.assertEqual(self.json("inspect", path)["receipt"]["flags"], made)
+        self.assertIn("made with --full, --threads 1", self.lathe("inspect", path).stdout)
 
     def test_bench(self):
         found = self.json("bench", self.built(), "--prompt", "4,8", "--generate", 2, "--depth", "0,16", "--sequences",
