@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/team.h"
 #include "compiler/plan_builder.h"
+#include "compiler/rounding.h"
 #include "opt/pipeline.h"
 #include "opt/to_packed.h"
 #include "plan/engine_header.h"
@@ -21,7 +22,6 @@
 namespace lathe::compiler {
 namespace {
 
-using contract::Precision;
 using tensor::SourcePtr;
 
 // The graph text is of the exported form at this opset, with lathe.* operators.
@@ -39,55 +39,6 @@ constexpr uint64_t kBaseMemory = uint64_t{64} << 20;
 // the cache, of which pages become resident as they are used.
 constexpr int64_t kTracedTokens = 64;
 constexpr int64_t kVerifyPositions = 1024;
-
-struct Rounding {
-  std::string compute;
-  std::string kv;
-};
-
-Rounding rounding_of(Precision precision) {
-  switch (precision) {
-    case Precision::fp32:
-      return {"f32", "f32"};
-    case Precision::fp16:
-      return {"f16", "f16"};
-    case Precision::bf16:
-      return {"bf16", "bf16"};
-    // Activations to 16 bits in blocks. With 8 bits, an activation a thousand times its neighbours (which trained
-    // decoders have, at the first and at special tokens) rounds these to zero: docs/architecture.md has the case.
-    case Precision::q8:
-      return {"i16", "f16"};
-  }
-  return {"f32", "f32"};
-}
-
-Rounding choose_rounding(const contract::Contract& contract, const BuildOptions& options) {
-  Rounding rounding = rounding_of(contract.precision);
-  const std::string& wish = options.precision;
-  if (wish == "fp32") {
-    rounding = rounding_of(Precision::fp32);
-  } else if (wish == "int8" || wish == "int16") {
-    if (contract.precision != Precision::q8) {
-      fail(ErrorCode::unsupported, "precision {} needs block-quantised weights, the checkpoint is {}", wish,
-           to_string(contract.precision));
-    }
-    rounding = {wish == "int8" ? "i8" : "i16", "f16"};
-  } else if (wish == "fp16" || wish == "bf16") {
-    if (wish != to_string(contract.precision)) {
-      fail(ErrorCode::unsupported, "precision {} for a checkpoint in {}: an engine keeps the checkpoint's own so far",
-           wish, to_string(contract.precision));
-    }
-  } else if (!wish.empty()) {
-    fail(ErrorCode::usage, "precision \"{}\" is not known (fp32, fp16, bf16, int16, int8)", wish);
-  }
-  static const std::map<std::string, std::string> kCache = {{"fp32", "f32"}, {"fp16", "f16"}, {"bf16", "bf16"}};
-  if (!options.kv.empty()) {
-    const auto it = kCache.find(options.kv);
-    if (it == kCache.end()) fail(ErrorCode::usage, "cache type \"{}\" is not known (fp32, fp16, bf16)", options.kv);
-    rounding.kv = it->second;
-  }
-  return rounding;
-}
 
 // A session's cache, arenas and scratch, as runtime::Session books them.
 uint64_t session_memory(const plan::Plan& plan, int64_t positions, int threads) {
@@ -164,7 +115,7 @@ void PreparedBuild::Impl::prepare() {
   reports = opt::optimise(graph, options.passes);
   widen_unpacked(graph, options.log);
   graph_text = ir::print(graph);
-  const Rounding rounding = choose_rounding(model.contract, options);
+  const Rounding rounding = choose_rounding(model.contract, options.precision, options.kv);
   opt::PackOptions pack_options;
   pack_options.compute = rounding.compute;
   pack_options.kv = *tensor::find_dtype(rounding.kv);

@@ -4,8 +4,8 @@
 #include "base/fields.h"
 #include "bench/bench.h"
 #include "cli/model.h"
-#include "cli/precision.h"
 #include "cli/verb.h"
+#include "plan/precision.h"
 
 namespace lathe::cli {
 namespace {
@@ -36,7 +36,8 @@ Exit run(const Options& options, Output& output) {
                              result.generate, result.depth, result.sequences, result.median, *low, *high));
   });
   const MemoryUse memory = memory_use();
-  const std::string kv(precision_of(session_options.kv.empty() ? engine->manifest().plan.kv : session_options.kv));
+  const std::string kv(
+      plan::precision_of(session_options.kv.empty() ? engine->manifest().plan.kv : session_options.kv));
   output.print(fmt::format("{}; {} threads, {}, {}, cache {}{}; peak RSS {:.0f} MB ({:.0f} MB without file pages)",
                            bench::cpu_name(), session.threads(), session.isa(), precision_name(options.engine, *engine),
                            kv, session_options.deterministic ? ", deterministic" : "",
