@@ -283,7 +283,7 @@ class Contract(unittest.TestCase):
         self.lathe("run", engine, "-p", "hello", "-n", 2, "--ctx", 64, "-t", 1)
 
     def test_failures(self):
-        """One example of each exit code; bad_input.py has the rest."""
+        """One example of each exit code; tests/bad_input has the rest."""
         for code, name, args in [(2, "usage", ("run", self.built())), (3, "not_found", ("inspect", self.temp / "no")),
                                  (4, "unsupported", ("run", self.built(), "--tokens", 1, "--precision", "fp16"))]:
             found = self.json(*args, code=code)
