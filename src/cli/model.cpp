@@ -1,5 +1,6 @@
 #include "cli/model.h"
 
+#include "backend/device.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -34,6 +35,7 @@ std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options
     BuildRequest request;
     request.source = options.model;
     request.destination = cache.path();
+    request.options.device = options.device;
     request.options.precision = options.precision;
     request.options.kv = options.kv;
     request.options.threads = options.threads;
@@ -79,13 +81,8 @@ runtime::SessionOptions session_options(const EngineOptions& options) {
     session.kv = "f32";
   }
   if (!options.kv.empty()) session.kv = plan::cache_type(options.kv);
-  if (!options.isa.empty()) {
-    session.isa = backend::cpu::find_isa(options.isa);
-    if (!session.isa) fail(ErrorCode::usage, "--isa {}: expected avx2, avx512 or amx", options.isa);
-  }
-  if (options.device != "cpu") {
-    fail(ErrorCode::unsupported, "--device {}: this program runs on cpu only", options.device);
-  }
+  session.isa = options.isa;
+  backend::get_device(options.device).choose_isa(options.isa);
   constexpr int kMostThreads = 1024;
   if (options.threads < 0 || options.threads > kMostThreads) {
     fail(ErrorCode::usage, "--threads {}: expected 1 to {}, or 0 for all CPUs", options.threads, kMostThreads);

@@ -25,21 +25,6 @@ struct StepInputs {
   std::vector<int64_t> output_rows;     // [outputs]
 };
 
-// Memory from mmap, resident when touched.
-class Arena {
- public:
-  explicit Arena(size_t bytes);  // throws resource
-  ~Arena();
-  Arena(const Arena&) = delete;
-  Arena& operator=(const Arena&) = delete;
-  std::byte* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  size_t size_ = 0;
-};
-
 // Called after instruction `index` has run, on the calling thread.
 using AfterInstruction = std::function<void(size_t index)>;
 
@@ -77,7 +62,7 @@ class Program {
   const KvCache& cache_;
   backend::Capacity capacity_;
   StepInputs inputs_;
-  Arena arena_;
+  std::shared_ptr<std::byte> arena_;  // shared: how a device frees it is its own business
   std::byte* scratch_ = nullptr;
   struct Entry {
     backend::Bound bound;

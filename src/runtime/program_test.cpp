@@ -40,13 +40,14 @@ class EngineOnDisk {
 // What a session makes of an engine, without the session.
 struct Bindings {
   explicit Bindings(std::shared_ptr<const plan::EngineFile> opened) : engine(std::move(opened)) {
-    settings.isa = backend::cpu::best_isa();
-    settings.compute = backend::cpu::Compute::i8;
+    const backend::Device& device = backend::get_device("cpu");
+    settings.isa = device.choose_isa("");
+    settings.exact = false;
     const Plan& plan = engine->manifest().plan;
-    std::vector<backend::cpu::KvShape> layers;
+    std::vector<backend::KvShape> layers;
     for (const plan::State& state : plan.states) layers.push_back({tensor::DType::f32, state.kv_heads, state.head_dim});
     Program::bytes_needed(plan, settings, kCapacity);
-    cache = std::make_unique<KvCache>(layers, 4);
+    cache = std::make_unique<KvCache>(device, layers, 4);
     program = std::make_unique<Program>(*engine, *cache, settings, kCapacity);
   }
 

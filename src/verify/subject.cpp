@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "backend/cpu/attention.h"
+#include "backend/device.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "verify/compare.h"
@@ -23,12 +23,9 @@ constexpr int64_t kResidentWeights = int64_t{256} << 20;
 }  // namespace
 
 Subject::Subject(const std::filesystem::path& path, const VerifyOptions& options)
-    : engine_(EngineFile::open(path)), threads_(options.threads) {
-  if (!options.isa.empty()) {
-    isa_ = backend::cpu::find_isa(options.isa);
-    if (!isa_) fail(ErrorCode::usage, "isa \"{}\" is not known (avx2, avx512, amx)", options.isa);
-  }
+    : engine_(EngineFile::open(path)), threads_(options.threads), isa_(options.isa) {
   const plan::Plan& plan = engine_->manifest().plan;
+  backend::get_device(plan.device).choose_isa(isa_);  // throws here and not within a gate
   compute_ = options.fp32 ? "f32" : plan.compute;
   kv_ = options.fp32 ? "f32" : plan.kv;
   exact_ = compute_ == "f32" && kv_ == "f32";
@@ -43,9 +40,10 @@ std::unique_ptr<Session> Subject::make(const std::string& compute, const std::st
   options.deterministic = deterministic;
   options.max_outputs = kReducedTokens;  // the longest trace
   // Blocks are not shared: the sequences that run beside the one under test need their own.
-  options.cache_tokens =
-      std::min(engine_->manifest().contract.context_length, kCachePositions) + 6 * backend::cpu::kKvBlock;
-  options.drop_weights = engine_->manifest().weight_bytes > kResidentWeights;
+  const plan::Manifest& manifest = engine_->manifest();
+  options.cache_tokens = std::min(manifest.contract.context_length, kCachePositions) +
+                         6 * backend::get_device(manifest.plan.device).kv_block;
+  options.drop_weights = manifest.weight_bytes > kResidentWeights;
   return std::make_unique<Session>(engine_, options);
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,7 +50,7 @@ class Subject {
 
   std::shared_ptr<const plan::EngineFile> engine_;
   int threads_;
-  std::optional<backend::cpu::Isa> isa_;
+  std::string isa_;
   std::string compute_;
   std::string kv_;
   bool exact_;

@@ -3,6 +3,7 @@
 
 #include "base/fields.h"
 #include "bench/bench.h"
+#include "cli/context.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "plan/precision.h"
@@ -19,7 +20,7 @@ Exit run(const Options& options, Output& output) {
   const auto engine = open_engine(options.engine, output);
   runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
   bench::check(options.bench, engine->manifest().contract.context_length);
-  const int64_t needed = bench::cache_tokens_needed(options.bench);
+  const int64_t needed = bench::cache_tokens_needed(options.bench, kv_block(*engine));
   if (session_options.cache_tokens == 0) session_options.cache_tokens = needed;
   if (session_options.cache_tokens < needed) {
     fail(ErrorCode::usage, "--ctx {}: the tests need {} positions of cache", session_options.cache_tokens, needed);
