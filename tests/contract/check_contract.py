@@ -195,17 +195,30 @@ class Contract(unittest.TestCase):
         self.assertEqual(self.json("detokenize", self.model, *one), "hello")
 
     def test_inspect(self):
+        kernel = {"op": str, "weights": [str], "kernel": str, "compute": str, "instructions": int, "weight_bytes": int,
+                  "example": str, "refusals": [{"kernel": str, "reason": str}]}
         contract = {"architecture": str, "vocab_size": int, "context_length": int, "licence": str}
         found = self.json("inspect", self.model, "--hash", "--tensors")
         keys_of(found, {"path": str, "kind": str, "contract": contract, "parameters": int, "tensor_bytes": int,
                         "tensor_kinds": dict, "build": {"disk_bytes": int, "memory_bytes": int, "seconds": NUMBER},
-                        "sha256": dict, "tensors": dict, "licence": str, "tokenizer": str})
+                        "sha256": dict, "tensors": dict, "licence": str, "tokenizer": str, "kernels": [kernel]})
         self.assertEqual((found["kind"], found["tokenizer"]), ("huggingface", "BPE"))
         self.assertEqual(self.json("inspect", TESTS / "arch/gguf_llama_f16/model.gguf")["kind"], "gguf")
         found = self.json("inspect", self.built(), "--plan", "--graph", "--hash")
         keys_of(found, {"kind": str, "hash": str, "contract": contract, "instructions": int, "compute": str, "kv": str,
-                        "plan": str, "graph": str, "sha256": dict})
-        self.assertEqual(found["kind"], "engine")
+                        "plan": str, "graph": str, "sha256": dict, "device": str, "isa": dict, "kernels": [kernel]})
+        self.assertEqual((found["kind"], found["device"]), ("engine", "cpu"))
+        products = [use for use in found["kernels"] if use["op"] == "lathe.Linear"]
+        self.assertEqual([(use["kernel"], use["weights"]) for use in products], [("cpu.linear", ["f32 in f32_panel"])])
+
+    def test_inspect_names_refused_kernels(self):
+        """No packed layout holds Q3_K: its weights are widened, and what integers need is not there."""
+        model = TESTS / "arch/gguf_llama_q3_k/model.gguf"
+        products = [use for use in self.json("inspect", model)["kernels"] if use["op"] == "lathe.Linear"]
+        refusals = [refusal for use in products for refusal in use["refusals"]]
+        self.assertIn("cpu.linear in i16", [refusal["kernel"] for refusal in refusals])
+        text = self.lathe("inspect", model).stdout
+        self.assertIn(f"not cpu.linear in i16: {refusals[0]['reason']}", text)
 
     def test_inspect_onnx_by_content(self):
         onnx = self.temp / "m.onnx"
