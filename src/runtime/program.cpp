@@ -182,6 +182,25 @@ void Program::run(const backend::Step& step, Team& team, const AfterInstruction&
   }
 }
 
+void Program::run_checked(const backend::Step& step, Team& team) {
+  const plan::Plan& plan = engine_.manifest().plan;
+  run(step, team, [&](size_t i) {
+    const plan::Instruction& instruction = plan.instructions[i];
+    for (const Operand& output : instruction.outputs) {
+      if (output.kind != OperandKind::buffer) continue;
+      const Buffer& buffer = plan.buffers[size_t(output.index)];
+      if (buffer.dtype != tensor::DType::f32) continue;
+      const int64_t columns = std::max<int64_t>(buffer.columns, 1);
+      const float* found = values(output.index);
+      for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
+        if (std::isfinite(found[at])) continue;
+        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}",
+             buffer.name, instruction.op, instruction.name, found[at], at / columns, at % columns, bad_weight(i));
+      }
+    }
+  });
+}
+
 void Program::throw_failure() {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }

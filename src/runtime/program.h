@@ -44,6 +44,9 @@ class Program {
   // Runs all instructions on the team; with `after`, one instruction at a time. Throws what a kernel failed with
   // (the first, if several did).
   void run(const backend::Step& step, Team& team, const AfterInstruction& after = {});
+  // Looks at every tensor after the instruction that writes it: throws verification naming the first that is not
+  // finite, and the weight that made it so.
+  void run_checked(const backend::Step& step, Team& team);
   // The first element of a buffer; f32 buffers only.
   const float* values(int64_t buffer) const;
   // For a tensor that instruction `index` left NaN or infinite: which of its weights holds such a number, as the

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "runtime/kv_cache.h"
 #include "runtime/program.h"
+#include "runtime/step_cutter.h"
 
 namespace lathe::runtime {
 namespace {
@@ -68,13 +69,6 @@ class Rollback {
   std::vector<std::pair<Sequence*, int64_t>> before_;
 };
 
-// Tokens of one packed step, as parts of the caller's items.
-struct Part {
-  size_t item;
-  int64_t begin;  // within the item's tokens
-  int64_t count;
-};
-
 }  // namespace
 
 struct Session::Impl {
@@ -96,10 +90,8 @@ struct Session::Impl {
 
   Sequence& get(SequenceId id);
   void check_items(std::span<const StepItem> items);
-  std::vector<Part> take_parts(std::span<const StepItem> items, size_t& item, int64_t& begin) const;
   void run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits);
   int64_t fill_inputs(std::span<const StepItem> items, std::span<const Part> parts);
-  [[noreturn]] void report_bad_logit(const backend::Step& step, int64_t row, int64_t index, float value);
   void call_tap(size_t instruction, const backend::Step& step);
 };
 
@@ -161,38 +153,6 @@ void Session::Impl::check_items(std::span<const StepItem> items) {
   }
 }
 
-// As much of the items from (item, begin) on as one packed step holds; moves the place on.
-std::vector<Part> Session::Impl::take_parts(std::span<const StepItem> items, size_t& item, int64_t& begin) const {
-  std::vector<Part> parts;
-  int64_t tokens = 0;
-  int64_t outputs = 0;
-  while (item < items.size() && int64_t(parts.size()) < capacity.sequences) {
-    const int64_t left = int64_t(items[item].tokens.size()) - begin;
-    int64_t count = std::min(left, capacity.tokens - tokens);
-    if (items[item].logits == Logits::all) count = std::min(count, capacity.outputs - outputs);
-    if (items[item].logits == Logits::last && count == left && outputs == capacity.outputs) --count;
-    if (deterministic) {
-      // Attention's last bits depend on how a sequence is cut into steps, and on nothing else: cut by position.
-      const int64_t to_edge = device.kv_block - sequences.at(items[item].sequence).length % device.kv_block;
-      const int64_t wanted = std::min(left, to_edge);
-      if (count < wanted && !parts.empty()) break;
-      count = std::min(count, wanted);
-    }
-    if (count <= 0) break;
-    parts.push_back({item, begin, count});
-    tokens += count;
-    if (items[item].logits == Logits::all)
-      outputs += count;
-    else if (items[item].logits == Logits::last && count == left)
-      ++outputs;
-    begin += count;
-    if (count < left) break;
-    ++item;
-    begin = 0;
-  }
-  return parts;
-}
-
 // Returns the number of rows of logits.
 int64_t Session::Impl::fill_inputs(std::span<const StepItem> items, std::span<const Part> parts) {
   StepInputs& inputs = program->inputs();
@@ -232,26 +192,6 @@ void Session::Impl::call_tap(size_t index, const backend::Step& step) {
   }
 }
 
-// Runs the step again, looking at every tensor, to name the first that is not finite.
-void Session::Impl::report_bad_logit(const backend::Step& step, int64_t row, int64_t index, float value) {
-  program->run(step, *team, [&](size_t i) {
-    for (const plan::Operand& output : plan().instructions[i].outputs) {
-      if (output.kind != plan::OperandKind::buffer) continue;
-      const plan::Buffer& buffer = plan().buffers[size_t(output.index)];
-      if (buffer.dtype != DType::f32) continue;
-      const int64_t columns = std::max<int64_t>(buffer.columns, 1);
-      const float* values = program->values(output.index);
-      for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
-        if (std::isfinite(values[at])) continue;
-        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}",
-             buffer.name, plan().instructions[i].op, plan().instructions[i].name, values[at], at / columns,
-             at % columns, program->bad_weight(i));
-      }
-    }
-  });
-  fail(ErrorCode::verification, "logit {} of row {} is {}", index, row, value);
-}
-
 void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits) {
   const int64_t outputs = fill_inputs(items, parts);
   backend::Step step;
@@ -268,7 +208,9 @@ void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const P
   const float* logits = program->values(plan().logits);
   for (int64_t row = 0; row < outputs; ++row) {
     for (int64_t i = 0; i < vocab; ++i) {
-      if (!std::isfinite(logits[row * vocab + i])) report_bad_logit(step, row, i, logits[row * vocab + i]);
+      if (std::isfinite(logits[row * vocab + i])) continue;
+      program->run_checked(step, *team);
+      fail(ErrorCode::verification, "logit {} of row {} is {}", i, row, logits[row * vocab + i]);
     }
   }
   int64_t row = 0;
@@ -335,9 +277,12 @@ void Session::step(std::span<const StepItem> items, const OnLogits& on_logits) {
   impl_->check_items(items);
   Rollback rollback(*impl_->cache);
   for (const StepItem& item : items) rollback.watch(impl_->get(item.sequence));
-  size_t item = 0;
-  int64_t begin = 0;
-  while (item < items.size()) impl_->run_parts(items, impl_->take_parts(items, item, begin), on_logits);
+  // Attention's last bits depend on how a sequence is cut into steps, and on nothing else: cut by position.
+  const int64_t grid = impl_->deterministic ? impl_->device.kv_block : 0;
+  StepCutter cutter(items, impl_->capacity, grid);
+  while (!cutter.done()) {
+    impl_->run_parts(items, cutter.next([&](SequenceId id) { return impl_->get(id).length; }), on_logits);
+  }
   rollback.keep();
 }
 
