@@ -15,6 +15,8 @@ for name, below in re.findall(r"^lathe_layer\((\w+)([^)]*)\)", (root / "CMakeLis
     declared[name] = {name, *direct, *(deep for layer in direct for deep in declared[layer])}
 
 CUDA = re.compile(r'#include [<"](cu(da|blas|dnn|fft|rand|solver|sparse|tensor)|nccl|nvrtc|nvml)[\w./]*\.h')
+# Devices are reached through backend/device.h: only backend/ names the folder or the namespace of one.
+DEVICE = re.compile(r'backend::(cpu|cuda)\b|#include "backend/(cpu|cuda|reference)/')
 problems, includes = [], 0
 for path in sorted((root / "src").rglob("*")):
     if path.suffix not in {".h", ".cpp", ".cu", ".cuh"}:
@@ -23,6 +25,8 @@ for path in sorted((root / "src").rglob("*")):
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if CUDA.match(line) and "backend/cuda" not in path.as_posix():
             problems.append(f"{path.relative_to(root)}:{number}: CUDA headers stay in backend/cuda")
+        if DEVICE.search(line) and layer != "backend":
+            problems.append(f"{path.relative_to(root)}:{number}: {layer} names a device's own code")
         match = re.match(r'#include "([a-z_]+)/', line)
         if not match:
             continue

@@ -1,31 +1,13 @@
 #include "backend/kernel.h"
 
-#include "backend/cpu/layout_names.h"
 #include "base/error.h"
 
 namespace lathe::backend {
-
-// Generated from the file names in backend/cpu/ops.
-#include "backend_cpu_ops_declarations.inc"
 
 // backend/reference/reference.cpp: takes every instruction.
 const Kernel& reference_kernel();
 
 namespace {
-
-std::span<const Kernel* const> table() {
-  using Getter = const Kernel& (*)();
-  static constexpr Getter kGetters[] = {
-#include "backend_cpu_ops_entries.inc"
-      &reference_kernel,
-  };
-  static const auto kTable = [] {
-    std::vector<const Kernel*> kernels;
-    for (const Getter getter : kGetters) kernels.push_back(&getter());
-    return kernels;
-  }();
-  return kTable;
-}
 
 template <class Counts>
 int64_t rows_of(const Counts& counts, plan::Rows kind) {
@@ -51,41 +33,51 @@ int64_t Capacity::rows(plan::Rows kind) const {
   return rows_of(*this, kind);
 }
 
-std::span<const Kernel* const> kernels() {
-  return table();
+KernelChoice kernel_choice(const plan::Plan& plan, const plan::Instruction& instruction) {
+  KernelChoice choice;
+  const auto takes = [&](const Kernel& kernel) {
+    if (auto reason = kernel.refusal(plan, instruction)) {
+      choice.refusals.push_back({kernel.name, *std::move(reason)});
+      return false;
+    }
+    choice.kernel = &kernel;
+    return true;
+  };
+  for (const Kernel* kernel : get_device(plan.device).kernels) {
+    if (kernel->op == instruction.op && takes(*kernel)) return choice;
+  }
+  takes(reference_kernel());
+  return choice;
 }
 
 const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& instruction) {
+  const KernelChoice choice = kernel_choice(plan, instruction);
+  if (choice.kernel) return *choice.kernel;
   std::string refusals;
-  for (const Kernel* kernel : table()) {
-    if (!kernel->op.empty() && kernel->op != instruction.op) continue;
-    const auto refusal = kernel->refusal(plan, instruction);
-    if (!refusal) return *kernel;
-    refusals += fmt::format("; {}: {}", kernel->name, *refusal);
-  }
+  for (const Refusal& refusal : choice.refusals) refusals += fmt::format("; {}: {}", refusal.kernel, refusal.reason);
   fail(ErrorCode::unsupported, "no kernel takes {} \"{}\"{}", instruction.op, instruction.name, refusals);
 }
 
-const Kernel& get_kernel(std::string_view name) {
-  for (const Kernel* kernel : table()) {
+const Kernel& get_kernel(const Device& device, std::string_view name) {
+  for (const Kernel* kernel : device.kernels) {
     if (kernel->name == name) return *kernel;
   }
-  fail(ErrorCode::unsupported, "this program has no kernel \"{}\"", name);
+  if (reference_kernel().name == name) return reference_kernel();
+  fail(ErrorCode::unsupported, "this program has no kernel \"{}\" for device {}", name, device.name);
 }
 
 void check_packed(const plan::Constant& constant) {
-  const auto layout = cpu::find_layout(constant.layout);
+  const PackedLayout* layout = find_layout(constant.layout);
   if (!layout) return;  // plain, or its kernel refuses it
   with_context(fmt::format("constant \"{}\"", constant.name), [&] {
-    const bool plain = constant.encoding == tensor::Encoding::plain;
-    if (constant.encoding != cpu::stored_encoding(*layout) || (plain && constant.dtype != cpu::stored_dtype(*layout))) {
+    if (!layout->holds(constant.dtype, constant.encoding)) {
       fail(ErrorCode::invalid_input, "{} does not hold {} {}", constant.layout, tensor::to_string(constant.dtype),
            tensor::to_string(constant.encoding));
     }
     if (constant.dims.size() != 2) {
       fail(ErrorCode::invalid_input, "{} holds matrices, found {} dimensions", constant.layout, constant.dims.size());
     }
-    const size_t expected = cpu::packed_size(*layout, constant.dims[0], constant.dims[1]);
+    const size_t expected = layout->size(constant.dims[0], constant.dims[1]);
     if (uint64_t(constant.bytes) == expected) return;
     fail(ErrorCode::invalid_input, "[{}, {}] as {}: expected {} bytes, found {}", constant.dims[0], constant.dims[1],
          constant.layout, expected, constant.bytes);
@@ -93,12 +85,13 @@ void check_packed(const plan::Constant& constant) {
 }
 
 void check_plan(const plan::Plan& plan) {
+  const Device& device = get_device(plan.device);
   if (plan.logits < 0) fail(ErrorCode::invalid_input, "the plan names no logits");
   for (const plan::Constant& constant : plan.constants) check_packed(constant);
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     const plan::Instruction& instruction = plan.instructions[i];
     with_context(fmt::format("instruction {} {} \"{}\"", i, instruction.op, instruction.name), [&] {
-      const Kernel& kernel = get_kernel(instruction.kernel);
+      const Kernel& kernel = get_kernel(device, instruction.kernel);
       if (!kernel.op.empty() && kernel.op != instruction.op) {
         fail(ErrorCode::invalid_input, "kernel {} computes {}", kernel.name, kernel.op);
       }

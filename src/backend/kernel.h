@@ -11,8 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/linear.h"
+#include "backend/device.h"
 #include "base/team.h"
 #include "plan/plan.h"
 
@@ -30,8 +29,8 @@ struct Capacity {
 
 // What a session chose for its run.
 struct Settings {
-  cpu::Isa isa = cpu::Isa::avx2;
-  cpu::Compute compute = cpu::Compute::f32;  // f32 forbids what instructions ask for
+  int isa = 0;        // of the device's instruction sets, by Device::choose_isa
+  bool exact = true;  // forbids all rounding of activations that instructions ask for
   tensor::DType kv = tensor::DType::f32;
 };
 
@@ -76,15 +75,23 @@ struct Kernel {
   void (*run)(const Bound& bound, const Step& step, TeamMember& member) noexcept;
 };
 
-// In the order they are asked, the reference last.
-std::span<const Kernel* const> kernels();
-// The first that takes the instruction. Throws unsupported with every refusal when none does.
+// Of the plan's device, the first that takes the instruction, the reference last; and why those before it did not.
+struct Refusal {
+  std::string_view kernel;
+  std::string reason;
+};
+struct KernelChoice {
+  const Kernel* kernel = nullptr;  // none takes it
+  std::vector<Refusal> refusals;
+};
+KernelChoice kernel_choice(const plan::Plan& plan, const plan::Instruction& instruction);
+// Its kernel. Throws unsupported with every refusal when there is none.
 const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& instruction);
-// By name; throws unsupported.
-const Kernel& get_kernel(std::string_view name);
+// By name, of the device or the reference; throws unsupported.
+const Kernel& get_kernel(const Device& device, std::string_view name);
 
 // A plan read from a file, held against the kernels it names: kernels believe what stands here and check nothing
-// when they run. Throws unsupported for a kernel that this program does not have or that refuses its
+// when they run. Throws unsupported for a device or a kernel that this program does not have or that refuses its
 // instruction, invalid_input for a kernel of another operator, packed constants that are not exactly what their
 // layout takes, and a plan without logits. `plan` has passed plan::check and plan::check_types.
 void check_plan(const plan::Plan& plan);

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <fstream>
 
-#include "backend/cpu/attention.h"
 #include "base/checked.h"
 #include "base/error.h"
 
@@ -132,13 +131,13 @@ std::string cpu_name() {
   return "unknown";
 }
 
-int64_t cache_tokens_needed(const BenchOptions& options) {
+int64_t cache_tokens_needed(const BenchOptions& options, int64_t kv_block) {
   const auto largest = [](const std::vector<int64_t>& values) {
     return *std::max_element(values.begin(), values.end());
   };
   const int64_t length = largest(options.depths) + std::max(largest(options.prompts), largest(options.generates));
   // Each sequence fills its last block alone.
-  return checked_mul(align_up(length, backend::cpu::kKvBlock), largest(options.sequences), "positions of the cache");
+  return checked_mul(align_up(length, kv_block), largest(options.sequences), "positions of the cache");
 }
 
 std::vector<Result> run(Session& session, const BenchOptions& options,

@@ -48,7 +48,8 @@ double median_of(std::vector<double> values);
 void check(const BenchOptions& options, int64_t context_length);
 
 // Positions of cache that the tests need at once. `options` have passed check().
-int64_t cache_tokens_needed(const BenchOptions& options);
+// `kv_block`: Device::kv_block.
+int64_t cache_tokens_needed(const BenchOptions& options, int64_t kv_block);
 
 // The processor as the system names it, for the conditions of a figure; "unknown" where it does not say.
 std::string cpu_name();

@@ -48,8 +48,8 @@ TEST(Bench, TestsFitTheContext) {
 }
 
 TEST(Bench, CacheHoldsEverySequenceInWholeBlocks) {
-  EXPECT_EQ(cache_tokens_needed({.prompts = {1}, .generates = {0}}), 64);
-  EXPECT_EQ(cache_tokens_needed({.prompts = {512}, .generates = {128}, .depths = {0, 65}, .sequences = {1, 8}}),
+  EXPECT_EQ(cache_tokens_needed({.prompts = {1}, .generates = {0}}, 64), 64);
+  EXPECT_EQ(cache_tokens_needed({.prompts = {512}, .generates = {128}, .depths = {0, 65}, .sequences = {1, 8}}, 64),
             8 * 640);
 }
 

@@ -7,6 +7,9 @@
 
 namespace lathe::cli {
 
+// Positions of a block of the cache of the engine's device.
+int64_t kv_block(const plan::EngineFile& engine);
+
 // --ctx, or the model's own context. Throws usage naming both where --ctx is larger.
 int64_t wished_context(const EngineOptions& options, const contract::Contract& contract);
 

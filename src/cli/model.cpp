@@ -1,11 +1,12 @@
 #include "cli/model.h"
 
+#include "backend/device.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/engine_cache.h"
-#include "cli/precision.h"
 #include "compiler/engine_graph.h"
+#include "plan/precision.h"
 #include "verify/verify.h"
 
 namespace lathe::cli {
@@ -14,11 +15,11 @@ namespace {
 // An engine computes in what it was built for, or without any rounding.
 void check_precision(const EngineOptions& options, const plan::EngineFile& engine) {
   const std::string_view own = engine.manifest().plan.compute;
-  if (options.precision.empty() || options.precision == "fp32" || compute_of(options.precision) == own) return;
+  if (options.precision.empty() || options.precision == "fp32" || plan::compute_of(options.precision) == own) return;
   std::filesystem::path other = engine.path();
   other.replace_filename(fmt::format("{}-{}.lathe", other.stem().string(), options.precision));
   fail(ErrorCode::unsupported, "\"{}\" computes in {}, not in {}; for that: lathe build {} -o {} --precision {}",
-       engine.path().string(), precision_of(own), options.precision, engine.path().string(), other.string(),
+       engine.path().string(), plan::precision_of(own), options.precision, engine.path().string(), other.string(),
        options.precision);
 }
 
@@ -34,6 +35,7 @@ std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options
     BuildRequest request;
     request.source = options.model;
     request.destination = cache.path();
+    request.options.device = options.device;
     request.options.precision = options.precision;
     request.options.kv = options.kv;
     request.options.threads = options.threads;
@@ -52,7 +54,7 @@ std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options
 }  // namespace
 
 tensor::DType export_dtype(const frontend::Checkpoint& checkpoint, const std::string& precision) {
-  return precision.empty() ? frontend::natural_dtype(checkpoint) : float_type(precision);
+  return precision.empty() ? frontend::natural_dtype(checkpoint) : plan::float_type(precision);
 }
 
 void add_engine_options(CLI::App& command, EngineOptions& options) {
@@ -73,18 +75,14 @@ runtime::SessionOptions session_options(const EngineOptions& options) {
   session.threads = options.threads;
   session.cache_tokens = options.context;
   session.deterministic = options.deterministic;
-  if (!options.precision.empty() && compute_of(options.precision) == "f32") {  // any engine can run without rounding
+  if (!options.precision.empty() &&
+      plan::compute_of(options.precision) == "f32") {  // any engine can run without rounding
     session.compute = "f32";
     session.kv = "f32";
   }
-  if (!options.kv.empty()) session.kv = cache_type(options.kv);
-  if (!options.isa.empty()) {
-    session.isa = backend::cpu::find_isa(options.isa);
-    if (!session.isa) fail(ErrorCode::usage, "--isa {}: expected avx2, avx512 or amx", options.isa);
-  }
-  if (options.device != "cpu") {
-    fail(ErrorCode::unsupported, "--device {}: this program runs on cpu only", options.device);
-  }
+  if (!options.kv.empty()) session.kv = plan::cache_type(options.kv);
+  session.isa = options.isa;
+  backend::get_device(options.device).choose_isa(options.isa);
   constexpr int kMostThreads = 1024;
   if (options.threads < 0 || options.threads > kMostThreads) {
     fail(ErrorCode::usage, "--threads {}: expected 1 to {}, or 0 for all CPUs", options.threads, kMostThreads);
@@ -96,7 +94,8 @@ runtime::SessionOptions session_options(const EngineOptions& options) {
 }
 
 std::string precision_name(const EngineOptions& options, const plan::EngineFile& engine) {
-  return options.precision == "fp32" ? options.precision : std::string(precision_of(engine.manifest().plan.compute));
+  return options.precision == "fp32" ? options.precision
+                                     : std::string(plan::precision_of(engine.manifest().plan.compute));
 }
 
 std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output) {

@@ -4,14 +4,13 @@
 #include <atomic>
 #include <mutex>
 
-#include "backend/cpu/attention.h"
-#include "backend/cpu/layout_names.h"
 #include "backend/kernel.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/team.h"
 #include "compiler/plan_builder.h"
+#include "compiler/rounding.h"
 #include "opt/pipeline.h"
 #include "opt/to_packed.h"
 #include "plan/engine_header.h"
@@ -21,7 +20,6 @@
 namespace lathe::compiler {
 namespace {
 
-using contract::Precision;
 using tensor::SourcePtr;
 
 // The graph text is of the exported form at this opset, with lathe.* operators.
@@ -40,55 +38,6 @@ constexpr uint64_t kBaseMemory = uint64_t{64} << 20;
 constexpr int64_t kTracedTokens = 64;
 constexpr int64_t kVerifyPositions = 1024;
 
-struct Rounding {
-  std::string compute;
-  std::string kv;
-};
-
-Rounding rounding_of(Precision precision) {
-  switch (precision) {
-    case Precision::fp32:
-      return {"f32", "f32"};
-    case Precision::fp16:
-      return {"f16", "f16"};
-    case Precision::bf16:
-      return {"bf16", "bf16"};
-    // Activations to 16 bits in blocks. With 8 bits, an activation a thousand times its neighbours (which trained
-    // decoders have, at the first and at special tokens) rounds these to zero: docs/architecture.md has the case.
-    case Precision::q8:
-      return {"i16", "f16"};
-  }
-  return {"f32", "f32"};
-}
-
-Rounding choose_rounding(const contract::Contract& contract, const BuildOptions& options) {
-  Rounding rounding = rounding_of(contract.precision);
-  const std::string& wish = options.precision;
-  if (wish == "fp32") {
-    rounding = rounding_of(Precision::fp32);
-  } else if (wish == "int8" || wish == "int16") {
-    if (contract.precision != Precision::q8) {
-      fail(ErrorCode::unsupported, "precision {} needs block-quantised weights, the checkpoint is {}", wish,
-           to_string(contract.precision));
-    }
-    rounding = {wish == "int8" ? "i8" : "i16", "f16"};
-  } else if (wish == "fp16" || wish == "bf16") {
-    if (wish != to_string(contract.precision)) {
-      fail(ErrorCode::unsupported, "precision {} for a checkpoint in {}: an engine keeps the checkpoint's own so far",
-           wish, to_string(contract.precision));
-    }
-  } else if (!wish.empty()) {
-    fail(ErrorCode::usage, "precision \"{}\" is not known (fp32, fp16, bf16, int16, int8)", wish);
-  }
-  static const std::map<std::string, std::string> kCache = {{"fp32", "f32"}, {"fp16", "f16"}, {"bf16", "bf16"}};
-  if (!options.kv.empty()) {
-    const auto it = kCache.find(options.kv);
-    if (it == kCache.end()) fail(ErrorCode::usage, "cache type \"{}\" is not known (fp32, fp16, bf16)", options.kv);
-    rounding.kv = it->second;
-  }
-  return rounding;
-}
-
 // A session's cache, arenas and scratch, as runtime::Session books them.
 uint64_t session_memory(const plan::Plan& plan, int64_t positions, int threads) {
   const backend::Capacity capacity{.tokens = std::min<int64_t>(512, positions),
@@ -96,18 +45,18 @@ uint64_t session_memory(const plan::Plan& plan, int64_t positions, int threads) 
                                    .sequences = 16,
                                    .blocks_per_sequence = ceil_div(positions, plan.kv_block),
                                    .threads = threads};
-  backend::Settings settings;
-  settings.compute = backend::cpu::find_compute(plan.compute).value_or(backend::cpu::Compute::f32);
+  const backend::Device& device = backend::get_device(plan.device);
+  const backend::Settings settings;
   uint64_t bytes = uint64_t(plan.arena_tokens) * uint64_t(capacity.tokens) +
                    uint64_t(plan.arena_outputs) * uint64_t(capacity.outputs) +
                    uint64_t(plan.arena_sequences) * uint64_t(capacity.sequences + 1);
   size_t scratch = 0;
   for (const plan::Instruction& instruction : plan.instructions) {
-    const backend::Kernel& kernel = backend::get_kernel(instruction.kernel);
+    const backend::Kernel& kernel = backend::get_kernel(device, instruction.kernel);
     if (kernel.scratch_size) scratch = std::max(scratch, kernel.scratch_size(plan, instruction, settings, capacity));
   }
   for (const plan::State& state : plan.states) {  // in f32, as the session that others are compared with
-    bytes += backend::cpu::kv_block_size({tensor::DType::f32, state.kv_heads, state.head_dim}) *
+    bytes += device.kv_block_size({tensor::DType::f32, state.kv_heads, state.head_dim}) *
              uint64_t(capacity.blocks_per_sequence);
   }
   return bytes + scratch;
@@ -148,11 +97,11 @@ struct PreparedBuild::Impl {
 
 // Block formats that no kernel reads are stored as f32, in the graph as in the plan: the engine's graph is about the
 // constants that the engine has.
-void widen_unpacked(ir::Graph& graph, const LogSink& log) {
+void widen_unpacked(ir::Graph& graph, const backend::Device& device, const LogSink& log) {
   for (const ir::Value value : graph.constants()) {
     const SourcePtr& source = graph.source(value);
     const tensor::Encoding encoding = source->encoding();
-    if (encoding == tensor::Encoding::plain || backend::cpu::layout_for(source->dtype(), encoding)) continue;
+    if (encoding == tensor::Encoding::plain || backend::find_layout(device, source->dtype(), encoding)) continue;
     log(LogLevel::info, fmt::format("\"{}\": no packed layout for {}, widened to f32", graph.source_name(value),
                                     tensor::to_string(encoding)));
     graph.set_source(value, tensor::converted_source(source, tensor::DType::f32));
@@ -162,12 +111,14 @@ void widen_unpacked(ir::Graph& graph, const LogSink& log) {
 void PreparedBuild::Impl::prepare() {
   ir::Graph graph = model.graphs.at("main");
   reports = opt::optimise(graph, options.passes);
-  widen_unpacked(graph, options.log);
+  const backend::Device& device = backend::get_device(options.device);
+  widen_unpacked(graph, device, options.log);
   graph_text = ir::print(graph);
-  const Rounding rounding = choose_rounding(model.contract, options);
+  const Rounding rounding = choose_rounding(model.contract, options.precision, options.kv);
   opt::PackOptions pack_options;
   pack_options.compute = rounding.compute;
   pack_options.kv = *tensor::find_dtype(rounding.kv);
+  pack_options.kv_block = device.kv_block;
   ir::Graph packed = opt::to_packed(graph, pack_options);
   opt::PassOptions packed_passes = options.passes;
   if (packed_passes.checked) packed_passes.check_inputs = opt::packed_check_inputs(packed);
@@ -180,7 +131,7 @@ void PreparedBuild::Impl::prepare() {
     report.name = "packed " + report.name;
     reports.push_back(std::move(report));
   }
-  built = build_plan(packed, {rounding.compute, rounding.kv, pack_options.kv_block}, options.log);
+  built = build_plan(packed, {rounding.compute, rounding.kv, device.kv_block, options.device}, options.log);
   add_graph_constants(graph);
   const std::string& asset = model.contract.tokenizer_asset;
   if (!asset.empty()) tokenizer = text::Tokenizer::from_text(model.assets.at(asset).bytes, asset).serialize();
@@ -230,21 +181,20 @@ void PreparedBuild::Impl::pack_constant(plan::EngineWriter& writer, size_t index
                                         const std::function<void(size_t)>& done) {
   const plan::Constant& constant = built.plan.constants[index];
   const tensor::Source& source = *built.sources[index];
-  const bool plain = constant.layout == "plain";
   const int64_t rows = source.rows();
-  const auto layout = backend::cpu::find_layout(constant.layout);
-  const int64_t unit_rows = plain ? 1 : backend::cpu::kPanelRows;
-  const size_t unit_bytes = plain ? source.row_size() : backend::cpu::panel_size(*layout, source.row_elements());
+  const backend::PackedLayout* layout = backend::find_layout(constant.layout);  // none: plain
+  const int64_t unit_rows = layout ? layout->unit_rows() : 1;
+  const size_t unit_bytes = layout ? layout->unit_size(source.row_elements()) : source.row_size();
   const int64_t units = ceil_div(rows, unit_rows);
   const int64_t step = std::max<int64_t>(1, int64_t(kChunk / std::max<size_t>(unit_bytes, 1)));
   team.for_each(ceil_div(units, step), [&](int64_t chunk) {
     const int64_t first = chunk * step;
     const int64_t count = std::min(step, units - first);
     std::vector<std::byte> buffer(size_t(count) * unit_bytes);
-    if (plain)
-      source.read_rows(first, count, buffer);
+    if (layout)
+      layout->pack(source, first, count, buffer);
     else
-      backend::cpu::pack_panels(*layout, source, first, count, buffer);
+      source.read_rows(first, count, buffer);
     source.drop_rows(first * unit_rows, std::min(count * unit_rows, rows - first * unit_rows));
     writer.write(constant.offset + first * int64_t(unit_bytes), buffer);
     done(buffer.size());

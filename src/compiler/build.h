@@ -19,9 +19,10 @@ struct BuildOptions {
   // Empty: the checkpoint's own precision. "fp32" forbids all rounding beyond the weights' own; "fp16" and
   // "bf16" must be the model's own so far; "int8" rounds activations (block-quantised weights only).
   std::string precision;
-  std::string kv;           // cache type "fp32", "fp16", "bf16"; empty: as the precision says
-  int threads = 0;          // for packing; 0: all
-  opt::PassOptions passes;  // names to disable, checked mode, dumps
+  std::string device = "cpu";  // name of backend/device.h
+  std::string kv;              // cache type "fp32", "fp16", "bf16"; empty: as the precision says
+  int threads = 0;             // for packing; 0: all
+  opt::PassOptions passes;     // names to disable, checked mode, dumps
   LogSink log = null_log();
   ProgressSink progress = null_progress();
 };

@@ -1,32 +1,32 @@
 #include "compiler/engine_graph.h"
 
-#include "backend/cpu/layout_names.h"
 #include "backend/kernel.h"
 #include "base/error.h"
 
 namespace lathe::compiler {
 namespace {
 
-using backend::cpu::Layout;
+using backend::PackedLayout;
 using tensor::SourcePtr;
 
 // Rows of a packed matrix in the order and encoding of the checkpoint.
 class PackedSource : public tensor::Source {
  public:
-  PackedSource(std::shared_ptr<const plan::EngineFile> engine, const plan::Constant& constant, Layout layout)
+  PackedSource(std::shared_ptr<const plan::EngineFile> engine, const plan::Constant& constant,
+               const PackedLayout& layout)
       : Source(constant.dtype, constant.encoding, constant.dims, constant.name),
         engine_(std::move(engine)),
         packed_(engine_->constant(constant)),
         layout_(layout) {}
 
   void read_rows(int64_t first, int64_t count, std::span<std::byte> out) const override {
-    backend::cpu::unpack_rows(layout_, packed_, rows(), row_elements(), first, count, out);
+    layout_.unpack(packed_, rows(), row_elements(), first, count, out);
   }
 
  private:
   std::shared_ptr<const plan::EngineFile> engine_;  // shared: sources outlive the reader
   std::span<const std::byte> packed_;
-  Layout layout_;
+  const PackedLayout& layout_;
 };
 
 }  // namespace
@@ -37,7 +37,7 @@ SourcePtr constant_source(std::shared_ptr<const plan::EngineFile> engine, const 
     return tensor::mapped_source(constant.dtype, constant.encoding, constant.dims, bytes, engine->file(),
                                  constant.name);
   }
-  const auto layout = backend::cpu::find_layout(constant.layout);
+  const PackedLayout* layout = backend::find_layout(constant.layout);
   if (!layout)
     fail(ErrorCode::invalid_input, "constant \"{}\": layout \"{}\" is not known", constant.name, constant.layout);
   backend::check_packed(constant);  // an engine that is rebuilt is not bound to kernels, which would have asked

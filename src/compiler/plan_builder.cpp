@@ -2,14 +2,12 @@
 
 #include <map>
 
-#include "backend/cpu/layout_names.h"
 #include "backend/kernel.h"
 #include "base/error.h"
 
 namespace lathe::compiler {
 namespace {
 
-using backend::cpu::Layout;
 using ir::Node;
 using ir::NodeId;
 using ir::Value;
@@ -22,9 +20,10 @@ using tensor::Encoding;
 class Builder {
  public:
   Builder(const ir::Graph& graph, const PlanOptions& options, const LogSink& log)
-      : graph_(graph), options_(options), log_(log) {}
+      : graph_(graph), options_(options), device_(backend::get_device(options.device)), log_(log) {}
 
   BuiltPlan run() {
+    built_.plan.device = device_.name;
     built_.plan.compute = options_.compute;
     built_.plan.kv = options_.kv;
     built_.plan.kv_block = options_.kv_block;
@@ -87,15 +86,16 @@ class Builder {
     entry.name = graph_.source_name(value);
     entry.layout = "plain";
     if (is_linear_weight(value)) {
-      std::optional<Layout> layout = backend::cpu::layout_for(source->dtype(), source->encoding());
+      const backend::PackedLayout* layout = backend::find_layout(device_, source->dtype(), source->encoding());
       if (!layout) {
         log_(LogLevel::info, fmt::format("\"{}\": no packed layout for {} {}, widened to f32", entry.name,
                                          tensor::to_string(source->dtype()), tensor::to_string(source->encoding())));
         source = tensor::converted_source(std::move(source), DType::f32);
-        layout = backend::cpu::layout_for(DType::f32, Encoding::plain);
+        layout = backend::find_layout(device_, DType::f32, Encoding::plain);
+        LATHE_CHECK(layout != nullptr, "device {} packs no f32", device_.name);
       }
-      entry.layout = backend::cpu::to_string(*layout);
-      entry.bytes = int64_t(backend::cpu::packed_size(*layout, source->rows(), source->row_elements()));
+      entry.layout = layout->name();
+      entry.bytes = int64_t(layout->size(source->rows(), source->row_elements()));
     } else {
       entry.bytes = int64_t(source->byte_size());
     }
@@ -141,24 +141,22 @@ class Builder {
     built_.plan.instructions.push_back(std::move(instruction));
   }
 
-  // Weights that were widened take no rounding of their block format.
+  // Weights that were widened, or whose columns do not fill blocks, take no rounding of their block format.
   void settle_rounding(plan::Instruction& instruction) const {
-    if (instruction.op != "lathe.Linear") return;
-    const auto compute = backend::cpu::find_compute(instruction.attributes.get_string("compute", "f32"));
-    const auto parts = size_t(instruction.attributes.get_int("parts", 1));
-    for (size_t part = 0; part < parts; ++part) {
-      const plan::Constant& weight = built_.plan.constants[size_t(instruction.inputs[4 + part].index)];
-      const auto layout = backend::cpu::find_layout(weight.layout);
-      if (layout && compute && !backend::cpu::linear_refusal(*layout, *compute, weight.dims[1])) continue;
-      log_(LogLevel::info,
-           fmt::format("\"{}\": activations are not rounded for weights in {}", instruction.name, weight.layout));
-      instruction.attributes.set("compute", std::string("f32"));
-      return;
-    }
+    if (instruction.op != "lathe.Linear" || instruction.attributes.get_string("compute", "f32") == "f32") return;
+    const auto refusals = backend::kernel_choice(built_.plan, instruction);
+    if (refusals.kernel) return;
+    plan::Instruction exact = instruction;
+    exact.attributes.set("compute", std::string("f32"));
+    if (!backend::kernel_choice(built_.plan, exact).kernel) return;  // rounding is not what stands in the way
+    log_(LogLevel::info, fmt::format("\"{}\": activations are not rounded: {}", instruction.name,
+                                     refusals.refusals.empty() ? "" : refusals.refusals.front().reason));
+    instruction = std::move(exact);
   }
 
   const ir::Graph& graph_;
   const PlanOptions& options_;
+  const backend::Device& device_;
   const LogSink& log_;
   BuiltPlan built_;
   std::map<Value, Operand> operands_;

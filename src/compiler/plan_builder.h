@@ -14,6 +14,7 @@ struct PlanOptions {
   std::string compute = "f32";
   std::string kv = "f32";
   int64_t kv_block = 64;
+  std::string device = "cpu";
 };
 
 // A plan and where the bytes of its constants come from: sources[i] belongs to plan.constants[i].

@@ -91,6 +91,7 @@ TEST(EngineFile, ReadsBack) {
   EXPECT_EQ(engine->find_asset("words.txt").size(), 5u);
   EXPECT_TRUE(engine->find_asset("other").empty());
   ASSERT_TRUE(engine->receipt());
+  EXPECT_FALSE(engine->receipt()->flags);  // they came later
   EXPECT_EQ(engine->receipt()->engine_hash, engine->hash());
   EXPECT_NO_THROW(engine->check_weights());
 }
@@ -106,6 +107,7 @@ TEST(EngineFile, VersionOneOpens) {
   EXPECT_EQ(engine->manifest().contract.vocab_size, kSampleVocabulary);
   EXPECT_EQ(engine->find_asset("words.txt").size(), 5u);
   ASSERT_TRUE(engine->receipt());
+  EXPECT_FALSE(engine->receipt()->flags);  // they came later
   EXPECT_EQ(engine->receipt()->engine_hash, engine->hash());
   EXPECT_NO_THROW(engine->check_weights());
 }
@@ -274,9 +276,15 @@ TEST(Receipts, AreReplacedInPlace) {
     Receipt receipt;
     receipt.engine_hash = before->hash();
     receipt.device = device;
+    receipt.flags.emplace();
+    receipt.flags->full = true;
+    receipt.flags->text = "a.txt";
+    receipt.flags->text_tokens = 9;
     write_receipt(path, receipt);
     const auto after = EngineFile::open(path);
     EXPECT_EQ(to_json(*after->receipt()), to_json(receipt));
+    ASSERT_TRUE(after->receipt()->flags);
+    EXPECT_TRUE(after->receipt()->flags->full);
     EXPECT_EQ(after->hash(), before->hash());
     EXPECT_NO_THROW(after->check_weights());
   }

@@ -61,6 +61,31 @@ struct SourceHash {
   }
 };
 
+// How a verification was asked for. What was left to the machine stays open here, so that equal flags give equal
+// bytes; the receipt says what it came to.
+struct VerifyFlags {
+  bool full = false;        // real sizes instead of reduced ones
+  std::string precision;    // "fp32": without rounding; empty: the engine's own
+  std::string isa;          // empty: the best there was
+  int64_t threads = 0;      // 0: as many as the process could use
+  std::string text;         // where the text is from that logits were compared on; empty: no text
+  std::string text_sha256;  // of all of it
+  int64_t text_tokens = 0;  // from its beginning
+  int64_t tokens = 0;       // these, filled up with pseudo-random ones
+
+  template <class V>
+  void visit_fields(V& v) {
+    v("full", full);
+    v("precision", precision);
+    v("isa", isa);
+    v("threads", threads);
+    v("text", text);
+    v("text_sha256", text_sha256);
+    v("text_tokens", text_tokens);
+    v("tokens", tokens);
+  }
+};
+
 struct Receipt {
   bool pass = false;
   std::string engine_hash;  // of the manifest, which covers weight hashes; leaves the receipt out
@@ -70,6 +95,7 @@ struct Receipt {
   std::vector<SourceHash> sources;
   std::vector<Gate> gates;
   std::optional<Difference> first_difference;
+  std::optional<VerifyFlags> flags;  // absent in the oldest receipts
 
   template <class V>
   void visit_fields(V& v) {
@@ -81,6 +107,7 @@ struct Receipt {
     v("sources", sources);
     v("gates", gates);
     v("first_difference", first_difference);
+    v("flags", flags);
   }
 };
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "backend/cpu/attention.h"
+#include "backend/device.h"
 
 namespace lathe::runtime {
 
@@ -16,16 +16,16 @@ namespace lathe::runtime {
 // becomes resident as blocks are first used.
 class KvCache {
  public:
-  // Throws resource when `blocks` blocks for all layers cannot be reserved.
-  KvCache(std::vector<backend::cpu::KvShape> layers, int64_t blocks);
-  ~KvCache();
+  // On the device. Throws resource when `blocks` blocks for all layers cannot be reserved.
+  KvCache(const backend::Device& device, const std::vector<backend::KvShape>& layers, int64_t blocks);
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  std::byte* layer(size_t index) const { return layers_[index].memory; }
-  const backend::cpu::KvShape& shape(size_t index) const { return layers_[index].shape; }
+  std::byte* layer(size_t index) const { return layers_[index].memory.get(); }
+  const backend::KvShape& shape(size_t index) const { return layers_[index].shape; }
   int64_t free_blocks() const { return int64_t(free_.size()); }
-  static size_t bytes_needed(const std::vector<backend::cpu::KvShape>& layers, int64_t blocks);
+  static size_t bytes_needed(const backend::Device& device, const std::vector<backend::KvShape>& layers,
+                             int64_t blocks);
 
   // A sequence's blocks. grow: makes room for `length` positions; throws resource naming the numbers when the
   // cache is full, and then leaves the table as it was. shrink: gives back blocks beyond `length`.
@@ -37,10 +37,10 @@ class KvCache {
 
  private:
   struct Layer {
-    backend::cpu::KvShape shape;
-    std::byte* memory = nullptr;
-    size_t bytes = 0;
+    backend::KvShape shape;
+    std::shared_ptr<std::byte> memory;  // shared: how a device frees it is its own business
   };
+  const backend::Device& device_;
   std::vector<Layer> layers_;
   std::vector<int32_t> free_;  // the next one to hand out is at the back
   int64_t total_blocks_;

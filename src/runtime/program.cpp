@@ -1,12 +1,9 @@
 #include "runtime/program.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "backend/cpu/layout_names.h"
 #include "base/checked.h"
 #include "base/error.h"
 
@@ -39,9 +36,10 @@ ArenaParts arena_parts(const plan::Plan& plan, const Capacity& capacity) {
 }
 
 size_t scratch_bytes(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
+  const backend::Device& device = backend::get_device(plan.device);
   size_t largest = 0;
   for (const plan::Instruction& instruction : plan.instructions) {
-    const backend::Kernel& kernel = backend::get_kernel(instruction.kernel);
+    const backend::Kernel& kernel = backend::get_kernel(device, instruction.kernel);
     if (kernel.scratch_size) largest = std::max(largest, kernel.scratch_size(plan, instruction, settings, capacity));
   }
   return align_up(largest, kAlign);
@@ -49,7 +47,7 @@ size_t scratch_bytes(const plan::Plan& plan, const Settings& settings, const Cap
 
 // The first element that is NaN or infinite, [row, column], "" when there is none.
 std::string find_not_finite(const plan::Constant& constant, std::span<const std::byte> bytes) {
-  const auto layout = backend::cpu::find_layout(constant.layout);
+  const backend::PackedLayout* layout = backend::find_layout(constant.layout);
   const tensor::SourcePtr plain =
       layout ? nullptr
              : tensor::mapped_source(constant.dtype, constant.encoding, constant.dims, bytes, nullptr, constant.name);
@@ -58,7 +56,7 @@ std::string find_not_finite(const plan::Constant& constant, std::span<const std:
   std::vector<float> row(static_cast<size_t>(columns));
   for (int64_t r = 0; r < rows; ++r) {
     if (layout)
-      backend::cpu::unpack_row_f32(*layout, bytes.data(), columns, r, row.data());
+      layout->unpack_row(bytes, columns, r, row);
     else
       plain->read_rows_f32(r, 1, row);
     for (int64_t c = 0; c < columns; ++c) {
@@ -72,16 +70,6 @@ std::string find_not_finite(const plan::Constant& constant, std::span<const std:
 
 }  // namespace
 
-Arena::Arena(size_t bytes) : size_(align_up(std::max(bytes, size_t{1}), kAlign)) {
-  void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) fail(ErrorCode::resource, "no memory for {} bytes of working space", size_);
-  data_ = static_cast<std::byte*>(memory);
-}
-
-Arena::~Arena() {
-  ::munmap(data_, size_);
-}
-
 size_t Program::bytes_needed(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
   backend::check_plan(plan);  // before any kernel is asked for its scratch: they believe the plan
   return checked_add(arena_parts(plan, capacity).total(), scratch_bytes(plan, settings, capacity), "working space");
@@ -89,22 +77,22 @@ size_t Program::bytes_needed(const plan::Plan& plan, const Settings& settings, c
 
 Program::Program(const plan::EngineFile& engine, const KvCache& cache, const Settings& settings,
                  const Capacity& capacity)
-    : engine_(engine),
-      cache_(cache),
-      capacity_(capacity),
-      arena_(bytes_needed(engine.manifest().plan, settings, capacity)) {
+    : engine_(engine), cache_(cache), capacity_(capacity) {
   const plan::Plan& plan = engine.manifest().plan;
+  const size_t bytes = std::max(bytes_needed(plan, settings, capacity), kAlign);
+  const backend::Device& device = backend::get_device(plan.device);
+  arena_ = with_context("working space", [&] { return device.allocate(bytes, true); });
   inputs_.token_ids.resize(size_t(capacity.tokens));
   inputs_.positions.resize(size_t(capacity.tokens));
   inputs_.first_token.resize(size_t(capacity.sequences + 1));
   inputs_.first_position.resize(size_t(capacity.sequences));
   inputs_.block_table.resize(size_t(capacity.sequences * capacity.blocks_per_sequence));
   inputs_.output_rows.resize(size_t(capacity.outputs));
-  scratch_ = arena_.data() + arena_parts(plan, capacity).total();
+  scratch_ = arena_.get() + arena_parts(plan, capacity).total();
 
   for (const plan::Instruction& instruction : plan.instructions) {
     Entry entry;
-    entry.kernel = &backend::get_kernel(instruction.kernel);
+    entry.kernel = &backend::get_kernel(device, instruction.kernel);
     entry.bound.plan = &plan;
     entry.bound.instruction = &instruction;
     for (const Operand& operand : instruction.inputs) entry.bound.inputs.push_back(address(operand));
@@ -147,12 +135,12 @@ std::byte* Program::address(const Operand& operand) {
   const ArenaParts parts = arena_parts(plan, capacity_);
   switch (buffer.rows) {
     case Rows::tokens:
-      return arena_.data() + buffer.offset * capacity_.tokens;
+      return arena_.get() + buffer.offset * capacity_.tokens;
     case Rows::outputs:
-      return arena_.data() + parts.tokens + buffer.offset * capacity_.outputs;
+      return arena_.get() + parts.tokens + buffer.offset * capacity_.outputs;
     case Rows::sequences:
     case Rows::sequences_one:
-      return arena_.data() + parts.tokens + parts.outputs + buffer.offset * (capacity_.sequences + 1);
+      return arena_.get() + parts.tokens + parts.outputs + buffer.offset * (capacity_.sequences + 1);
   }
   return nullptr;
 }
@@ -192,6 +180,25 @@ void Program::run(const backend::Step& step, Team& team, const AfterInstruction&
     if (drop_weights_) drop_weights(*entries_[i].bound.instruction);
     after(i);
   }
+}
+
+void Program::run_checked(const backend::Step& step, Team& team) {
+  const plan::Plan& plan = engine_.manifest().plan;
+  run(step, team, [&](size_t i) {
+    const plan::Instruction& instruction = plan.instructions[i];
+    for (const Operand& output : instruction.outputs) {
+      if (output.kind != OperandKind::buffer) continue;
+      const Buffer& buffer = plan.buffers[size_t(output.index)];
+      if (buffer.dtype != tensor::DType::f32) continue;
+      const int64_t columns = std::max<int64_t>(buffer.columns, 1);
+      const float* found = values(output.index);
+      for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
+        if (std::isfinite(found[at])) continue;
+        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}",
+             buffer.name, instruction.op, instruction.name, found[at], at / columns, at % columns, bad_weight(i));
+      }
+    }
+  });
 }
 
 void Program::throw_failure() {

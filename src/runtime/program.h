@@ -25,21 +25,6 @@ struct StepInputs {
   std::vector<int64_t> output_rows;     // [outputs]
 };
 
-// Memory from mmap, resident when touched.
-class Arena {
- public:
-  explicit Arena(size_t bytes);  // throws resource
-  ~Arena();
-  Arena(const Arena&) = delete;
-  Arena& operator=(const Arena&) = delete;
-  std::byte* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  size_t size_ = 0;
-};
-
 // Called after instruction `index` has run, on the calling thread.
 using AfterInstruction = std::function<void(size_t index)>;
 
@@ -59,6 +44,9 @@ class Program {
   // Runs all instructions on the team; with `after`, one instruction at a time. Throws what a kernel failed with
   // (the first, if several did).
   void run(const backend::Step& step, Team& team, const AfterInstruction& after = {});
+  // Looks at every tensor after the instruction that writes it: throws verification naming the first that is not
+  // finite, and the weight that made it so.
+  void run_checked(const backend::Step& step, Team& team);
   // The first element of a buffer; f32 buffers only.
   const float* values(int64_t buffer) const;
   // For a tensor that instruction `index` left NaN or infinite: which of its weights holds such a number, as the
@@ -77,7 +65,7 @@ class Program {
   const KvCache& cache_;
   backend::Capacity capacity_;
   StepInputs inputs_;
-  Arena arena_;
+  std::shared_ptr<std::byte> arena_;  // shared: how a device frees it is its own business
   std::byte* scratch_ = nullptr;
   struct Entry {
     backend::Bound bound;

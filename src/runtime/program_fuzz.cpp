@@ -87,16 +87,17 @@ void bind_engine(const std::filesystem::path& path) {
   const auto engine = plan::EngineFile::open(path);
   const plan::Plan& plan = engine->manifest().plan;
   backend::Settings settings;
-  settings.isa = backend::cpu::best_isa();
-  settings.compute = backend::cpu::Compute::i8;
+  const backend::Device& device = backend::get_device("cpu");
+  settings.isa = device.choose_isa("");
+  settings.exact = false;
   settings.kv = *tensor::find_dtype(plan.kv);
   const backend::Capacity capacity{.tokens = 8, .outputs = 4, .sequences = 2, .blocks_per_sequence = 2, .threads = 1};
-  std::vector<backend::cpu::KvShape> layers;
+  std::vector<backend::KvShape> layers;
   for (const plan::State& state : plan.states) layers.push_back({settings.kv, state.kv_heads, state.head_dim});
-  const size_t cache_bytes = KvCache::bytes_needed(layers, 4);
+  const size_t cache_bytes = KvCache::bytes_needed(device, layers, 4);
   const size_t work_bytes = Program::bytes_needed(plan, settings, capacity);
   if (cache_bytes > kMaxMemory || work_bytes > kMaxMemory) return;
-  const KvCache cache(layers, 4);
+  const KvCache cache(device, layers, 4);
   const Program program(*engine, cache, settings, capacity);
 }
 

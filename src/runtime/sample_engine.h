@@ -78,7 +78,7 @@ inline plan::Plan sample_plan() {
   plan::Plan plan;
   plan.compute = "f32";
   plan.kv = "f32";
-  plan.kv_block = backend::cpu::kKvBlock;
+  plan.kv_block = backend::get_device("cpu").kv_block;
   plan.buffers = {{std::string(plan::kTokenIds), DType::i64, Rows::tokens, 0, 0},
                   {std::string(plan::kPositions), DType::i64, Rows::tokens, 0, 0},
                   {std::string(plan::kFirstToken), DType::i32, Rows::sequences_one, 0, 0},
@@ -100,9 +100,9 @@ inline plan::Plan sample_plan() {
 
   const auto add_constant = [&](std::string name, std::vector<int64_t> dims, Encoding encoding, std::string layout) {
     plan::Constant entry{std::move(name), DType::f32, encoding, std::move(dims), std::move(layout), 0, 0};
-    const auto packed = backend::cpu::Layout(encoding == Encoding::plain ? 1 : 7);  // f32_panel, q8_0_panel
-    entry.bytes = entry.layout == "plain" ? tensor::element_count(std::span<const int64_t>(entry.dims)) * 4
-                                          : int64_t(backend::cpu::packed_size(packed, entry.dims[0], entry.dims[1]));
+    const backend::PackedLayout* packed = backend::find_layout(entry.layout);
+    entry.bytes = packed ? int64_t(packed->size(entry.dims[0], entry.dims[1]))
+                         : tensor::element_count(std::span<const int64_t>(entry.dims)) * 4;
     if (!plan.constants.empty()) {
       const plan::Constant& last = plan.constants.back();
       entry.offset = align_up<int64_t>(last.offset + last.bytes, 64);

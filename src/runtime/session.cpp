@@ -3,26 +3,20 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend/cpu/layout_names.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "runtime/kv_cache.h"
 #include "runtime/program.h"
+#include "runtime/step_cutter.h"
 
 namespace lathe::runtime {
 namespace {
 
 using backend::Capacity;
+using backend::Device;
 using backend::Settings;
-using backend::cpu::Compute;
-using backend::cpu::kKvBlock;
 using tensor::DType;
-
-Compute compute_of(std::string_view name) {
-  if (const auto compute = backend::cpu::find_compute(name)) return *compute;
-  fail(ErrorCode::invalid_input, "no rounding of activations is called \"{}\" (f32, bf16, f16, i8, i16)", name);
-}
 
 DType kv_of(std::string_view name) {
   const auto dtype = tensor::find_dtype(name);
@@ -32,22 +26,19 @@ DType kv_of(std::string_view name) {
   return *dtype;
 }
 
-Settings settings_of(const plan::Plan& plan, const SessionOptions& options) {
+Settings settings_of(const Device& device, const plan::Plan& plan, const SessionOptions& options) {
   Settings settings;
-  settings.isa = options.isa.value_or(backend::cpu::best_isa());
-  if (!backend::cpu::has_isa(settings.isa)) {
-    fail(ErrorCode::unsupported, "this machine has no {}", backend::cpu::to_string(settings.isa));
-  }
+  settings.isa = device.choose_isa(options.isa);
   if (!options.compute.empty() && options.compute != "f32" && options.compute != plan.compute) {
     fail(ErrorCode::unsupported, "the engine was planned for {}, it cannot run in {}", plan.compute, options.compute);
   }
-  settings.compute = compute_of(options.compute.empty() ? plan.compute : options.compute);
+  settings.exact = (options.compute.empty() ? plan.compute : options.compute) == "f32";
   settings.kv = kv_of(options.kv.empty() ? plan.kv : options.kv);
   return settings;
 }
 
-std::vector<backend::cpu::KvShape> cache_layers(const plan::Plan& plan, DType kv) {
-  std::vector<backend::cpu::KvShape> layers;
+std::vector<backend::KvShape> cache_layers(const plan::Plan& plan, DType kv) {
+  std::vector<backend::KvShape> layers;
   for (const plan::State& state : plan.states) layers.push_back({kv, state.kv_heads, state.head_dim});
   return layers;
 }
@@ -78,22 +69,16 @@ class Rollback {
   std::vector<std::pair<Sequence*, int64_t>> before_;
 };
 
-// Tokens of one packed step, as parts of the caller's items.
-struct Part {
-  size_t item;
-  int64_t begin;  // within the item's tokens
-  int64_t count;
-};
-
 }  // namespace
 
 struct Session::Impl {
   std::shared_ptr<const plan::EngineFile> engine;
+  const Device& device;
   Settings settings;
   bool deterministic;
   Capacity capacity;
   int64_t context_length;
-  Team team;
+  std::unique_ptr<Team> team;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<Program> program;
   std::map<SequenceId, Sequence> sequences;
@@ -105,39 +90,38 @@ struct Session::Impl {
 
   Sequence& get(SequenceId id);
   void check_items(std::span<const StepItem> items);
-  std::vector<Part> take_parts(std::span<const StepItem> items, size_t& item, int64_t& begin) const;
   void run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits);
   int64_t fill_inputs(std::span<const StepItem> items, std::span<const Part> parts);
-  [[noreturn]] void report_bad_logit(const backend::Step& step, int64_t row, int64_t index, float value);
   void call_tap(size_t instruction, const backend::Step& step);
 };
 
 Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOptions& options)
     : engine(std::move(e)),
-      settings(settings_of(engine->manifest().plan, options)),
+      device(backend::get_device(engine->manifest().plan.device)),
+      settings(settings_of(device, engine->manifest().plan, options)),
       deterministic(options.deterministic),
-      team(options.threads > 0 ? options.threads : available_cpus()) {
+      team(device.make_team(options.threads)) {
   const contract::Contract& contract = engine->manifest().contract;
   const int64_t cache_tokens = options.cache_tokens > 0 ? options.cache_tokens : contract.context_length;
   context_length = std::min(contract.context_length, cache_tokens);
-  const int64_t blocks = ceil_div(cache_tokens, kKvBlock);
+  const int64_t blocks = ceil_div(cache_tokens, device.kv_block);
   capacity.tokens = std::max<int64_t>(1, std::min(options.max_step_tokens, cache_tokens));
-  if (deterministic) capacity.tokens = std::max(capacity.tokens, kKvBlock);
+  if (deterministic) capacity.tokens = std::max(capacity.tokens, device.kv_block);
   capacity.sequences = std::max<int64_t>(1, options.max_sequences);
   capacity.outputs = std::max({int64_t{1}, options.max_outputs, capacity.sequences});
-  if (deterministic) capacity.outputs = std::max(capacity.outputs, kKvBlock);  // where steps are cut
-  capacity.blocks_per_sequence = ceil_div(context_length, kKvBlock);
-  capacity.threads = team.size();
+  if (deterministic) capacity.outputs = std::max(capacity.outputs, device.kv_block);  // where steps are cut
+  capacity.blocks_per_sequence = ceil_div(context_length, device.kv_block);
+  capacity.threads = team->size();
 
   const auto layers = cache_layers(plan(), settings.kv);
-  const size_t cache_bytes = KvCache::bytes_needed(layers, blocks);
+  const size_t cache_bytes = KvCache::bytes_needed(device, layers, blocks);
   const size_t work_bytes = Program::bytes_needed(plan(), settings, capacity);
   const uint64_t available = available_memory_bytes();
   if (cache_bytes + work_bytes > available) {
     fail(ErrorCode::resource, "{} positions of cache need {} bytes and a step of {} tokens {} bytes, {} are available",
          cache_tokens, cache_bytes, capacity.tokens, work_bytes, available);
   }
-  cache = std::make_unique<KvCache>(layers, blocks);
+  cache = std::make_unique<KvCache>(device, layers, blocks);
   program = std::make_unique<Program>(*engine, *cache, settings, capacity);
   program->set_drop_weights(options.drop_weights);
 }
@@ -167,38 +151,6 @@ void Session::Impl::check_items(std::span<const StepItem> items) {
       }
     }
   }
-}
-
-// As much of the items from (item, begin) on as one packed step holds; moves the place on.
-std::vector<Part> Session::Impl::take_parts(std::span<const StepItem> items, size_t& item, int64_t& begin) const {
-  std::vector<Part> parts;
-  int64_t tokens = 0;
-  int64_t outputs = 0;
-  while (item < items.size() && int64_t(parts.size()) < capacity.sequences) {
-    const int64_t left = int64_t(items[item].tokens.size()) - begin;
-    int64_t count = std::min(left, capacity.tokens - tokens);
-    if (items[item].logits == Logits::all) count = std::min(count, capacity.outputs - outputs);
-    if (items[item].logits == Logits::last && count == left && outputs == capacity.outputs) --count;
-    if (deterministic) {
-      // Attention's last bits depend on how a sequence is cut into steps, and on nothing else: cut by position.
-      const int64_t to_edge = kKvBlock - sequences.at(items[item].sequence).length % kKvBlock;
-      const int64_t wanted = std::min(left, to_edge);
-      if (count < wanted && !parts.empty()) break;
-      count = std::min(count, wanted);
-    }
-    if (count <= 0) break;
-    parts.push_back({item, begin, count});
-    tokens += count;
-    if (items[item].logits == Logits::all)
-      outputs += count;
-    else if (items[item].logits == Logits::last && count == left)
-      ++outputs;
-    begin += count;
-    if (count < left) break;
-    ++item;
-    begin = 0;
-  }
-  return parts;
 }
 
 // Returns the number of rows of logits.
@@ -240,26 +192,6 @@ void Session::Impl::call_tap(size_t index, const backend::Step& step) {
   }
 }
 
-// Runs the step again, looking at every tensor, to name the first that is not finite.
-void Session::Impl::report_bad_logit(const backend::Step& step, int64_t row, int64_t index, float value) {
-  program->run(step, team, [&](size_t i) {
-    for (const plan::Operand& output : plan().instructions[i].outputs) {
-      if (output.kind != plan::OperandKind::buffer) continue;
-      const plan::Buffer& buffer = plan().buffers[size_t(output.index)];
-      if (buffer.dtype != DType::f32) continue;
-      const int64_t columns = std::max<int64_t>(buffer.columns, 1);
-      const float* values = program->values(output.index);
-      for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
-        if (std::isfinite(values[at])) continue;
-        fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}",
-             buffer.name, plan().instructions[i].op, plan().instructions[i].name, values[at], at / columns, at % columns,
-             program->bad_weight(i));
-      }
-    }
-  });
-  fail(ErrorCode::verification, "logit {} of row {} is {}", index, row, value);
-}
-
 void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits) {
   const int64_t outputs = fill_inputs(items, parts);
   backend::Step step;
@@ -267,16 +199,18 @@ void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const P
   step.outputs = outputs;
   step.sequences = int64_t(parts.size());
   if (tap)
-    program->run(step, team, [&](size_t i) { call_tap(i, step); });
+    program->run(step, *team, [&](size_t i) { call_tap(i, step); });
   else
-    program->run(step, team);
+    program->run(step, *team);
   check_mapping_faults();
 
   const int64_t vocab = engine->manifest().contract.vocab_size;
   const float* logits = program->values(plan().logits);
   for (int64_t row = 0; row < outputs; ++row) {
     for (int64_t i = 0; i < vocab; ++i) {
-      if (!std::isfinite(logits[row * vocab + i])) report_bad_logit(step, row, i, logits[row * vocab + i]);
+      if (std::isfinite(logits[row * vocab + i])) continue;
+      program->run_checked(step, *team);
+      fail(ErrorCode::verification, "logit {} of row {} is {}", i, row, logits[row * vocab + i]);
     }
   }
   int64_t row = 0;
@@ -306,10 +240,10 @@ int64_t Session::vocab_size() const {
   return contract().vocab_size;
 }
 int Session::threads() const {
-  return impl_->team.size();
+  return impl_->team->size();
 }
 std::string Session::isa() const {
-  return std::string(backend::cpu::to_string(impl_->settings.isa));
+  return backend::isa_name(impl_->device, impl_->settings.isa);
 }
 void Session::set_tap(Tap tap) {
   impl_->tap = std::move(tap);
@@ -343,9 +277,12 @@ void Session::step(std::span<const StepItem> items, const OnLogits& on_logits) {
   impl_->check_items(items);
   Rollback rollback(*impl_->cache);
   for (const StepItem& item : items) rollback.watch(impl_->get(item.sequence));
-  size_t item = 0;
-  int64_t begin = 0;
-  while (item < items.size()) impl_->run_parts(items, impl_->take_parts(items, item, begin), on_logits);
+  // Attention's last bits depend on how a sequence is cut into steps, and on nothing else: cut by position.
+  const int64_t grid = impl_->deterministic ? impl_->device.kv_block : 0;
+  StepCutter cutter(items, impl_->capacity, grid);
+  while (!cutter.done()) {
+    impl_->run_parts(items, cutter.next([&](SequenceId id) { return impl_->get(id).length; }), on_logits);
+  }
   rollback.keep();
 }
 

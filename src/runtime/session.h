@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "backend/cpu/isa.h"
 #include "base/team.h"
 #include "plan/engine_file.h"
 
@@ -24,9 +23,9 @@ struct SessionOptions {
   // Rows of logits of one step; items with Logits::all are cut into steps of so many tokens. At least
   // max_sequences are booked.
   int64_t max_outputs = 32;
-  std::optional<backend::cpu::Isa> isa;  // empty: the best of this machine
-  std::string compute;                   // "f32" forbids all rounding of activations; empty: as planned
-  std::string kv;                        // overrides the plan's cache type
+  std::string isa;      // of the engine's device; empty: the best of this machine
+  std::string compute;  // "f32" forbids all rounding of activations; empty: as planned
+  std::string kv;       // overrides the plan's cache type
   // The same bits whatever else is in the step: sequences are cut into steps at fixed positions, 64 at a time,
   // which makes prefill slower.
   bool deterministic = false;
@@ -54,8 +53,8 @@ using Tap =
 // Not thread safe: one step at a time. Weights are shared between sessions through the engine.
 class Session {
  public:
-  // Throws resource with the numbers when cache and arena do not fit in available memory, unsupported for an
-  // ISA this machine lacks.
+  // Throws resource with the numbers when cache and arena do not fit in available memory, unsupported for a
+  // device this program does not know and an ISA this machine lacks, usage for an ISA that is none.
   Session(std::shared_ptr<const plan::EngineFile> engine, const SessionOptions& options = {});
   ~Session();
   Session(const Session&) = delete;

@@ -8,18 +8,18 @@
 #include <fstream>
 #include <numeric>
 
-#include "backend/cpu/attention.h"
+#include "backend/device.h"
 #include "base/error.h"
 #include "runtime/sample_engine.h"
 
 namespace lathe::runtime {
 namespace {
 
-using backend::cpu::kKvBlock;
 using testing::HasSubstr;
 using Row = std::vector<float>;
 
 constexpr int64_t kContext = 512;
+const int64_t kKvBlock = backend::get_device("cpu").kv_block;
 
 // The sample with weights that differ, none of them in blocks, so that every token and every position matters.
 std::string sample_bytes() {
@@ -31,8 +31,7 @@ std::string sample_bytes() {
     if (constant.encoding != tensor::Encoding::plain) {
       constant.encoding = tensor::Encoding::plain;
       constant.layout = "f32_panel";
-      constant.bytes =
-          int64_t(backend::cpu::packed_size(backend::cpu::Layout::f32_panel, constant.dims[0], constant.dims[1]));
+      constant.bytes = int64_t(backend::find_layout("f32_panel")->size(constant.dims[0], constant.dims[1]));
     }
     constant.offset = align_up<int64_t>(end, 64);
     end = constant.offset + constant.bytes;

@@ -180,6 +180,72 @@ TEST_F(BrokenNode, StoredReceiptsKeepTheSourcesAndFailuresAreNotStored) {
   EXPECT_TRUE(plan::EngineFile::open(sound_)->receipt()->pass);
 }
 
+TEST_F(BrokenNode, ReceiptsSayHowTheyWereMade) {
+  VerifyOptions options;
+  options.threads = 1;
+  options.isa = "avx2";
+  const plan::Receipt receipt = verify_engine(sound_, options);
+  ASSERT_TRUE(receipt.flags);
+  EXPECT_FALSE(receipt.flags->full);
+  EXPECT_EQ(receipt.flags->isa, "avx2");
+  EXPECT_EQ(receipt.flags->threads, 1);
+  EXPECT_EQ(receipt.flags->tokens, 64);
+  EXPECT_EQ(receipt.flags->text_tokens, 0);  // the model has no tokenizer
+  EXPECT_EQ(receipt.flags->text_sha256, "");
+  EXPECT_THAT(describe(receipt), testing::HasSubstr("made with reduced input, --isa avx2, --threads 1; 64 tokens\n"));
+}
+
+plan::VerifyFlags flags(bool full, int64_t text_tokens = 0) {
+  plan::VerifyFlags made;
+  made.full = full;
+  made.text_tokens = text_tokens;
+  return made;
+}
+
+TEST_F(BrokenNode, StrongerReceiptsAreNotReplacedByWeakerOnes) {
+  const auto put = [&](const std::optional<plan::VerifyFlags>& made, bool pass = true) {
+    plan::Receipt receipt;
+    receipt.pass = pass;
+    receipt.engine_hash = plan::EngineFile::open(sound_)->hash();
+    receipt.flags = made;
+    plan::write_receipt(sound_, receipt);
+  };
+  const auto storable = [&](bool full) {
+    VerifyOptions options;
+    options.full = full;
+    plan::Receipt receipt;
+    receipt.pass = true;
+    receipt.engine_hash = plan::EngineFile::open(sound_)->hash();
+    receipt.flags = flags(full);
+    const auto before = plan::EngineFile::open(sound_)->receipt();
+    bool said = true;
+    try {
+      check_storable(*plan::EngineFile::open(sound_), options);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      said = false;
+    }
+    if (said) return true;
+    EXPECT_THROW(store_receipt(sound_, receipt), Error);  // the same without having asked
+    EXPECT_EQ(to_json(*plan::EngineFile::open(sound_)->receipt()), to_json(*before));
+    return false;
+  };
+  EXPECT_TRUE(storable(false));  // none yet
+  put(flags(false));
+  EXPECT_TRUE(storable(false));
+  put(flags(true));
+  EXPECT_FALSE(storable(false));
+  EXPECT_TRUE(storable(true));
+  put(flags(true), false);  // it proves nothing
+  EXPECT_TRUE(storable(false));
+  put({});  // of a program that did not say
+  EXPECT_FALSE(storable(false));
+  EXPECT_TRUE(storable(true));
+  put(flags(false, 64));  // this model reads no text at all
+  EXPECT_FALSE(storable(false));
+  EXPECT_TRUE(storable(true));
+}
+
 TEST_F(BrokenNode, ReceiptsAreOfTheOwnPrecision) {
   VerifyOptions options;
   options.fp32 = true;

@@ -27,6 +27,7 @@ class Comparison {
     receipt_.engine_hash = a_.engine().hash();
     receipt_.device = a_.engine().manifest().plan.device;
     receipt_.precision = a_.compute() == b_.compute() ? a_.compute() : a_.compute() + " against " + b_.compute();
+    receipt_.flags = flags_of(options_, {});  // until the text is known
     const bool sound =
         check_structure("0 structure and checksums of A", a_) & check_structure("0 structure and checksums of B", b_);
     const std::string contract = "contract and tokenizer";
@@ -60,6 +61,7 @@ class Comparison {
     }
     const int64_t limit = std::min(a_.comparable_length(), b_.comparable_length());
     text_ = test_text(a_.engine(), options_, std::min(options_.full ? kFullTokens : kReducedTokens, limit));
+    receipt_.flags = flags_of(options_, text_);
     bool same = true;
     if (!run_both("text", text_.tokens)) return;
     std::string note = perplexity_note(rows_a_, text_);

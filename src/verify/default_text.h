@@ -6,6 +6,7 @@
 namespace lathe::verify {
 
 // The beginning of "Alice's Adventures in Wonderland" by Lewis Carroll (Macmillan, London 1865; public domain).
+inline constexpr std::string_view kDefaultTextName = "Alice's Adventures in Wonderland";
 inline constexpr std::string_view kDefaultText =
     "Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once "
     "or twice she had peeped into the book her sister was reading, but it had no pictures or conversations in it, "

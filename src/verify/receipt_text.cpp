@@ -14,6 +14,16 @@ std::string describe(const plan::Difference& d) {
                      fmt::join(d.index, ", "), d.expected, d.found);
 }
 
+std::string describe(const plan::VerifyFlags& flags) {
+  std::string text = flags.full ? "--full" : "reduced input";
+  if (!flags.precision.empty()) text += ", --precision " + flags.precision;
+  if (!flags.isa.empty()) text += ", --isa " + flags.isa;
+  if (flags.threads > 0) text += fmt::format(", --threads {}", flags.threads);
+  text += fmt::format("; {} tokens", flags.tokens);
+  if (flags.text_tokens == 0) return text;
+  return text + fmt::format(", {} of them from \"{}\" (sha256 {})", flags.text_tokens, flags.text, flags.text_sha256);
+}
+
 }  // namespace
 
 void fail_receipt(const Receipt& receipt) {
@@ -31,6 +41,7 @@ void fail_receipt(const Receipt& receipt) {
 std::string describe(const Receipt& receipt) {
   std::string text = fmt::format("verification: {} ({}, {}, {})\n", receipt.pass ? "PASS" : "FAIL", receipt.device,
                                  receipt.isa, receipt.precision);
+  if (receipt.flags) text += fmt::format("  made with {}\n", describe(*receipt.flags));
   for (const Gate& gate : receipt.gates) {
     text += fmt::format("  {} {:<42} {:>10.3g} (bound {:.3g}) {}{}{}\n", gate.pass ? "ok  " : "FAIL", gate.name,
                         gate.value, gate.bound, gate.unit, gate.note.empty() ? "" : "; ", gate.note);

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +18,10 @@ constexpr int64_t kReducedTokens = 64;
 constexpr int64_t kFullTokens = 512;
 // Positions the sessions hold: room for the longest test.
 constexpr int64_t kCachePositions = 4 * kFullTokens;
+
+// Lengths at which cached and uncached runs of an engine mean the same: with dynamic rotary scaling keys keep the
+// angles of the step they came in, so beyond the trained length the two differ by design.
+int64_t comparable_length(const plan::EngineFile& engine);
 
 class Subject {
  public:
@@ -38,9 +41,7 @@ class Subject {
   runtime::Session& fp32();  // without rounding; own() where that is exact
   std::unique_ptr<runtime::Session> make_deterministic() const;
 
-  // Lengths at which cached and uncached runs mean the same: with dynamic rotary scaling keys keep the angles of
-  // the step they came in, so beyond the trained length the two differ by design.
-  int64_t comparable_length() const;
+  int64_t comparable_length() const { return verify::comparable_length(engine()); }
   // Small enough that prefills of kFullTokens take seconds: they are then part of the reduced tests too.
   bool small() const;
 
@@ -49,7 +50,7 @@ class Subject {
 
   std::shared_ptr<const plan::EngineFile> engine_;
   int threads_;
-  std::optional<backend::cpu::Isa> isa_;
+  std::string isa_;
   std::string compute_;
   std::string kv_;
   bool exact_;
@@ -63,6 +64,11 @@ struct TestText {
   int64_t of_text = 0;  // how many of them, from the first, are text
 };
 TestText test_text(const plan::EngineFile& engine, const VerifyOptions& options, int64_t count);
+// As much of it as verify_engine compares logits on.
+TestText measured_text(const plan::EngineFile& engine, const VerifyOptions& options);
+
+// What a receipt says of the options that it was made with.
+plan::VerifyFlags flags_of(const VerifyOptions& options, const TestText& text);
 
 // "perplexity 12.3", or nothing where there is no text to measure it on. `rows`: logits after each token.
 std::string perplexity_note(const LogitRows& rows, const TestText& text);

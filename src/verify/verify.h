@@ -17,6 +17,7 @@ struct VerifyOptions {
   // Its beginning is what KL divergence and perplexity are measured on; empty: a passage of a novel. Models
   // without a tokenizer get a fixed pseudo-random sequence of tokens instead, and no perplexity.
   std::string text;
+  std::string text_name;  // what the receipt calls it
   ProgressSink progress = null_progress();
 };
 
@@ -32,11 +33,14 @@ plan::Receipt compare_engines(const std::filesystem::path& a, const std::filesys
                               const VerifyOptions& options);
 
 // Whether a receipt of verify_engine with these options may stand in the engine. Throws usage where it would speak
-// of other runs than the engine's own: those without rounding, of an engine that rounds.
+// of other runs than the engine's own (those without rounding, of an engine that rounds) and where the engine has
+// a stronger one: of real sizes, or of more tokens of text. One that does not say how it was made may be either, so
+// only real sizes replace it.
 void check_storable(const plan::EngineFile& engine, const VerifyOptions& options);
 // Writes it there. The hashes of the files an engine was built from are known to its builder alone, so they are
 // taken over from the receipt it has, into `receipt` too. A receipt that does not pass is not written (false): one
-// that passed, on the machine that built the engine perhaps, is not lost to a damaged copy.
+// that passed, on the machine that built the engine perhaps, is not lost to a damaged copy. Throws usage where the
+// engine has a stronger one, as check_storable.
 bool store_receipt(const std::filesystem::path& engine, plan::Receipt& receipt);
 
 // Throws verification with the first failing gate and the first difference.

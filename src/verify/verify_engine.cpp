@@ -34,17 +34,16 @@ class Verifier {
         options_(options),
         gates_(receipt_, options.progress, kSteps),
         band_(band_of(subject_.compute())) {
-    const int64_t limit = subject_.comparable_length();
-    const int64_t count = std::min(options.full ? kFullTokens : kReducedTokens, limit - 1);
-    text_ = test_text(engine(), options, std::max<int64_t>(count, 1));
+    text_ = measured_text(engine(), options);
     conversation_ = test_conversation(engine());
-    if (int64_t(conversation_.size()) >= limit) conversation_.clear();
+    if (int64_t(conversation_.size()) >= subject_.comparable_length()) conversation_.clear();
   }
 
   Receipt run() {
     receipt_.engine_hash = engine().hash();
     receipt_.device = engine().manifest().plan.device;
     receipt_.precision = subject_.compute();
+    receipt_.flags = flags_of(options_, text_);
     const std::string structure = "0 structure and checksums";
     if (gates_.guarded(structure, [&] { gate_structure(structure); })) {
       receipt_.isa = subject_.own().isa();

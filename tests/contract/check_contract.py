@@ -6,6 +6,7 @@ exit codes, the streams, defaults of generation_config.json.
 
 Python's standard library only.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -142,6 +143,7 @@ class Contract(unittest.TestCase):
             keys_of(found, receipt)
             self.assertTrue(found["pass"])
             self.assertTrue(found["gates"])
+        self.receipts_are_not_weakened(path)
         other = tiny_model.make(self.temp / "other", config={"rope_parameters": {"rope_type": "default",
                                                                                 "rope_theta": 7.0}})
         found = self.json("verify", path, other, "-t", 1, code=1)
@@ -149,6 +151,27 @@ class Contract(unittest.TestCase):
         self.assertFalse(found["pass"])
         keys_of(found["first_difference"], {"node": str, "tensor": str, "index": [int], "max_abs": NUMBER,
                                             "expected": NUMBER, "found": NUMBER})
+
+    def receipts_are_not_weakened(self, path):
+        """A receipt says how it was made, and none of reduced input replaces one of --full."""
+        flags = {"full": bool, "precision": str, "isa": str, "threads": int, "text": str, "text_sha256": str,
+                 "text_tokens": int, "tokens": int}
+        text = self.temp / "text.txt"
+        text.write_text("once upon a time there was " * 40)
+        made = self.json("verify", path, "-t", 1, "--full", "--text", text, "--write")["flags"]
+        keys_of(made, flags)
+        self.assertEqual((made["full"], made["threads"], made["text"]), (True, 1, "text.txt"))
+        self.assertEqual(made["text_sha256"], hashlib.sha256(text.read_bytes()).hexdigest())
+        self.assertGreater(made["text_tokens"], 64)
+        before = path.read_bytes()
+        for weaker in ((), ("--full", "--text", "short.txt")):
+            (self.temp / "short.txt").write_text("once")
+            error = self.json("verify", path, "-t", 1, "--write", *(self.temp / w if w == "short.txt" else w
+                                                                    for w in weaker), code=2)["error"]
+            self.assertIn("lathe build", error["message"])
+            self.assertEqual(path.read_bytes(), before)
+        self.assertEqual(self.json("inspect", path)["receipt"]["flags"], made)
+        self.assertIn("made with --full, --threads 1", self.lathe("inspect", path).stdout)
 
     def test_bench(self):
         found = self.json("bench", self.built(), "--prompt", "4,8", "--generate", 2, "--depth", "0,16", "--sequences",
@@ -172,17 +195,30 @@ class Contract(unittest.TestCase):
         self.assertEqual(self.json("detokenize", self.model, *one), "hello")
 
     def test_inspect(self):
+        kernel = {"op": str, "weights": [str], "kernel": str, "compute": str, "instructions": int, "weight_bytes": int,
+                  "example": str, "refusals": [{"kernel": str, "reason": str}]}
         contract = {"architecture": str, "vocab_size": int, "context_length": int, "licence": str}
         found = self.json("inspect", self.model, "--hash", "--tensors")
         keys_of(found, {"path": str, "kind": str, "contract": contract, "parameters": int, "tensor_bytes": int,
                         "tensor_kinds": dict, "build": {"disk_bytes": int, "memory_bytes": int, "seconds": NUMBER},
-                        "sha256": dict, "tensors": dict, "licence": str, "tokenizer": str})
+                        "sha256": dict, "tensors": dict, "licence": str, "tokenizer": str, "kernels": [kernel]})
         self.assertEqual((found["kind"], found["tokenizer"]), ("huggingface", "BPE"))
         self.assertEqual(self.json("inspect", TESTS / "arch/gguf_llama_f16/model.gguf")["kind"], "gguf")
         found = self.json("inspect", self.built(), "--plan", "--graph", "--hash")
         keys_of(found, {"kind": str, "hash": str, "contract": contract, "instructions": int, "compute": str, "kv": str,
-                        "plan": str, "graph": str, "sha256": dict})
-        self.assertEqual(found["kind"], "engine")
+                        "plan": str, "graph": str, "sha256": dict, "device": str, "isa": dict, "kernels": [kernel]})
+        self.assertEqual((found["kind"], found["device"]), ("engine", "cpu"))
+        products = [use for use in found["kernels"] if use["op"] == "lathe.Linear"]
+        self.assertEqual([(use["kernel"], use["weights"]) for use in products], [("cpu.linear", ["f32 in f32_panel"])])
+
+    def test_inspect_names_refused_kernels(self):
+        """No packed layout holds Q3_K: its weights are widened, and what integers need is not there."""
+        model = TESTS / "arch/gguf_llama_q3_k/model.gguf"
+        products = [use for use in self.json("inspect", model)["kernels"] if use["op"] == "lathe.Linear"]
+        refusals = [refusal for use in products for refusal in use["refusals"]]
+        self.assertIn("cpu.linear in i16", [refusal["kernel"] for refusal in refusals])
+        text = self.lathe("inspect", model).stdout
+        self.assertIn(f"not cpu.linear in i16: {refusals[0]['reason']}", text)
 
     def test_inspect_onnx_by_content(self):
         onnx = self.temp / "m.onnx"
@@ -260,7 +296,7 @@ class Contract(unittest.TestCase):
         self.lathe("run", engine, "-p", "hello", "-n", 2, "--ctx", 64, "-t", 1)
 
     def test_failures(self):
-        """One example of each exit code; bad_input.py has the rest."""
+        """One example of each exit code; tests/bad_input has the rest."""
         for code, name, args in [(2, "usage", ("run", self.built())), (3, "not_found", ("inspect", self.temp / "no")),
                                  (4, "unsupported", ("run", self.built(), "--tokens", 1, "--precision", "fp16"))]:
             found = self.json(*args, code=code)

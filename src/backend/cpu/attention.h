@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "backend/cpu/isa.h"
+#include "backend/kv_shape.h"
 #include "base/team.h"
-#include "tensor/dtype.h"
 
 namespace lathe::backend::cpu {
 
@@ -16,11 +16,6 @@ namespace lathe::backend::cpu {
 // clearing.
 constexpr int64_t kKvBlock = 64;
 
-struct KvShape {
-  tensor::DType dtype = tensor::DType::f32;  // f32, f16 or bf16
-  int64_t kv_heads = 0;
-  int64_t head_dim = 0;
-};
 // Bytes of one block of one layer; a multiple of 64. Throws unsupported for other dtypes and no heads.
 size_t kv_block_size(const KvShape& shape);
 // Copies the first `count` positions of a block out as f32 [kv_heads, count, head_dim] each (tests, verify).

@@ -7,8 +7,7 @@
 namespace lathe::backend {
 
 // nullopt when all inputs are f32 buffers of the output's rows and columns.
-inline std::optional<std::string> refuse_unequal_buffers(const plan::Plan& plan,
-                                                         const plan::Instruction& instruction) {
+inline std::optional<std::string> refuse_unequal_buffers(const plan::Plan& plan, const plan::Instruction& instruction) {
   const plan::Buffer& out = output_buffer(plan, instruction);
   for (const plan::Operand& operand : instruction.inputs) {
     const plan::Buffer* in = buffer_of(plan, &operand);
@@ -31,16 +30,16 @@ using Binary = void (*cpu::ElementwiseKernels::*)(const float* a, const float* b
 template <Unary kFunction>
 void run_unary(const Bound& bound, const Step& step, TeamMember& member) noexcept {
   const auto [begin, end] = element_share(bound, step, member);
-  (cpu::elementwise_kernels(bound.settings.isa).*kFunction)(input_data<float>(bound, 0) + begin, end - begin,
-                                                            output_data<float>(bound) + begin);
+  (cpu::elementwise_kernels(cpu::Isa(bound.settings.isa)).*kFunction)(input_data<float>(bound, 0) + begin, end - begin,
+                                                                      output_data<float>(bound) + begin);
 }
 
 template <Binary kFunction>
 void run_binary(const Bound& bound, const Step& step, TeamMember& member) noexcept {
   const auto [begin, end] = element_share(bound, step, member);
-  (cpu::elementwise_kernels(bound.settings.isa).*kFunction)(input_data<float>(bound, 0) + begin,
-                                                            input_data<float>(bound, 1) + begin, end - begin,
-                                                            output_data<float>(bound) + begin);
+  (cpu::elementwise_kernels(cpu::Isa(bound.settings.isa)).*kFunction)(input_data<float>(bound, 0) + begin,
+                                                                      input_data<float>(bound, 1) + begin, end - begin,
+                                                                      output_data<float>(bound) + begin);
 }
 
 }  // namespace lathe::backend

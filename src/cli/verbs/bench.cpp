@@ -3,9 +3,10 @@
 
 #include "base/fields.h"
 #include "bench/bench.h"
+#include "cli/context.h"
 #include "cli/model.h"
-#include "cli/precision.h"
 #include "cli/verb.h"
+#include "plan/precision.h"
 
 namespace lathe::cli {
 namespace {
@@ -19,7 +20,7 @@ Exit run(const Options& options, Output& output) {
   const auto engine = open_engine(options.engine, output);
   runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
   bench::check(options.bench, engine->manifest().contract.context_length);
-  const int64_t needed = bench::cache_tokens_needed(options.bench);
+  const int64_t needed = bench::cache_tokens_needed(options.bench, kv_block(*engine));
   if (session_options.cache_tokens == 0) session_options.cache_tokens = needed;
   if (session_options.cache_tokens < needed) {
     fail(ErrorCode::usage, "--ctx {}: the tests need {} positions of cache", session_options.cache_tokens, needed);
@@ -36,7 +37,8 @@ Exit run(const Options& options, Output& output) {
                              result.generate, result.depth, result.sequences, result.median, *low, *high));
   });
   const MemoryUse memory = memory_use();
-  const std::string kv(precision_of(session_options.kv.empty() ? engine->manifest().plan.kv : session_options.kv));
+  const std::string kv(
+      plan::precision_of(session_options.kv.empty() ? engine->manifest().plan.kv : session_options.kv));
   output.print(fmt::format("{}; {} threads, {}, {}, cache {}{}; peak RSS {:.0f} MB ({:.0f} MB without file pages)",
                            bench::cpu_name(), session.threads(), session.isa(), precision_name(options.engine, *engine),
                            kv, session_options.deterministic ? ", deterministic" : "",

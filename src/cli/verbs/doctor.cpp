@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "backend/cpu/isa.h"
+#include "backend/device.h"
 #include "base/fields.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -18,8 +18,6 @@
 
 namespace lathe::cli {
 namespace {
-
-using backend::cpu::Isa;
 
 // Something that a machine may have or lack.
 struct Check {
@@ -64,12 +62,9 @@ double memory_bandwidth(int threads) {
   return best;
 }
 
-Check check_kernels(Isa isa, std::string needed_for, std::string remedy) {
-  const bool found = backend::cpu::has_isa(isa);
-  const std::string extra =
-      found && isa == Isa::avx512 && backend::cpu::has_avx512_bf16() ? ", with bf16 products" : "";
-  return {fmt::format("{} kernels", to_string(isa)), found, (found ? "this CPU runs them" : "not on this CPU") + extra,
-          std::move(needed_for), found ? "" : std::move(remedy)};
+Check check_kernels(const backend::Capability& capability) {
+  return {fmt::format("{} kernels", capability.isa), capability.found, capability.detail, capability.needed_for,
+          capability.remedy};
 }
 
 // "13.0" of 13000; the driver is opened like this so that the program runs without it.
@@ -104,11 +99,12 @@ Check check_cache() {
   return check;
 }
 
-std::vector<Check> all_checks() {
-  return {check_kernels(Isa::avx2, "any model: there are no kernels for less",
-                        "in a virtual machine pass the host's CPU through (qemu: -cpu host)"),
-          check_kernels(Isa::avx512, "about twice the speed where weights fit the caches", ""),
-          check_kernels(Isa::amx, "int8 and bf16 prompts", ""), check_cache(), check_cuda_driver()};
+std::vector<Check> all_checks(const std::vector<backend::Capability>& capabilities) {
+  std::vector<Check> checks;
+  for (const backend::Capability& capability : capabilities) checks.push_back(check_kernels(capability));
+  checks.push_back(check_cache());
+  checks.push_back(check_cuda_driver());
+  return checks;
 }
 
 void print_checks(const std::vector<Check>& checks, const Output& output) {
@@ -124,11 +120,16 @@ Exit run(Output& output) {
   const int threads = available_cpus();
   const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
   const double bandwidth = memory_bandwidth(threads);
-  std::vector<std::string> tiers;
-  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
-    if (backend::cpu::has_isa(isa)) tiers.emplace_back(to_string(isa));
+  std::vector<backend::Capability> capabilities;
+  for (const backend::Device* device : backend::devices()) {
+    const auto more = device->capabilities();
+    capabilities.insert(capabilities.end(), more.begin(), more.end());
   }
-  const std::vector<Check> checks = all_checks();
+  std::vector<std::string> tiers;
+  for (const backend::Capability& capability : capabilities) {
+    if (capability.found) tiers.push_back(capability.isa);
+  }
+  const std::vector<Check> checks = all_checks(capabilities);
   output.print(fmt::format(
       "lathe {}, engine format {}, glibc {}\ncpus          {} usable{}\nkernels       {}\nmemory        {:.1f} GB "
       "available, {}",
@@ -145,7 +146,6 @@ Exit run(Output& output) {
                  {"glibc", ::gnu_get_libc_version()},
                  {"threads", threads},
                  {"isa", tiers},
-                 {"avx512_bf16", backend::cpu::has_avx512_bf16()},
                  {"available_memory_bytes", available_memory_bytes()},
                  {"memory_bandwidth_bytes_per_s", bandwidth},
                  {"checks", to_json(checks)}});

@@ -1,6 +1,8 @@
 // lathe inspect: what is this file or folder?
 #include <set>
 
+#include "backend/device.h"
+#include "backend/kernel_uses.h"
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
@@ -62,6 +64,33 @@ std::string contract_text(const contract::Contract& c) {
       c.chat_template.empty() ? "none" : fmt::format("{} characters", c.chat_template.size()));
 }
 
+// Kernels kind by kind, with the reasons of those that would be faster.
+void report_kernels(const plan::Plan& plan, Json& json, const Output& output) {
+  json["device"] = plan.device;
+  std::string isas = "which this program does not know";
+  if (const backend::Device* device = backend::find_device(plan.device)) {
+    isas = device->description;
+    for (const backend::Capability& isa : device->capabilities()) {
+      isas += fmt::format("; {}: {}", isa.isa, isa.detail);
+      json["isa"][isa.isa] = {{"found", isa.found}, {"detail", isa.detail}};
+    }
+  }
+  output.print(fmt::format("kernels       for {}, {}", plan.device, isas));
+  const std::vector<backend::KernelUse> uses = backend::kernel_uses(plan);
+  for (const backend::KernelUse& use : uses) {
+    const std::string weights = use.weights.empty() ? ""
+                                                    : fmt::format(" on {} ({:.1f} MB)", fmt::join(use.weights, ", "),
+                                                                  double(use.weight_bytes) / 1e6);
+    const std::string rounding = use.compute.empty() ? "" : fmt::format(", activations in {}", use.compute);
+    output.print(fmt::format("  {:>4} {}{}: {}{}", use.instructions, use.op, weights, use.kernel, rounding));
+    if (use.kernel == "reference" && use.refusals.empty()) output.print("         there is no faster kernel");
+    for (const backend::NotTaken& other : use.refusals) {
+      output.print(fmt::format("         not {}: {}", other.kernel, other.reason));
+    }
+  }
+  json["kernels"] = to_json(uses);
+}
+
 // "BPE", "Unigram": what tokenizer.json says; empty without one.
 std::string tokenizer_kind(std::string_view tokenizer_json) {
   if (tokenizer_json.empty()) return "";
@@ -103,6 +132,7 @@ void inspect_checkpoint(const Options& options, Output& output) {
                 {{"disk_bytes", prediction.disk_bytes},
                  {"memory_bytes", prediction.memory_bytes},
                  {"seconds", prediction.seconds}}}};
+  report_kernels(build.plan(), json, output);
   if (options.hash) report_hashes(checkpoint.files(), json, output);
   if (options.tensors) {
     for (const std::string& name : checkpoint.tensor_names()) {
@@ -126,12 +156,6 @@ void inspect_engine(const Options& options, Output& output) {
       "cache {}, {:.1f} MB of weights",
       options.path, manifest.producer, engine->hash(), contract_text(manifest.contract),
       manifest.plan.instructions.size(), manifest.plan.compute, manifest.plan.kv, double(manifest.weight_bytes) / 1e6));
-  if (engine->receipt())
-    output.print(verify::describe(*engine->receipt()));
-  else
-    output.print("receipt       none: not verified");
-  if (options.plan) output.print(plan::print(manifest.plan));
-  if (options.graph) output.print(manifest.graph);
   Json json = {{"path", options.path},
                {"kind", "engine"},
                {"producer", manifest.producer},
@@ -142,9 +166,17 @@ void inspect_engine(const Options& options, Output& output) {
                {"compute", manifest.plan.compute},
                {"kv", manifest.plan.kv},
                {"weight_bytes", manifest.weight_bytes}};
+  report_kernels(manifest.plan, json, output);
   if (engine->receipt()) json["receipt"] = to_json(*engine->receipt());
-  if (options.plan) json["plan"] = plan::print(manifest.plan);
-  if (options.graph) json["graph"] = manifest.graph;
+  output.print(engine->receipt() ? verify::describe(*engine->receipt()) : "receipt       none: not verified");
+  if (options.plan) {
+    json["plan"] = plan::print(manifest.plan);
+    output.print(json["plan"].get_ref<const std::string&>());
+  }
+  if (options.graph) {
+    json["graph"] = manifest.graph;
+    output.print(manifest.graph);
+  }
   if (options.hash) report_hashes({engine->path()}, json, output);
   output.result(json);
 }

@@ -3,7 +3,6 @@
 #include <iostream>
 #include <iterator>
 
-#include "backend/cpu/attention.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "cli/context.h"
@@ -64,8 +63,7 @@ std::vector<int32_t> encode_prompt(const Options& options, const contract::Contr
 std::unique_ptr<runtime::Session> make_session(const Options& options, std::shared_ptr<const plan::EngineFile> engine,
                                                int64_t positions) {
   runtime::SessionOptions session = session_options(options.engine);
-  session.cache_tokens =
-      checked_mul(align_up(positions, int64_t(backend::cpu::kKvBlock)), options.beams, "positions of the cache");
+  session.cache_tokens = checked_mul(align_up(positions, kv_block(*engine)), options.beams, "positions of the cache");
   session.max_sequences = options.beams;
   require_cache_fits(*engine, session, session.cache_tokens);
   return std::make_unique<runtime::Session>(std::move(engine), session);

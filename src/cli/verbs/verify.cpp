@@ -1,5 +1,6 @@
 // lathe verify: is this engine the same model?
 #include "verify/verify.h"
+#include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
 #include "cli/model.h"
@@ -29,7 +30,11 @@ Exit run(Options& options, Output& output) {
   if (options.write && !options.b.empty()) {
     fail(ErrorCode::usage, "--write goes with one engine: a comparison with another is no receipt");
   }
-  if (!options.text_file.empty()) options.verify.text = read_text_file(options.text_file);
+  if (!options.text_file.empty()) {
+    options.verify.text = read_text_file(options.text_file);
+    if (options.verify.text.empty()) fail(ErrorCode::invalid_input, "--text {}: the file is empty", options.text_file);
+    options.verify.text_name = std::filesystem::path(options.text_file).filename().string();
+  }
   options.verify.fp32 = options.precision == "fp32";
   options.verify.progress = output.progress(ProgressUnit::steps);
   const std::filesystem::path a = engine_path(options.a, options.precision, output);
@@ -58,7 +63,8 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
   command.add_option("--isa", options->verify.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
-  command.add_flag("--write", options->write, "write the receipt into engine A, if it passes");
+  command.add_flag("--write", options->write,
+                   "write the receipt into engine A, if it passes and A has no stronger one");
   return [options](Output& output) { return run(*options, output); };
 }
 

@@ -73,7 +73,7 @@ struct Prepared {
 
 // The rounding the instruction asks for, unless the session forbids all rounding.
 cpu::Compute compute_for(const Bound& bound) {
-  if (bound.settings.compute == cpu::Compute::f32) return cpu::Compute::f32;
+  if (bound.settings.exact) return cpu::Compute::f32;
   return *cpu::find_compute(bound.instruction->attributes.get_string("compute", "f32"));
 }
 
@@ -102,7 +102,7 @@ void prepare(Bound& bound) {
   call.parts = prepared->parts;
   call.y = output_data<float>(bound);
   call.scratch = bound.scratch;
-  prepared->kernel = cpu::linear_kernel(bound.settings.isa);
+  prepared->kernel = cpu::linear_kernel(cpu::Isa(bound.settings.isa));
   prepared->rows = output_buffer(*bound.plan, *bound.instruction).rows;
   bound.prepared = std::move(prepared);
 }

@@ -34,7 +34,7 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
   return std::nullopt;
 }
 
-cpu::KvShape kv_shape(const Instruction& instruction, tensor::DType dtype) {
+KvShape kv_shape(const Instruction& instruction, tensor::DType dtype) {
   return {.dtype = dtype,
           .kv_heads = instruction.attributes.get_int("kv_heads", 0),
           .head_dim = instruction.attributes.get_int("head_dim", 0)};
@@ -69,7 +69,7 @@ void prepare(Bound& bound) {
   call.cache = bound.inputs[kState];
   call.out = output_data<float>(bound);
   call.scratch = bound.scratch;
-  prepared->kernel = cpu::attention_kernel(bound.settings.isa);
+  prepared->kernel = cpu::attention_kernel(cpu::Isa(bound.settings.isa));
   bound.prepared = std::move(prepared);
 }
 

@@ -23,7 +23,7 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
 }
 
 void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {
-  const cpu::ElementwiseKernels& kernels = cpu::elementwise_kernels(bound.settings.isa);
+  const cpu::ElementwiseKernels& kernels = cpu::elementwise_kernels(cpu::Isa(bound.settings.isa));
   const int64_t* positions = input_data<int64_t>(bound, 0);
   const int64_t half = constant_of(*bound.plan, *bound.instruction, 1)->dims[0];
   const auto scale = float(bound.instruction->attributes.get_float("scale", 1));

@@ -1,11 +1,11 @@
-#include "cli/precision.h"
+#include "plan/precision.h"
 
 #include <array>
 #include <optional>
 
 #include "base/error.h"
 
-namespace lathe::cli {
+namespace lathe::plan {
 namespace {
 
 struct Name {
@@ -57,4 +57,4 @@ tensor::DType float_type(std::string_view precision) {
   return *found->dtype;
 }
 
-}  // namespace lathe::cli
+}  // namespace lathe::plan

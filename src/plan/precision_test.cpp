@@ -1,10 +1,10 @@
-#include "cli/precision.h"
+#include "plan/precision.h"
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 
-namespace lathe::cli {
+namespace lathe::plan {
 namespace {
 
 template <class Body>
@@ -43,4 +43,4 @@ TEST(Precision, CachesAndExportsAreFloats) {
 }
 
 }  // namespace
-}  // namespace lathe::cli
+}  // namespace lathe::plan

@@ -6,7 +6,7 @@
 
 #include "tensor/dtype.h"
 
-namespace lathe::cli {
+namespace lathe::plan {
 
 // "bf16" -> "bf16", "fp32" -> "f32", "int8" -> "i8": what a plan says it computes in. Throws usage for a name that
 // is none.
@@ -18,4 +18,4 @@ std::string_view cache_type(std::string_view name);
 // What a tensor of that precision is stored in. Throws usage for names that are no float type.
 tensor::DType float_type(std::string_view precision);
 
-}  // namespace lathe::cli
+}  // namespace lathe::plan

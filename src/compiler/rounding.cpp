@@ -1,0 +1,49 @@
+#include "compiler/rounding.h"
+
+#include "base/error.h"
+#include "plan/precision.h"
+
+namespace lathe::compiler {
+namespace {
+
+using contract::Precision;
+
+Rounding rounding_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp32:
+      return {"f32", "f32"};
+    case Precision::fp16:
+      return {"f16", "f16"};
+    case Precision::bf16:
+      return {"bf16", "bf16"};
+    // Activations to 16 bits in blocks. With 8 bits, an activation a thousand times its neighbours (which trained
+    // decoders have, at the first and at special tokens) rounds these to zero: docs/architecture.md has the case.
+    case Precision::q8:
+      return {"i16", "f16"};
+  }
+  return {"f32", "f32"};
+}
+
+Rounding wished_rounding(Precision own, const std::string& wish) {
+  const std::string compute(plan::compute_of(wish));
+  if (compute == "f32") return rounding_of(Precision::fp32);
+  if (compute == "i8" || compute == "i16") {
+    if (own == Precision::q8) return {compute, "f16"};
+    fail(ErrorCode::unsupported, "precision {} needs block-quantised weights, the checkpoint is {}", wish,
+         to_string(own));
+  }
+  if (compute == rounding_of(own).compute) return rounding_of(own);
+  fail(ErrorCode::unsupported, "precision {} for a checkpoint in {}: an engine keeps the checkpoint's own so far", wish,
+       to_string(own));
+}
+
+}  // namespace
+
+Rounding choose_rounding(const contract::Contract& contract, const std::string& precision, const std::string& kv) {
+  Rounding rounding =
+      precision.empty() ? rounding_of(contract.precision) : wished_rounding(contract.precision, precision);
+  if (!kv.empty()) rounding.kv = plan::cache_type(kv);
+  return rounding;
+}
+
+}  // namespace lathe::compiler
