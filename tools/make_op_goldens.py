@@ -6,7 +6,8 @@
 NODE_TESTS is onnx/backend/test/data/node of the onnx 1.22.0 wheel (1.23 carries none). From it come the single
 node tests of our operators, small ones; node.jsonl keeps what they say. cases.jsonl holds problems of our own,
 computed by onnx.reference (onnx 1.23) in double where the operator allows it and rounded at the end, else in
-the type itself: empty tensors, rank 0, negative axes, broadcasting, small floats, integer corners.
+the type itself: empty tensors, rank 0, negative axes, broadcasting, small floats, integer corners. ml.jsonl holds
+problems for the operators of ai.onnx.ml and for texts, computed by ONNX Runtime (1.31).
 
 One problem a line: {"name", "op", "attributes", "inputs", "outputs", "rtol", "atol"}. A tensor is {"dtype",
 "dims", "data"}: data in hexadecimal as it lies in memory (ONNX raw_data), or the strings; an omitted input is
@@ -31,7 +32,11 @@ And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual Where Min Max Mod Clip 
 Cast CastLike Identity Reshape Transpose Squeeze Unsqueeze Flatten Concat Split Slice Gather GatherElements ScatterND
 Expand Tile Range Shape Size ConstantOfShape Constant Trilu ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd
 ReduceSumSquare ArgMax ArgMin CumSum TopK MatMul Gemm LayerNormalization RMSNormalization RotaryEmbedding Attention
-TensorScatter DequantizeLinear QuantizeLinear IsNaN IsInf Einsum Pad NonZero OneHot""".split())
+TensorScatter DequantizeLinear QuantizeLinear IsNaN IsInf Einsum Pad NonZero OneHot Acos Acosh Asin Asinh Atan Atanh
+Cosh Sinh Tan Elu Celu Selu LeakyRelu PRelu ThresholdedRelu HardSigmoid HardSwish Mish Softplus Softsign Shrink BitShift
+BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitCast ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ScatterElements
+GatherND Compress Unique StringNormalizer StringConcat StringSplit RegexFullMatch TfIdfVectorizer""".split())
+ML = "ai.onnx.ml"
 # Relative and absolute tolerance by output type: a few units in the last place of the type.
 TOLERANCE = {"f64": (1e-12, 1e-13), "f32": (2e-6, 1e-6), "f16": (2e-3, 1e-3), "bf16": (1.6e-2, 1e-2)}
 
@@ -66,7 +71,8 @@ def attribute_json(attribute):
 def case_json(name, node, inputs, outputs):
     dtypes = {DTYPES[o.data_type] for o in outputs}
     rtol, atol = max((TOLERANCE.get(d, (0.0, 0.0)) for d in dtypes), default=(0.0, 0.0))
-    return {"name": name, "op": node.op_type, "attributes": {a.name: attribute_json(a) for a in node.attribute},
+    op = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    return {"name": name, "op": op, "attributes": {a.name: attribute_json(a) for a in node.attribute},
             "inputs": [tensor_json(i) for i in inputs], "outputs": [tensor_json(o) for o in outputs],
             "rtol": rtol, "atol": atol}
 
@@ -80,7 +86,9 @@ def node_tests(folder, limit):
     for path in sorted(glob.glob(os.path.join(folder, "*", "model.onnx"))):
         name = os.path.basename(os.path.dirname(path))
         graph = onnx.load(path).graph
-        if len(graph.node) != 1 or graph.node[0].op_type not in OPS or graph.node[0].domain:
+        if len(graph.node) != 1 or graph.node[0].domain not in ("", ML):
+            continue
+        if not graph.node[0].domain and graph.node[0].op_type not in OPS:
             continue
         if any(not v.type.HasField("tensor_type") for v in list(graph.input) + list(graph.output)):
             continue
@@ -133,6 +141,28 @@ class Cases:
         name = f"{op}_{sum(c['op'] == op for c in self.cases)}"
         self.cases.append(case_json(name, node, [None if v is None else proto_of(v) for v in inputs],
                                     [proto_of(e) for e in expected]))
+
+    def add_by_runtime(self, op, inputs, outputs=1, tolerance=None, untold=(), domain=ML, opset=3, **attributes):
+        """The same, computed by ONNX Runtime. untold: outputs on which it is not trusted."""
+        import onnxruntime
+        inputs = [np.asarray(v) for v in inputs]
+        names, results = [f"i{k}" for k in range(len(inputs))], [f"o{k}" for k in range(outputs)]
+        node = helper.make_node(op, names, results, domain=domain, **attributes)
+        graph = helper.make_graph([node], "g", [
+            helper.make_tensor_value_info(
+                n, TensorProto.STRING if v.dtype == object else helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for n, v in zip(names, inputs)], [helper.make_empty_tensor_value_info(r) for r in results])
+        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21),
+                                                                      helper.make_opsetid(ML, opset)])
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        expected = session.run(None, dict(zip(names, inputs)))
+        name = f"{op}_{sum(c['name'].startswith(op + '_') for c in self.cases)}"
+        case = case_json(name, node, [proto_of(v) for v in inputs], [proto_of(e) for e in expected])
+        if case["rtol"]:  # ONNX Runtime computes these in float
+            case["rtol"], case["atol"] = tolerance or (1e-5, 2e-6)
+        for output in untold:
+            case["outputs"][output] = None
+        self.cases.append(case)
 
     def elementwise(self):
         bf16 = ml_dtypes.bfloat16
@@ -386,14 +416,213 @@ class Cases:
                                  ("...ij,...jk->...ik", [a, b]), ("ii->i", [self.normal(3, 3)]), ("i,j->ij", [a[0, 0], b[0, 0]])):
             self.add("Einsum", inputs, equation=equation)
 
+    def functions(self):
+        """Activations, bits, norms, movement by index: what the suite has only in float and in one shape."""
+        bf16, f32, special = ml_dtypes.bfloat16, np.float32, np.array([0.0, -0.0, 0.5, -0.5, np.inf, -np.inf, np.nan])
+        functions = {"Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh, "Atan": np.arctan,
+                     "Atanh": np.arctanh, "Cosh": np.cosh, "Sinh": np.sinh, "Tan": np.tan,
+                     "Softplus": lambda x: np.logaddexp(0, x), "Softsign": lambda x: x / (1 + np.abs(x)),
+                     "Mish": lambda x: x * np.tanh(np.logaddexp(0, x)), "Elu": lambda x: np.where(x < 0, np.expm1(x), x),
+                     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1)}
+        with np.errstate(all="ignore"):
+            for op, f in functions.items():
+                for dtype in (f32, np.float64, np.float16, bf16):
+                    x = np.concatenate([special, self.normal(9) * 2]).astype(dtype)
+                    y = f(x.astype(np.float64)).astype(f32 if dtype == bf16 else dtype).astype(dtype)
+                    self.add(op, [x], expected=[y])
+        for op, dtypes in (("BitwiseAnd", "iu"), ("BitwiseOr", "iu"), ("BitwiseXor", "iu"), ("BitShift", "u")):
+            for dtype in (np.int8, np.uint16, np.int64, np.uint64):
+                if np.dtype(dtype).kind not in dtypes:
+                    continue
+                info, more = np.iinfo(dtype), {"direction": "LEFT"} if op == "BitShift" else {}
+                x = self.random.integers(info.min, info.max, (2, 3), dtype, endpoint=True)
+                y = self.random.integers(0, 8, (3,), dtype) if more else self.random.integers(info.min, info.max, (3,), dtype)
+                self.add(op, [x, y], **more)
+        self.add("BitShift", [np.array([255, 255, 255], np.uint8), np.array([0, 8, 200], np.uint8)], direction="RIGHT",
+                 expected=[np.array([255, 0, 0], np.uint8)])
+        self.add("BitShift", [np.array([1, 1, 3], np.uint64), np.array([63, 64, 2**63], np.uint64)], direction="LEFT",
+                 expected=[np.array([2**63, 0, 0], np.uint64)])
+        self.add("BitwiseNot", [np.array([0, 1, -128], np.int8)])
+        self.add("BitCast", [np.array([1, -1, 7], ml_dtypes.int4)], to=TensorProto.UINT4,
+                 expected=[np.array([1, 15, 7], ml_dtypes.uint4)])
+        self.add("PRelu", [np.array([[-3, 2], [5, -4]], np.int64), np.array([[2], [-7]], np.int64)])
+        self.add("Shrink", [np.array([-5, -1, 0, 1, 2**62 + 1], np.int64)], bias=3.0, lambd=1.0,
+                 expected=[np.array([-2, 0, 0, 0, 2**62 - 2], np.int64)])
+        x, i64 = self.normal(2, 3, 4), lambda *v: np.array(v, np.int64)
+        for op in ("ReduceL1", "ReduceL2", "ReduceLogSumExp"):
+            self.add(op, [x, i64(0, -1)], keepdims=0)
+            self.add(op, [x])
+        self.add("ReduceL1", [x, i64()], noop_with_empty_axes=1, expected=[np.abs(x)])
+        self.add("ReduceL2", [np.array([[3, 4], [1, 1]], np.int32), i64(1)], expected=[np.array([[5], [1]], np.int32)])
+        self.add("ReduceLogSum", [np.abs(x), i64(1)])
+        self.add("ReduceLogSumExp", [np.array([[1e4, 1e4], [-np.inf, -np.inf], [np.inf, 0]], f32), i64(1)],
+                 expected=[np.array([[1e4 + np.log(2)], [-np.inf], [np.inf]], f32)])
+        self.add("ReduceLogSumExp", [np.zeros((2, 0), f32), i64(1)], expected=[np.full((2, 1), -np.inf, f32)])
+        for reduction in ("none", "add", "mul", "max", "min"):
+            self.add("ScatterElements", [x, np.array([[[0, -1, 1, 2]], [[2, 2, 0, -3]]], np.int64), self.normal(2, 1, 4)],
+                     axis=1, reduction=reduction, **({"expected": None} if reduction == "none" else {}))
+        self.add("ScatterElements", [np.array(["a", "b", "c"], object), i64(2, -3), np.array(["x", "y"], object)],
+                 expected=[np.array(["y", "b", "x"], object)])
+        self.add("GatherND", [x, np.array([[[0, -1]], [[1, 2]]], np.int64)], expected=[x[[0, 1], [-1, 2]][:, None]])
+        self.add("GatherND", [x, np.array([[-1], [0]], np.int64)], batch_dims=1, expected=[x[[0, 1], [-1, 0]]])
+        self.add("Compress", [x, np.array([False, True])], axis=-1)
+        self.add("Compress", [np.array([["a", "b"], ["c", "d"]], object), np.array([True, False, True])],
+                 expected=[np.array(["a", "c"], object)])
+        self.add("Unique", [np.array([2, np.nan, -0.0, 0, np.nan, 2], f32)], outputs=4,
+                 expected=[np.array([-0.0, 2, np.nan], f32), i64(2, 0, 1), i64(1, 2, 0, 0, 2, 1), i64(2, 2, 2)])
+        self.add("Unique", [np.array(["b", "a", "b"], object)], outputs=4, sorted=0,
+                 expected=[np.array(["b", "a"], object), i64(0, 1), i64(0, 1, 0), i64(2, 1)])
+        text = lambda *v: np.array(v, object)
+        self.add("StringNormalizer", [text("Ärger", "monday", "X", "straße")], case_change_action="LOWER",
+                 stopwords=["MONDAY", "q"], expected=[text("ärger", "x", "straße")])
+        self.add("StringNormalizer", [text("éa").reshape(1, 1)], case_change_action="UPPER", stopwords=["ÉA"],
+                 is_case_sensitive=1, expected=[text("ÉA").reshape(1, 1)])
+        self.add("StringSplit", [text("a\tb\u3000c \n", "")], outputs=2, expected=[text("a", "b", "c", "", "", "").reshape(2, 3), i64(3, 0)])
+        self.add("StringSplit", [text("-a", "")], outputs=2, delimiter="-", expected=[text("", "a", "", "").reshape(2, 2), i64(2, 1)])
+        self.add("Unique", [np.zeros((0,), f32)], outputs=4, expected=[np.zeros((0,), f32), i64(), i64(), i64()])
+
+    def texts(self):
+        text = lambda *v: np.array(v, object)
+        run = lambda op, inputs, outputs=1, **a: self.add_by_runtime(op, inputs, outputs, domain="", **a)
+        # (ONNX Runtime knows no white space but blanks, and finds no piece in an empty text whatever the delimiter.)
+        for more in ({}, {"maxsplit": 1}, {"maxsplit": 0}, {"delimiter": " ", "maxsplit": 2}, {"delimiter": "aa"}):
+            run("StringSplit", [text("aa b c", "a", " aaaaa ", "a  b  c d  ")], 2, **more)
+        patterns = ["", "a*", "(a|b)*c", "[^a-c]+", "(?i)straße", r"\d{2,3}", r"\pL+", r"\p{Greek}+", ".", "(?s).", "(?m)a$\nb",
+                    "a{,2}", r"\Qa.b\E+", "[[:alpha:]]+", r"[\s]", "x|", r"\x{e9}", "(?P<n>a)(?:b)??", "(a+)+b", r"[]a]+", r"\101"]
+        samples = text("", "a", "aa", "aaab", "abc", "STRASSE", "STRAßE", "12", "1234", "é", "αβγ", "\n", "\v", "a\nb", "a{,2}",
+                       "a.b", "a.bbb", "x", "]a]", "A", "ab", "a" * 40)
+        for pattern in patterns:
+            run("RegexFullMatch", [samples], pattern=pattern)
+        grams = dict(min_gram_length=1, max_gram_length=2, ngram_counts=[0, 3], ngram_indexes=[4, 0, 1, 3, 2])
+        for mode in ("TF", "IDF", "TFIDF"):
+            for skip in (0, 2):
+                run("TfIdfVectorizer", [np.array([[7, 8, 7, 9, 8], [1, 7, 9, 9, 7]])], mode=mode, max_skip_count=skip,
+                    pool_int64s=[7, 8, 9, 7, 8, 9, 7], weights=[1.5, 2.0, -1.0, 0.5, 3.0], **grams)
+        run("TfIdfVectorizer", [text("b", "a", "c", "a")], mode="TFIDF", max_skip_count=1, pool_strings=list("abcbabc"), **grams)
+
+    def ml_features(self):
+        run, f32 = self.add_by_runtime, np.float32
+        text = lambda *v: np.array(v, object)
+        x = np.array([[1, -2, 3], [0, 0, 0], [-1, -2, -4]], f32)
+        for norm in ("MAX", "L1", "L2"):
+            for v in (x, x[0], x.astype(np.int64)):
+                run("Normalizer", [v], norm=norm)
+        for v in (x, x.astype(np.float64), x[0].astype(np.int32)):
+            run("Scaler", [v], offset=[1.0, 2.0, 3.0], scale=[2.0, 0.5, -1.0])
+            run("Scaler", [v], offset=[0.5], scale=[3.0])
+        run("Imputer", [x], imputed_value_floats=[7.0, 8.0, 9.0], replaced_value_float=-2.0)
+        run("Imputer", [x], imputed_value_floats=[7.0])
+        run("Imputer", [x.astype(np.int64)], imputed_value_int64s=[7], replaced_value_int64=-2)
+        run("FeatureVectorizer", [x, np.ones((3, 2), f32)], inputdimensions=[3, 2])
+        run("FeatureVectorizer", [x[0]], inputdimensions=[3])
+        run("OneHotEncoder", [np.array([[1.7, 5], [-3, 7]], f32)], cats_int64s=[1, 5, 7])
+        run("OneHotEncoder", [np.array([1, 8], np.int64)], cats_int64s=[1, 5, 7], zeros=1)
+        run("OneHotEncoder", [text("b", "q", "a")], cats_strings=["a", "b"])
+        run("ArrayFeatureExtractor", [np.arange(5, dtype=np.int32), np.array([[3, 0]])])
+        run("ArrayFeatureExtractor", [text("a", "b", "c", "d").reshape(1, 2, 2), np.array([1])])
+        run("Binarizer", [np.array([[0.5, 1], [-1, 2]], f32)], threshold=0.5)
+        run("CategoryMapper", [np.array([[1, 5, 2]])], cats_int64s=[1, 2], cats_strings=["a", "b"], default_string="?")
+        run("CategoryMapper", [text("a", "q", "b")], cats_int64s=[1, 2], cats_strings=["a", "b"])
+        run("LabelEncoder", [np.array([1.5, np.nan, 2.5, -0.0], f32)], opset=4, values_strings=["a", "b", "c"],
+            keys_floats=[1.5, 2.5, 0.0], default_string="none")
+        run("LabelEncoder", [np.array([3, 4], np.int64)], opset=4, keys_int64s=[3], values_floats=[0.25])
+        run("LabelEncoder", [text("x", "y")], opset=4, keys_strings=["x", "y"], values_strings=["1", "2"])
+        nan_keys = numpy_helper.from_array(np.array([np.nan, 1]), "k")
+        run("LabelEncoder", [np.array([np.nan, 1, 2])], opset=4, keys_tensor=nan_keys,
+            values_tensor=numpy_helper.from_array(np.array([5, 6], np.int64), "v"),
+            default_tensor=numpy_helper.from_array(np.array([-9], np.int64), "d"))
+
+    def ml_linear(self):
+        run, f32 = self.add_by_runtime, np.float32
+        y = np.array([[1, -2], [0.5, 1], [0, 0.25]], f32)
+        transforms = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO")
+        vectors = dict(support_vectors=[1.0, 2.0, -1.0, 0.5, 0.0, -1.0])
+        for transform in transforms:
+            run("LinearRegressor", [y], coefficients=[1.0, 2.0, 0.5, -1.0], intercepts=[0.1, 0.2], targets=2,
+                post_transform=transform)
+            run("LinearClassifier", [y], 2, coefficients=[1.0, 2.0, 0.5, -1.0, 0.0, 1.0], intercepts=[0.1, 0.2, 0.3],
+                classlabels_strings=["a", "b", "c"], post_transform=transform, multi_class=1)
+            run("LinearClassifier", [y], 2, coefficients=[1.0, 2.0, -1.0, 0.5], intercepts=[0.1, 0.2],
+                classlabels_ints=[7, 3], post_transform=transform)
+            run("LinearClassifier", [y], 2, coefficients=[1.0, 2.0], intercepts=[0.1], classlabels_ints=[7, 3],
+                post_transform=transform)
+            machine = dict(kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], post_transform=transform, **vectors)
+            three = dict(classlabels_strings=["a", "b", "c"], vectors_per_class=[1, 1, 1],
+                         coefficients=[0.3, -0.2, 0.7, 1.0, -0.5, 0.25], rho=[0.1, -0.2, 0.05], **machine)
+            two = dict(classlabels_ints=[4, 5], vectors_per_class=[2, 1], coefficients=[0.3, -0.2, 0.7], rho=[-0.4], **machine)
+            run("SVMClassifier", [y], 2, **three)
+            run("SVMClassifier", [y], 2, prob_a=[0.5, -1.0, 2.0], prob_b=[0.1, 0.2, -0.3], **three)
+            run("SVMClassifier", [y], 2, **two)
+            run("SVMClassifier", [y], 2, prob_a=[-1.5], prob_b=[0.1], **two)
+            run("SVMClassifier", [y], 2, classlabels_ints=[4, 5, 6], kernel_type="LINEAR", kernel_params=[0.0] * 3,
+                coefficients=[0.3, -0.2, 0.7, 1.0, -1.0, -1.0], rho=[0.1], post_transform=transform)
+        run("LinearRegressor", [y], coefficients=[1.0, 2.0], intercepts=[0.1])
+        run("LinearRegressor", [y[0]], coefficients=[0.5, 2.0])
+        run("LinearRegressor", [y[2:]], coefficients=[0.3, 1.0], intercepts=[0.1], post_transform="PROBIT",
+            tolerance=(1e-3, 1e-3))
+        for kernel in ("LINEAR", "POLY", "RBF", "SIGMOID"):
+            run("SVMRegressor", [y], kernel_type=kernel, kernel_params=[0.5, 0.25, 3.0], coefficients=[0.3, -0.2, 0.7],
+                n_supports=3, rho=[0.1], **vectors)
+        run("SVMRegressor", [y], kernel_type="RBF", kernel_params=[0.5, 0.25, 3.0], coefficients=[0.3, -0.2, 0.7],
+            n_supports=3, rho=[-0.4], one_class=1, **vectors)
+        run("SVMRegressor", [y], kernel_type="LINEAR", kernel_params=[0.0] * 3, coefficients=[0.3, -0.2], rho=[0.1])
+
+    def ml_trees(self):
+        run, f32 = self.add_by_runtime, np.float32
+        x = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [np.nan, np.nan], [0.5, 0.25]], f32)
+        nodes = dict(nodes_treeids=[0, 0, 0, 0, 0, 1, 1, 1], nodes_nodeids=[0, 1, 2, 3, 4, 0, 1, 2],
+                     nodes_featureids=[0, 1, 0, 0, 0, 1, 0, 0], nodes_values=[0.5, 0.75, 0.0, 0.0, 0.0, 0.25, 0.0, 0.0],
+                     nodes_truenodeids=[1, 3, 0, 0, 0, 1, 0, 0], nodes_falsenodeids=[2, 4, 0, 0, 0, 2, 0, 0],
+                     nodes_missing_value_tracks_true=[1, 0, 0, 0, 0, 1, 0, 0])
+        modes = lambda *v: [v[0], v[1], "LEAF", "LEAF", "LEAF", v[2], "LEAF", "LEAF"]
+        leaves = lambda prefix, votes: {f"{prefix}_treeids": [0, 0, 0, 1, 1] * votes, f"{prefix}_nodeids": [2, 3, 4, 1, 2] * votes}
+        plain = modes("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE")
+        two = dict(target_ids=[0] * 5 + [1] * 5, n_targets=2, **leaves("target", 2), **nodes)
+        weights = [0.1, 0.2, -0.3, 0.4, 0.5, 0.6, -0.1, 0.3, 0.2, 0.7]
+        for aggregate in ("SUM", "AVERAGE", "MIN", "MAX"):
+            run("TreeEnsembleRegressor", [x], aggregate_function=aggregate, base_values=[0.5, 0.25], nodes_modes=plain,
+                target_weights=weights, **two)
+        for names in (("BRANCH_GT", "BRANCH_GTE", "BRANCH_LT"), ("BRANCH_EQ", "BRANCH_LEQ", "BRANCH_GT")):
+            run("TreeEnsembleRegressor", [x], nodes_modes=modes(*names), target_weights=weights, **two)
+        run("TreeEnsembleRegressor", [x], nodes_modes=plain, target_ids=[0] * 5, n_targets=1, target_weights=weights[:5],
+            **leaves("target", 1), **nodes)
+        run("TreeEnsembleRegressor", [x[:4].astype(np.float64)], nodes_modes=plain, target_ids=[0] * 5, n_targets=1,
+            target_weights=weights[:5], **leaves("target", 1), **nodes)
+        classes = dict(nodes_modes=plain, **leaves("class", 2), **nodes)
+        one = dict(nodes_modes=plain, class_ids=[0] * 5, classlabels_int64s=[5, 6], **leaves("class", 1), **nodes)
+        for transform in ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"):
+            run("TreeEnsembleRegressor", [x], nodes_modes=plain, target_weights=weights, post_transform=transform, **two)
+            run("TreeEnsembleClassifier", [x], 2, classlabels_strings=["a", "b", "c"], class_ids=[0, 1, 2, 0, 1, 1, 2, 0, 2, 0],
+                class_weights=weights, base_values=[0.25, 0.3, 0.35], post_transform=transform, **classes)
+            # (Of two classes with scores of their own ONNX Runtime names neither, but 0 or 1.)
+            run("TreeEnsembleClassifier", [x], 2, untold=[0], classlabels_int64s=[8, 9], class_ids=[0] * 5 + [1] * 5,
+                class_weights=weights, post_transform=transform, **classes)
+            run("TreeEnsembleClassifier", [x], 2, class_weights=[0.1, 0.2, -0.3, -0.15, 0.5], post_transform=transform, **one)
+            run("TreeEnsembleClassifier", [x], 2, class_weights=[0.1, 0.2, 0.3, 0.25, 0.45], post_transform=transform, **one)
+            if transform == "LOGISTIC":
+                run("TreeEnsembleClassifier", [x], 2, class_weights=[0.1, 0.2, -0.3, -0.15, 0.5], base_values=[0.4],
+                    post_transform=transform, **one)
+        run("TreeEnsembleClassifier", [x], 2, class_weights=[0.1, 0.2, 0.3, 0.25, 0.45], **{**one, "class_ids": [1] * 5})
+        tensor = lambda *v, dtype=f32: numpy_helper.from_array(np.array(v, dtype), "t")
+        # ONNX numbers softmax 1 and logistic 2; ONNX Runtime 1.31 takes them the other way round.
+        for transform, in_runtime in ((0, 0), (1, 2), (2, 1), (3, 3)):
+            for aggregate in (0, 1, 2, 3):
+                run("TreeEnsemble", [x], opset=5, n_targets=2, aggregate_function=aggregate, post_transform=in_runtime,
+                    tree_roots=[0, 2], nodes_modes=tensor(0, 3, 1, dtype=np.uint8), nodes_splits=tensor(0.5, 0.25, 0.75),
+                    nodes_featureids=[0, 1, 1], nodes_truenodeids=[1, 0, 3], nodes_falsenodeids=[2, 1, 4],
+                    nodes_trueleafs=[0, 1, 1], nodes_falseleafs=[1, 1, 1], leaf_targetids=[0, 1, 0, 1, 0],
+                    leaf_weights=tensor(0.1, -0.2, 0.3, 0.4, -0.5), nodes_missing_value_tracks_true=[1, 0, 1])
+                self.cases[-1]["attributes"]["post_transform"] = transform
+
 
 def main():
     node_folder, out = sys.argv[1:]
-    cases = Cases()
+    cases, by_runtime = Cases(), Cases()
     for part in (cases.elementwise, cases.movement, cases.reductions, cases.products, cases.attention,
-                 cases.quantization, cases.einsum):
+                 cases.quantization, cases.einsum, cases.functions, by_runtime.texts, by_runtime.ml_features,
+                 by_runtime.ml_linear, by_runtime.ml_trees):
         part()
-    for name, found in (("node", list(node_tests(node_folder, 4000))), ("cases", cases.cases)):
+    for name, found in (("node", list(node_tests(node_folder, 4000))), ("cases", cases.cases), ("ml", by_runtime.cases)):
         path = os.path.join(out, name + ".jsonl")
         with open(path, "w") as f:
             for case in found:

@@ -1,12 +1,10 @@
 #include "op/re2_syntax.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <array>
 #include <set>
 
-#include "base/error.h"
+#include "op/re2_reader.h"
 
 namespace lathe::op {
 namespace {
@@ -25,44 +23,14 @@ constexpr std::array<std::string_view, 14> kPosixClasses = {"alnum", "alpha", "a
                                                             "digit", "graph", "lower", "print", "punct",
                                                             "space", "upper", "word",  "xdigit"};
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-bool is_octal(char c) {
-  return c >= '0' && c <= '7';
-}
-bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 std::string code_point(int32_t c) {
   return fmt::format("\\x{{{:x}}}", c);
 }
 
-// The pattern with \Q...\E spelled as escapes.
-std::string without_quotes(std::string_view pattern) {
-  std::string result;
-  for (size_t at = 0; at < pattern.size();) {
-    if (!pattern.substr(at).starts_with("\\Q")) {
-      const size_t length = pattern[at] == '\\' ? 2 : 1;
-      result += pattern.substr(at, length);
-      at += length;
-      continue;
-    }
-    const size_t end = std::min(pattern.find("\\E", at + 2), pattern.size());
-    for (const char c : pattern.substr(at + 2, end - at - 2)) {
-      if (static_cast<unsigned char>(c) < 0x80 && !is_letter(c) && !is_digit(c)) result += '\\';
-      result += c;
-    }
-    at = end + 2;
-  }
-  return result;
-}
-
 // Walks the pattern once and writes PCRE2's. Every atom it writes stands for itself wherever it is put.
-class Translator {
+class Translator : private PatternReader {
  public:
-  explicit Translator(std::string_view pattern) : text_(without_quotes(pattern)), pattern_(text_) {}
+  using PatternReader::PatternReader;
 
   std::string run() {
     int64_t repeats = 1;
@@ -78,26 +46,6 @@ class Translator {
     bool dot_all = false;   // s
     bool ungreedy = false;  // U: which text matches as a whole does not depend on it
   };
-
-  [[noreturn]] void refuse(std::string_view why) const {
-    fail(ErrorCode::invalid_input, "RegexFullMatch: pattern \"{}\" at {}: {}", pattern_, at_, why);
-  }
-  bool at_end() const { return at_ >= pattern_.size(); }
-  bool next_is(std::string_view text) const { return pattern_.substr(at_).starts_with(text); }
-  bool take(std::string_view text) {
-    if (!next_is(text)) return false;
-    at_ += text.size();
-    return true;
-  }
-
-  int32_t take_code_point() {
-    int32_t c = 0;
-    const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(pattern_.data()) + at_;
-    const auto length = utf8proc_iterate(bytes, utf8proc_ssize_t(pattern_.size() - at_), &c);
-    if (length <= 0) refuse(at_end() ? "unexpected end" : "not UTF-8");
-    at_ += size_t(length);
-    return c;
-  }
 
   // Up to the end or the ')' that closes the group. `repeats`: the largest product of nested counts inside.
   std::string alternation(int depth, int64_t& repeats) {
@@ -139,23 +87,15 @@ class Translator {
     }
     const size_t begin = at_;
     int64_t least = 0, most = -1;
-    if (!take("{") || !number(least)) return at_ = begin, "";
+    if (!take("{") || !take_number(least)) return at_ = begin, "";
     const bool open = take(",");
-    if (open) number(most);
+    if (open) take_number(most);
     if (!take("}")) return at_ = begin, "";
     if (!open) most = least;
     if (least > kMaxRepeat || most > kMaxRepeat || (most >= 0 && least > most)) refuse("bad repetition count");
     repeats *= std::max<int64_t>(most >= 0 ? most : least, 1);
     if (repeats > kMaxRepeat) refuse("nested repetitions are more than 1,000");
     return most >= 0 ? fmt::format("{{{},{}}}", least, most) : fmt::format("{{{},}}", least);
-  }
-
-  bool number(int64_t& value) {
-    if (at_end() || !is_digit(pattern_[at_])) return false;
-    value = 0;
-    while (!at_end() && is_digit(pattern_[at_]))
-      value = std::min<int64_t>(value * 10 + (pattern_[at_++] - '0'), 1 << 20);
-    return true;
   }
 
   std::string folded(std::string text) const { return flags_.fold ? fmt::format("(?i:{})", text) : text; }
@@ -219,7 +159,7 @@ class Translator {
       else if (c == '-' && value) {
         value = any = false;
         continue;
-      } else if ((c == ':' || c == ')') && (any || (c == ':' && value))) {
+      } else if ((c == ':' || c == ')') && (any || value)) {
         flags_ = flags;
         return c == ':';
       } else {
@@ -280,40 +220,6 @@ class Translator {
     return fmt::format("\\{}{{{}{}}}", negative ? 'P' : 'p', category ? "" : "sc:", name);
   }
 
-  // After a backslash: the character that it stands for.
-  int32_t character_escape() {
-    if (at_end()) refuse("a backslash at the end");
-    if (static_cast<unsigned char>(pattern_[at_]) >= 0x80) refuse("unknown escape");
-    const char c = pattern_[at_++];
-    constexpr std::string_view kNames = "aftnrv", kValues = "\a\f\t\n\r\v";
-    if (const size_t i = kNames.find(c); i != std::string_view::npos) return kValues[i];
-    if (c == 'x') return hexadecimal();
-    // \0 to \7 begin an octal number of up to three digits; a lone digit but 0 would refer to a group.
-    if (c == '0' || (is_octal(c) && !at_end() && is_octal(pattern_[at_]))) {
-      int32_t value = c - '0';
-      for (int i = 0; i < 2 && !at_end() && is_octal(pattern_[at_]); ++i) value = value * 8 + (pattern_[at_++] - '0');
-      return value;
-    }
-    if (is_letter(c) || is_digit(c)) refuse("unknown escape");
-    return c;
-  }
-
-  // After \x: two digits, or any number of them in braces.
-  int32_t hexadecimal() {
-    const bool braces = take("{");
-    int32_t value = 0;
-    int digits = 0;
-    for (; !at_end() && (braces || digits < 2); ++digits, ++at_) {
-      const char c = pattern_[at_];
-      const int digit = is_digit(c) ? c - '0' : is_letter(c) ? (c | 32) - 'a' + 10 : 16;
-      if (digit > 15) break;
-      value = value * 16 + digit;
-      if (value > 0x10FFFF) refuse("beyond Unicode");
-    }
-    if (braces ? digits == 0 || !take("}") : digits != 2) refuse("bad hexadecimal escape");
-    return value;
-  }
-
   // After "[".
   std::string bracket_class() {
     std::string result = take("^") ? "[^" : "[";
@@ -362,9 +268,6 @@ class Translator {
     return fmt::format("[:{}{}:]", negative ? "^" : "", name);
   }
 
-  const std::string text_;
-  const std::string_view pattern_;
-  size_t at_ = 0;
   Flags flags_;
   std::set<std::string_view> names_;
 };
