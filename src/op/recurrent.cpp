@@ -142,7 +142,7 @@ std::vector<int64_t> load_lengths(const EvaluateContext& context, int64_t steps,
 }  // namespace
 
 double Activation::operator()(double x) const {
-  return function(clip > 0 ? std::clamp(x, -clip, clip) : x, alpha, beta);
+  return without_clip(clip > 0 ? std::clamp(x, -clip, clip) : x);
 }
 
 double RecurrentDirection::from_input(int64_t g, int64_t j, const double* x) const {

@@ -9,13 +9,14 @@
 
 namespace lathe::op {
 
-// One entry of `activations` with its alpha and beta; the argument is clipped to [-clip, clip] first.
+// One entry of `activations` with its alpha and beta.
 struct Activation {
   double (*function)(double x, double alpha, double beta) = nullptr;
   double alpha = 0;
   double beta = 0;
   double clip = 0;
-  double operator()(double x) const;
+  double operator()(double x) const;         // of x clipped to [-clip, clip], if there is a clip
+  double without_clip(double x) const { return function(x, alpha, beta); }
 };
 
 // The parameters of one direction.
