@@ -26,8 +26,7 @@ void step(const Attributes& attributes, const RecurrentDirection& d, const doubl
   std::copy(next.begin(), next.end(), h);
 }
 
-const RecurrentCell kCell{
-    .gates = 4, .activations = {"Sigmoid", "Tanh", "Tanh"}, .step = step};
+const RecurrentCell kCell{.gates = 4, .activations = {"Sigmoid", "Tanh", "Tanh"}, .step = step};
 
 }  // namespace
 
