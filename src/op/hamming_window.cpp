@@ -1,5 +1,5 @@
 // The Hamming window.
-#include "op/windows.h"
+#include "op/signal_windows.h"
 
 namespace lathe::op {
 const OpDef& hamming_window_op() {

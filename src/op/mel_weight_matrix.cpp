@@ -5,7 +5,7 @@
 
 #include "op/inference.h"
 #include "op/values.h"
-#include "op/windows.h"
+#include "op/signal_windows.h"
 
 namespace lathe::op {
 namespace {

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 // The windows that convolutions and pools slide over the spatial axes: their attributes, how many there are, and
 // which elements of the input each of them sees.
 #pragma once
@@ -7,18 +6,10 @@
 #include <vector>
 
 #include "op/inference.h"
-=======
-// Windows that are sums of cosines: types, shapes and elements of BlackmanWindow, HammingWindow and HannWindow.
-#pragma once
-
-#include <array>
-
->>>>>>> recurrent
 #include "op/op.h"
 
 namespace lathe::op {
 
-<<<<<<< HEAD
 // What attributes say of the windows; one number per spatial axis, pads two (all begins, then all ends).
 struct WindowSpec {
   tensor::Shape kernel;
@@ -86,15 +77,5 @@ void for_each_window(const Windows& windows, Body&& body) {
 
 // [batch, channels, counts...]
 tensor::Dims window_dims(int64_t batch, int64_t channels, const tensor::Dims& spatial);
-=======
-// Element n is c[0] - c[1] cos(2 pi n / N) + c[2] cos(4 pi n / N), N being the size, or with periodic = 0 the
-// size - 1.
-using WindowCoefficients = std::array<double, 3>;
-OpDef window_def(std::string_view name, void (*evaluate)(EvaluateContext&));
-void evaluate_window(EvaluateContext& context, const WindowCoefficients& c);
-
-// The type that attribute output_datatype names (default f32); throws unless it is a number of 8 bits or more.
-tensor::DType output_datatype(const Attributes& attributes);
->>>>>>> recurrent
 
 }  // namespace lathe::op
