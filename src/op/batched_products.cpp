@@ -12,11 +12,11 @@ tensor::Shape product_shape(const InferContext& context, size_t a, size_t b) {
   const bool row = left.size() == 1, column = right.size() == 1;
   if (row) left.insert(left.begin(), Dim(1));
   if (column) right.emplace_back(1);
-  require_dims_agree(context,
-                     fmt::format("{} times {}", to_string(context.input(a)), to_string(context.input(b))), left.back(),
-                     right[right.size() - 2]);
+  require_dims_agree(context, fmt::format("{} times {}", to_string(context.input(a)), to_string(context.input(b))),
+                     left.back(), right[right.size() - 2]);
   tensor::Shape shape = with_context(context.op, [&] {
-    return tensor::broadcast(tensor::Shape(left.begin(), left.end() - 2), tensor::Shape(right.begin(), right.end() - 2));
+    return tensor::broadcast(tensor::Shape(left.begin(), left.end() - 2),
+                             tensor::Shape(right.begin(), right.end() - 2));
   });
   if (!row) shape.push_back(left[left.size() - 2]);
   if (!column) shape.push_back(right.back());

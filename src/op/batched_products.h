@@ -11,9 +11,9 @@ namespace lathe::op {
 
 // Dims of a [.., m, k] times b [.., k, n]; a vector on the left is a row, on the right a column.
 struct ProductPlan {
-  tensor::Dims dims;           // of the result
-  tensor::Dims batch;          // its leading axes
-  tensor::Dims a_matrix;       // of a, with a vector as a matrix
+  tensor::Dims dims;      // of the result
+  tensor::Dims batch;     // its leading axes
+  tensor::Dims a_matrix;  // of a, with a vector as a matrix
   tensor::Dims b_matrix;
   int64_t m, k, n;
 };

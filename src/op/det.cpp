@@ -51,8 +51,7 @@ void evaluate_det(EvaluateContext& context) {
 }  // namespace
 
 const OpDef& det_op() {
-  static const OpDef def{
-      .name = "Det", .min_inputs = 1, .max_inputs = 1, .infer = infer_det, .evaluate = evaluate_det};
+  static const OpDef def{.name = "Det", .min_inputs = 1, .max_inputs = 1, .infer = infer_det, .evaluate = evaluate_det};
   return def;
 }
 

@@ -13,7 +13,8 @@ enum Input : size_t { kData, kRatio, kTraining };
 
 void require_real(const InferContext& context, size_t i) {
   const TypeInfo& type = require(context, i, kFloat | kSmallFloat);
-  if (type.dtype == DType::f4e2m1 || type.dtype == DType::f8e8m0) bad(context, "input {}: found {}", i, to_string(type));
+  if (type.dtype == DType::f4e2m1 || type.dtype == DType::f8e8m0)
+    bad(context, "input {}: found {}", i, to_string(type));
 }
 
 void infer_dropout(InferContext& context) {

@@ -1,7 +1,8 @@
 // A long short-term memory layer. Gates in the order of the weights: input i, output o, forget f, cell c.
 //   i = f(Wi x + Ri H + Pi C),  f = f(Wf x + Rf H + Pf C),  C' = f C + i g(Wc x + Rc H)
 //   o = f(Wo x + Ro H + Po C'),  H' = o h(C')
-// input_forget couples the two: f = 1 - i.
+// input_forget couples the two: f = 1 - i. `clip` bounds what enters f and g, not the C' that enters h, as in ONNX
+// Runtime (the specification leaves it open).
 #include "op/recurrent.h"
 
 namespace lathe::op {
@@ -20,13 +21,12 @@ void step(const Attributes& attributes, const RecurrentDirection& d, const doubl
     const double input = f(sum(kInput) + peep(kInput));
     const double forget = coupled ? 1 - input : f(sum(kForget) + peep(kForget));
     c[j] = forget * c[j] + input * d.activations[1](sum(kCellGate));
-    next[size_t(j)] = f(sum(kOutput) + peep(kOutput)) * d.activations[2](c[j]);
+    next[size_t(j)] = f(sum(kOutput) + peep(kOutput)) * d.activations[2].without_clip(c[j]);
   }
   std::copy(next.begin(), next.end(), h);
 }
 
-const RecurrentCell kCell{
-    .gates = 4, .activations = {"Sigmoid", "Tanh", "Tanh"}, .step = step};
+const RecurrentCell kCell{.gates = 4, .activations = {"Sigmoid", "Tanh", "Tanh"}, .step = step};
 
 }  // namespace
 

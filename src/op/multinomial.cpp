@@ -18,7 +18,8 @@ void infer_multinomial(InferContext& context) {
   const int64_t samples = context.attributes.get_int("sample_size", 1);
   if (samples < 0) bad(context, "sample_size is {}", samples);
   const int64_t asked = context.attributes.get_int("dtype", int64_t(DType::i32));
-  if (asked != int64_t(DType::i32) && asked != int64_t(DType::i64)) bad(context, "dtype: expected i32 or i64, found {}", asked);
+  if (asked != int64_t(DType::i32) && asked != int64_t(DType::i64))
+    bad(context, "dtype: expected i32 or i64, found {}", asked);
   context.outputs[0] = {DType(asked), {x.shape[0], tensor::Dim(samples)}, std::nullopt};
 }
 
@@ -28,7 +29,8 @@ std::vector<double> cumulative_weights(const double* logs, int64_t classes) {
   const double largest = sums.empty() ? 0 : *std::max_element(sums.begin(), sums.end());
   double total = 0;
   for (double& sum : sums) sum = total += std::exp(sum - largest);
-  if (!(total > 0)) fail(ErrorCode::invalid_input, "Multinomial: the probabilities of {} classes sum up to {}", classes, total);
+  if (!(total > 0))
+    fail(ErrorCode::invalid_input, "Multinomial: the probabilities of {} classes sum up to {}", classes, total);
   return sums;
 }
 

@@ -94,8 +94,8 @@ void evaluate_non_max_suppression(EvaluateContext& context) {
   const int64_t count = context.inputs[kScores].dims()[2];
   const int64_t most = context.has_input(kMost) ? load_int(context.inputs[kMost]) : 0;
   const double most_overlap = context.has_input(kOverlap) ? load_double(context.inputs[kOverlap]) : 0;
-  const double least_score = context.has_input(kScore) ? load_double(context.inputs[kScore])
-                                                       : -std::numeric_limits<double>::infinity();
+  const double least_score =
+      context.has_input(kScore) ? load_double(context.inputs[kScore]) : -std::numeric_limits<double>::infinity();
   std::vector<int64_t> selected;
   for (int64_t b = 0; b < batch; ++b) {
     std::vector<Box> boxes;

@@ -50,11 +50,8 @@ void evaluate_non_zero(EvaluateContext& context) {
 }  // namespace
 
 const OpDef& non_zero_op() {
-  static const OpDef def{.name = "NonZero",
-                         .min_inputs = 1,
-                         .max_inputs = 1,
-                         .infer = infer_non_zero,
-                         .evaluate = evaluate_non_zero};
+  static const OpDef def{
+      .name = "NonZero", .min_inputs = 1, .max_inputs = 1, .infer = infer_non_zero, .evaluate = evaluate_non_zero};
   return def;
 }
 

@@ -58,8 +58,7 @@ void evaluate_optimizer(EvaluateContext& context, size_t states,
     }
     const tensor::Tensor& x = context.inputs[kFirst + t];
     context.outputs[t] = store(x.dtype(), x.dims(), values);
-    for (size_t s = 0; s < states; ++s)
-      context.outputs[(s + 1) * tensors + t] = store(x.dtype(), x.dims(), state[s]);
+    for (size_t s = 0; s < states; ++s) context.outputs[(s + 1) * tensors + t] = store(x.dtype(), x.dims(), state[s]);
   }
 }
 

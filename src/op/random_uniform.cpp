@@ -16,7 +16,8 @@ const OpDef& random_uniform_op() {
       .evaluate =
           [](EvaluateContext& context) {
             const Attributes& attributes = context.attributes;
-            context.outputs[0] = draw_uniform(attributes, drawn_dtype(attributes, tensor::DType::f32), *attributes.find_ints("shape"));
+            context.outputs[0] =
+                draw_uniform(attributes, drawn_dtype(attributes, tensor::DType::f32), *attributes.find_ints("shape"));
           },
   };
   return def;

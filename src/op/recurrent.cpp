@@ -36,14 +36,14 @@ const Function* find_function(std::string_view name) {
       {"LeakyRelu", [](double x, double a, double) { return x < 0 ? a * x : x; }, true, false, 0.01},
       {"ThresholdedRelu", [](double x, double a, double) { return x < a ? 0 : x; }, true, false, 1.0},
       {"ScaledTanh", [](double x, double a, double b) { return a * std::tanh(b * x); }, true, true},
-      {"HardSigmoid", [](double x, double a, double b) { return std::clamp(a * x + b, 0.0, 1.0); }, true, true,
-       0.2, 0.5},
+      {"HardSigmoid", [](double x, double a, double b) { return std::clamp(a * x + b, 0.0, 1.0); }, true, true, 0.2,
+       0.5},
       {"Elu", [](double x, double a, double) { return x < 0 ? a * std::expm1(x) : x; }, true, false, 1.0},
       {"Softsign", [](double x, double, double) { return x / (1 + std::abs(x)); }},
       {"Softplus", [](double x, double, double) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }},
   };
-  const auto it = std::find_if(std::begin(functions), std::end(functions),
-                               [&](const Function& f) { return f.name == name; });
+  const auto it =
+      std::find_if(std::begin(functions), std::end(functions), [&](const Function& f) { return f.name == name; });
   return it == std::end(functions) ? nullptr : it;
 }
 
@@ -123,7 +123,8 @@ std::vector<double> swap_axes(const std::vector<double>& from, int64_t a, int64_
 }
 
 // A state input as [directions, batch, hidden]; zeros if it is not there.
-std::vector<double> load_state(const EvaluateContext& context, size_t input, const tensor::Dims& dims, bool batch_first) {
+std::vector<double> load_state(const EvaluateContext& context, size_t input, const tensor::Dims& dims,
+                               bool batch_first) {
   if (!context.has_input(input)) return std::vector<double>(size_t(count_of(dims, 0, 3)));
   std::vector<double> values = load<double>(context.inputs[input]);
   return batch_first ? swap_axes(values, dims[1], dims[0], dims[2]) : values;
@@ -142,7 +143,7 @@ std::vector<int64_t> load_lengths(const EvaluateContext& context, int64_t steps,
 }  // namespace
 
 double Activation::operator()(double x) const {
-  return function(clip > 0 ? std::clamp(x, -clip, clip) : x, alpha, beta);
+  return without_clip(clip > 0 ? std::clamp(x, -clip, clip) : x);
 }
 
 double RecurrentDirection::from_input(int64_t g, int64_t j, const double* x) const {
@@ -168,8 +169,8 @@ void infer_recurrent(InferContext& context, const RecurrentCell& cell) {
   const Dim rows = hidden * Dim(cell.gates);
   if (const auto size = context.attributes.find_int("hidden_size"))
     require_dims_agree(context, "hidden_size and the recurrence weights", Dim(*size), hidden);
-  const tensor::Shape state = batch_first ? tensor::Shape{batch, directions, hidden}
-                                          : tensor::Shape{directions, batch, hidden};
+  const tensor::Shape state =
+      batch_first ? tensor::Shape{batch, directions, hidden} : tensor::Shape{directions, batch, hidden};
   require_shape(context, kWeights, "W", {directions, rows, x.shape[2]});
   require_shape(context, kRecurrence, "R", {directions, rows, hidden});
   require_shape(context, kBias, "B", {directions, rows * Dim(2)});
@@ -181,8 +182,8 @@ void infer_recurrent(InferContext& context, const RecurrentCell& cell) {
     require_rank(context, kLengths, 1);
     require_dims_agree(context, "sequence_lens", context.input(kLengths).shape[0], batch);
   }
-  const tensor::Shape all = batch_first ? tensor::Shape{batch, steps, directions, hidden}
-                                        : tensor::Shape{steps, directions, batch, hidden};
+  const tensor::Shape all =
+      batch_first ? tensor::Shape{batch, steps, directions, hidden} : tensor::Shape{steps, directions, batch, hidden};
   for (size_t i = 0; i < context.outputs.size(); ++i)
     context.outputs[i] = {x.dtype, i == 0 ? all : state, std::nullopt};
 }
@@ -209,8 +210,8 @@ void evaluate_recurrent(EvaluateContext& context, const RecurrentCell& cell) {
   const tensor::Dims state{directions, batch, hidden};
   std::vector<double> h = load_state(context, kInitialH, state, batch_first);
   std::vector<double> c = load_state(context, kInitialC, state, batch_first);
-  const tensor::Dims all = batch_first ? tensor::Dims{batch, steps, directions, hidden}
-                                       : tensor::Dims{steps, directions, batch, hidden};
+  const tensor::Dims all =
+      batch_first ? tensor::Dims{batch, steps, directions, hidden} : tensor::Dims{steps, directions, batch, hidden};
   std::vector<double> y(size_t(count_of(all, 0, 4)));  // zero beyond a sequence's length
 
   for (int64_t d = 0; d < directions; ++d) {
@@ -218,9 +219,14 @@ void evaluate_recurrent(EvaluateContext& context, const RecurrentCell& cell) {
       return values.empty() ? nullptr : values.data() + d * int64_t(values.size()) / directions;
     };
     const size_t count = cell.activations.size();
-    const RecurrentDirection direction{hidden,     width,           part(weights),
-                                       part(recurrence), part(bias), part(peepholes),
-                                       std::span(activations).subspan(size_t(d) * count, count), cell.gates};
+    const RecurrentDirection direction{hidden,
+                                       width,
+                                       part(weights),
+                                       part(recurrence),
+                                       part(bias),
+                                       part(peepholes),
+                                       std::span(activations).subspan(size_t(d) * count, count),
+                                       cell.gates};
     for (int64_t b = 0; b < batch; ++b) {
       double* row_h = h.data() + (d * batch + b) * hidden;
       double* row_c = c.data() + (d * batch + b) * hidden;

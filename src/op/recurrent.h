@@ -9,23 +9,24 @@
 
 namespace lathe::op {
 
-// One entry of `activations` with its alpha and beta; the argument is clipped to [-clip, clip] first.
+// One entry of `activations` with its alpha and beta.
 struct Activation {
   double (*function)(double x, double alpha, double beta) = nullptr;
   double alpha = 0;
   double beta = 0;
   double clip = 0;
-  double operator()(double x) const;
+  double operator()(double x) const;  // of x clipped to [-clip, clip], if there is a clip
+  double without_clip(double x) const { return function(x, alpha, beta); }
 };
 
 // The parameters of one direction.
 struct RecurrentDirection {
   int64_t hidden = 0;
-  int64_t width = 0;                    // of a row of X
-  const double* weights = nullptr;      // [gates, hidden, width]
-  const double* recurrence = nullptr;   // [gates, hidden, hidden]
-  const double* bias = nullptr;         // [2, gates, hidden]: of the input, of the recurrence; or nullptr
-  const double* peepholes = nullptr;    // [3, hidden]: input, output, forget; or nullptr
+  int64_t width = 0;                   // of a row of X
+  const double* weights = nullptr;     // [gates, hidden, width]
+  const double* recurrence = nullptr;  // [gates, hidden, hidden]
+  const double* bias = nullptr;        // [2, gates, hidden]: of the input, of the recurrence; or nullptr
+  const double* peepholes = nullptr;   // [3, hidden]: input, output, forget; or nullptr
   std::span<const Activation> activations;
   int64_t gates = 0;
 
