@@ -36,7 +36,7 @@ Dim symbolic_length(const InferContext& context, const ResizeSpec& spec, size_t 
   if (given(context, kSizes)) {
     const auto sizes = known_dims(context, kSizes);
     if (sizes && spec.policy == "stretch") return (*sizes)[i];
-  } else if (!spec.crops()) {
+  } else {
     const std::vector<double> scales = reals(constant(context, kScales));
     // Exact in f32 for lengths up to 2^24, as plan_resize counts.
     if (!scales.empty() && scales[i] == std::floor(scales[i]) && scales[i] > 0 && scales[i] < 0x1p20)
