@@ -50,7 +50,8 @@ void infer_resize(InferContext& context) {
   const ResizeSpec spec = read_resize(context.attributes, x.shape.size());
   require(context, kX, spec.mode == "nearest" ? kAny & ~(kSmallInt | kSmallFloat) : kNumeric | kBool);
   const bool by_scale = given(context, kScales);
-  if (by_scale == given(context, kSizes)) bad(context, "expected scales or sizes, found {}", by_scale ? "both" : "none");
+  if (by_scale == given(context, kSizes))
+    bad(context, "expected scales or sizes, found {}", by_scale ? "both" : "none");
   check_numbers(context, by_scale ? kScales : kSizes, spec.axes.size());
   require_dtype(context, by_scale ? kScales : kSizes, by_scale ? tensor::DType::f32 : tensor::DType::i64);
   if (spec.crops()) {

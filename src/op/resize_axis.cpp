@@ -18,7 +18,8 @@ std::string read_word(const Attributes& attributes, std::string_view name, std::
 
 // A length as an integer. Throws invalid_input for what is negative, not a number or beyond 2^53.
 int64_t to_length(double length, size_t axis) {
-  if (!(length >= 0 && length < 0x1p53)) fail(ErrorCode::invalid_input, "Resize: axis {} would get length {}", axis, length);
+  if (!(length >= 0 && length < 0x1p53))
+    fail(ErrorCode::invalid_input, "Resize: axis {} would get length {}", axis, length);
   return int64_t(length);
 }
 
@@ -69,8 +70,7 @@ ResizeSpec read_resize(const Attributes& attributes, size_t rank) {
   spec.coordinates = read_word(attributes, "coordinate_transformation_mode",
                                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
                                 "asymmetric", "tf_crop_and_resize"});
-  spec.nearest =
-      read_word(attributes, "nearest_mode", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
+  spec.nearest = read_word(attributes, "nearest_mode", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
   spec.policy = read_word(attributes, "keep_aspect_ratio_policy", {"stretch", "not_larger", "not_smaller"});
   spec.antialias = attributes.get_int("antialias", 0) != 0;
   spec.exclude_outside = attributes.get_int("exclude_outside", 0) != 0;
@@ -133,7 +133,8 @@ double resize_coordinate(const ResizeSpec& spec, const ResizeAxis& axis, int64_t
   }
   if (spec.coordinates == "pytorch_half_pixel" && axis.count <= 1) return 0;
   // Symmetric: centre on centre, also when the width was rounded.
-  if (spec.coordinates == "half_pixel_symmetric") return last / 2 + unscale(spec, axis, x + 0.5 - double(axis.count) / 2);
+  if (spec.coordinates == "half_pixel_symmetric")
+    return last / 2 + unscale(spec, axis, x + 0.5 - double(axis.count) / 2);
   return unscale(spec, axis, x + 0.5) - 0.5;
 }
 
