@@ -1,7 +1,7 @@
 // Adds columns of blocks up to the image that they were cut from: the transpose of taking windows.
 #include "base/checked.h"
 #include "op/elementwise.h"
-#include "op/windows.h"
+#include "op/sliding_windows.h"
 
 namespace lathe::op {
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "op/values.h"
-#include "op/windows.h"
+#include "op/sliding_windows.h"
 
 namespace lathe::op {
 
