@@ -28,6 +28,9 @@ for name in sorted(history):
     lines.append(f"{name} {first([s.since_version for s in schemas])}")
     for attribute in sorted(schemas[-1].attributes):
         lines.append(f"{name}.{attribute} {first([s.since_version for s in schemas if attribute in s.attributes])}")
-    for i, spec in enumerate(schemas[-1].inputs):
-        lines.append(f"{name}#{i} {first([s.since_version for s in schemas if spec.name in [p.name for p in s.inputs]])}")
+    newest = [spec.name for spec in schemas[-1].inputs]
+    for i, input_name in enumerate(newest):
+        # An input may have been called otherwise: then its place was held by a name that is gone.
+        has = lambda names: input_name in names or (i < len(names) and names[i] not in newest)
+        lines.append(f"{name}#{i} {first([s.since_version for s in schemas if has([p.name for p in s.inputs])])}")
 destination.write_text(f"# onnx {onnx.__version__}, tools/make_op_since.py\n" + "\n".join(lines) + "\n")

@@ -12,9 +12,9 @@ struct Header {
   int64_t height = 0;
   bool top_down = false;
   uint32_t bits = 0;
-  uint32_t masks[3] = {};   // red, green, blue
-  size_t palette = 0;       // where it starts
-  size_t entry = 4;         // bytes of one colour: blue, green, red (and nothing)
+  uint32_t masks[3] = {};  // red, green, blue
+  size_t palette = 0;      // where it starts
+  size_t entry = 4;        // bytes of one colour: blue, green, red (and nothing)
   uint32_t colours = 0;
 };
 

@@ -61,15 +61,22 @@ Stream make_stream(Source& source) {
   return stream;
 }
 
-// Refuses what would take more memory than a picture may.
-void check_size(const opj_image_t& image) {
-  if (image.numcomps < 1 || image.numcomps > 16) fail(ErrorCode::unsupported, "JPEG 2000: {} components", image.numcomps);
+// A codestream of a few bytes can be a picture of any size, decoded slowly; beyond this size it must hold something.
+constexpr uint64_t kBlankPixels = uint64_t{1} << 24;
+constexpr uint64_t kPixelsPerByte = 4096;
+
+// Refuses what would take more memory or time than a picture may.
+void check_size(const opj_image_t& image, size_t file_size) {
+  if (image.numcomps < 1 || image.numcomps > 16)
+    fail(ErrorCode::unsupported, "JPEG 2000: {} components", image.numcomps);
   if (image.x1 <= image.x0 || image.y1 <= image.y0) fail(ErrorCode::invalid_input, "JPEG 2000: no pixels");
   const uint64_t width = image.x1 - image.x0;
   const uint64_t height = image.y1 - image.y0;
   const uint64_t most = uint64_t(kMaxPixels) * 3 / std::max<uint64_t>(3, image.numcomps);
   if (width > most || height > most / width)
     fail(ErrorCode::invalid_input, "JPEG 2000: {} x {} pixels, more than {}", width, height, most);
+  if (width * height > kBlankPixels && width * height / kPixelsPerByte > file_size)
+    fail(ErrorCode::invalid_input, "JPEG 2000: {} x {} pixels in {} bytes", width, height, file_size);
 }
 
 Decoded decode_components(Bytes file) {
@@ -92,7 +99,7 @@ Decoded decode_components(Bytes file) {
   const bool has_header = opj_read_header(stream.get(), codec.get(), &raw);
   Decoded image(raw, opj_image_destroy);
   check(has_header && image);
-  check_size(*image);
+  check_size(*image, file.size());
   check(opj_decode(codec.get(), stream.get(), image.get()));
   check(opj_end_decompress(codec.get(), stream.get()));
   return image;
@@ -130,7 +137,8 @@ Image decode_jpeg2000(Bytes file) {
       fail(ErrorCode::unsupported, "JPEG 2000: samples of {} bits", component.prec);
   }
   Image image = make_image(decoded->x1 - decoded->x0, decoded->y1 - decoded->y0, channels);
-  const bool ycc = channels == 3 && (decoded->color_space == OPJ_CLRSPC_SYCC || decoded->color_space == OPJ_CLRSPC_EYCC);
+  const bool ycc =
+      channels == 3 && (decoded->color_space == OPJ_CLRSPC_SYCC || decoded->color_space == OPJ_CLRSPC_EYCC);
   for (int64_t y = 0; y < image.height; ++y) {
     for (int64_t x = 0; x < image.width; ++x) {
       uint8_t* pixel = image.row(y) + x * channels;

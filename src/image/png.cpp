@@ -88,8 +88,8 @@ Image decode_png(Bytes file) {
   const int channels = png_get_channels(reader.png, reader.info);
   if ((channels != 1 && channels != 3) || png_get_bit_depth(reader.png, reader.info) != 8)
     fail(ErrorCode::unsupported, "PNG: {} channels", channels);
-  Image image = make_image(png_get_image_width(reader.png, reader.info), png_get_image_height(reader.png, reader.info),
-                           channels);
+  Image image =
+      make_image(png_get_image_width(reader.png, reader.info), png_get_image_height(reader.png, reader.info), channels);
   if (png_get_rowbytes(reader.png, reader.info) != size_t(image.width * image.channels))
     fail(ErrorCode::invalid_input, "PNG: rows of {} bytes", png_get_rowbytes(reader.png, reader.info));
   std::vector<png_bytep> rows;

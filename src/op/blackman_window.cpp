@@ -1,5 +1,5 @@
 // The Blackman window.
-#include "op/signal_windows.h"
+#include "op/windows.h"
 
 namespace lathe::op {
 const OpDef& blackman_window_op() {

@@ -1,7 +1,7 @@
 // Adds columns of blocks up to the image that they were cut from: the transpose of taking windows.
 #include "base/checked.h"
 #include "op/elementwise.h"
-#include "op/windows.h"
+#include "op/sliding_windows.h"
 
 namespace lathe::op {
 namespace {
@@ -37,7 +37,8 @@ Windows plan_blocks(std::string_view op, const Attributes& attributes, const Dim
   for (size_t i = 0; i < image.size(); ++i) {
     const int64_t reach = (block[i] - 1) * spec.dilations[i] + 1;
     const int64_t span = checked_add(image[i], windows.begins[i] + windows.ends[i], "padded length") - reach;
-    if (span < 0) fail(ErrorCode::invalid_input, "{}: axis {}: blocks over {} in an image of {}", op, i, reach, image[i]);
+    if (span < 0)
+      fail(ErrorCode::invalid_input, "{}: axis {}: blocks over {} in an image of {}", op, i, reach, image[i]);
     windows.counts.push_back(span / spec.strides[i] + 1);
   }
   return windows;

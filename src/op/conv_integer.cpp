@@ -26,8 +26,7 @@ void evaluate_conv_integer(EvaluateContext& context) {
       convolve(windows, load_less_zero(x, context.has_input(2) ? context.inputs[2] : none), x.dims()[0], x.dims()[1],
                load_less_zero(w, context.has_input(3) ? context.inputs[3] : none), w.dims()[0],
                read_group("ConvInteger", context.attributes));
-  context.outputs[0] =
-      store(tensor::DType::i32, window_dims(x.dims()[0], w.dims()[0], windows.counts), y);
+  context.outputs[0] = store(tensor::DType::i32, window_dims(x.dims()[0], w.dims()[0], windows.counts), y);
 }
 
 }  // namespace

@@ -91,7 +91,8 @@ void evaluate_deform_conv(EvaluateContext& context) {
   const tensor::Tensor& w = context.inputs[kW];
   const tensor::Shape kernel = kernel_of(tensor::to_shape(w.dims()));
   Deformation deformation{plan_windows("DeformConv", context.attributes, x, &kernel),
-                          read_offset_group("DeformConv", context.attributes), load<double>(context.inputs[kOffset]),
+                          read_offset_group("DeformConv", context.attributes),
+                          load<double>(context.inputs[kOffset]),
                           {}};
   if (context.has_input(kMask)) deformation.masks = load<double>(context.inputs[kMask]);
   const Windows& windows = deformation.windows;

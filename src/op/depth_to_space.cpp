@@ -16,10 +16,10 @@ void infer_depth_to_space(InferContext& context) {
   if (block < 1 || block > INT32_MAX) bad(context, "blocksize is {}", block);
   const auto channels = divide_exactly(x.shape[1], Dim(block * block));
   if (!channels && x.shape[1].is_constant()) bad(context, "{} channels in blocks of {}", x.shape[1].value(), block);
-  context.outputs[0] = {x.dtype,
-                        {x.shape[0], channels ? *channels : unknown_dim(context, 1), x.shape[2] * Dim(block),
-                         x.shape[3] * Dim(block)},
-                        std::nullopt};
+  context.outputs[0] = {
+      x.dtype,
+      {x.shape[0], channels ? *channels : unknown_dim(context, 1), x.shape[2] * Dim(block), x.shape[3] * Dim(block)},
+      std::nullopt};
 }
 
 void evaluate_depth_to_space(EvaluateContext& context) {
@@ -33,8 +33,8 @@ void evaluate_depth_to_space(EvaluateContext& context) {
   const int64_t column = depth_first ? channels * s[1] : s[1];
   const int64_t channel = depth_first ? s[1] : block * block * s[1];
   Walk walk({x.dims()[0], channels, x.dims()[2], block, x.dims()[3], block}, {s[0], channel, s[2], row, s[3], column});
-  context.outputs[0] = take(x, {x.dims()[0], channels, x.dims()[2] * block, x.dims()[3] * block},
-                            [&] { return walk.next(); });
+  context.outputs[0] =
+      take(x, {x.dims()[0], channels, x.dims()[2] * block, x.dims()[3] * block}, [&] { return walk.next(); });
 }
 
 }  // namespace

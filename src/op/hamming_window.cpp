@@ -1,5 +1,5 @@
 // The Hamming window.
-#include "op/signal_windows.h"
+#include "op/windows.h"
 
 namespace lathe::op {
 const OpDef& hamming_window_op() {

@@ -1,5 +1,5 @@
 // The Hann window.
-#include "op/signal_windows.h"
+#include "op/windows.h"
 
 namespace lathe::op {
 const OpDef& hann_window_op() {

@@ -56,8 +56,7 @@ void evaluate_max_roi_pool(EvaluateContext& context) {
           const auto [left, right] = cell_range(edges[0], edges[2], j, pooled[1], width);
           double best = top < bottom && left < right ? -INFINITY : 0;  // a cell outside of x is 0
           for (int64_t row = top; row < bottom; ++row) {
-            for (int64_t column = left; column < right; ++column)
-              best = NanMax()(image[row * width + column], best);
+            for (int64_t column = left; column < right; ++column) best = NanMax()(image[row * width + column], best);
           }
           y[to++] = best;
         }

@@ -40,8 +40,8 @@ void infer_max_unpool(InferContext& context) {
       shape[i] = wanted ? (*wanted)[i] : unknown_dim(context, i);
       const auto spare = (shape[i] - least).constant();
       if (spare && (*spare < 0 || (i < 2 && *spare != 0))) {
-        bad(context, "output_shape: axis {}: expected {}{}, found {}", i, i < 2 ? "" : "at least ",
-            least.to_string(), shape[i].to_string());
+        bad(context, "output_shape: axis {}: expected {}{}, found {}", i, i < 2 ? "" : "at least ", least.to_string(),
+            shape[i].to_string());
       }
     }
   }
@@ -51,8 +51,7 @@ void infer_max_unpool(InferContext& context) {
 void evaluate_max_unpool(EvaluateContext& context) {
   const tensor::Tensor& x = context.inputs[0];
   // ONNX's tests count the indices in the shape that the attributes tell, also where output_shape is larger.
-  const tensor::Dims dims =
-      *tensor::to_dims(unpooled("MaxUnpool", context.attributes, tensor::to_shape(x.dims())));
+  const tensor::Dims dims = *tensor::to_dims(unpooled("MaxUnpool", context.attributes, tensor::to_shape(x.dims())));
   const int64_t size = tensor::element_count(std::span<const int64_t>(dims));
   tensor::Dims wanted = dims;
   if (context.has_input(2)) wanted = load<int64_t>(context.inputs[2]);

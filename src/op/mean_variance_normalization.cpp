@@ -15,8 +15,7 @@ std::vector<int64_t> read_axes(const Attributes& attributes) {
 
 void infer_mean_variance_normalization(InferContext& context) {
   infer_unary(context, kFloat);
-  for (const int64_t axis : read_axes(context.attributes))
-    axis_index(context, axis, context.input(0).shape.size());
+  for (const int64_t axis : read_axes(context.attributes)) axis_index(context, axis, context.input(0).shape.size());
 }
 
 void evaluate_mean_variance_normalization(EvaluateContext& context) {

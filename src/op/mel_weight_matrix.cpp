@@ -5,7 +5,7 @@
 
 #include "op/inference.h"
 #include "op/values.h"
-#include "op/signal_windows.h"
+#include "op/windows.h"
 
 namespace lathe::op {
 namespace {

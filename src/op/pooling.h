@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "op/values.h"
-#include "op/windows.h"
+#include "op/sliding_windows.h"
 
 namespace lathe::op {
 
@@ -26,8 +26,7 @@ void evaluate_pool(std::string_view op, EvaluateContext& context, Reduce&& reduc
   const std::vector<double> values = load<double>(x);
   std::vector<double> y(size_t(tensor::element_count(std::span<const int64_t>(dims))));
   for_each_window(windows, [&](int64_t o, std::span<const Tap> taps, int64_t padded) {
-    for (int64_t c = 0; c < channels; ++c)
-      y[size_t(c * count + o)] = reduce(values.data() + c * size, taps, padded);
+    for (int64_t c = 0; c < channels; ++c) y[size_t(c * count + o)] = reduce(values.data() + c * size, taps, padded);
   });
   context.outputs[0] = store(x.dtype(), dims, y);
 }
@@ -40,8 +39,7 @@ void evaluate_global_pool(EvaluateContext& context, Reduce&& reduce) {
   const int64_t size = count_of(x.dims(), 2, x.dims().size());
   const std::vector<double> values = load<double>(x);
   std::vector<double> y(static_cast<size_t>(channels));
-  for (int64_t c = 0; c < channels; ++c)
-    y[size_t(c)] = reduce(std::span(values.data() + c * size, size_t(size)));
+  for (int64_t c = 0; c < channels; ++c) y[size_t(c)] = reduce(std::span(values.data() + c * size, size_t(size)));
   tensor::Dims dims(x.dims().size(), 1);
   dims[0] = x.dims()[0];
   dims[1] = x.dims()[1];

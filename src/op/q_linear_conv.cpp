@@ -33,9 +33,9 @@ void evaluate_q_linear_conv(EvaluateContext& context) {
   const Windows windows = quantized_windows("QLinearConv", context.attributes, x, w);
   const int64_t batch = x.dims()[0];
   const int64_t features = w.dims()[0];
-  std::vector<int64_t> sums = convolve(windows, load_less_zero(x, context.inputs[kXZero]), batch, x.dims()[1],
-                                       load_less_zero(w, context.inputs[kWZero]), features,
-                                       read_group("QLinearConv", context.attributes));
+  std::vector<int64_t> sums =
+      convolve(windows, load_less_zero(x, context.inputs[kXZero]), batch, x.dims()[1],
+               load_less_zero(w, context.inputs[kWZero]), features, read_group("QLinearConv", context.attributes));
   if (context.has_input(kBias)) add_bias(sums, load<int64_t>(context.inputs[kBias]), batch);
   const double x_scale = load_double(context.inputs[kXScale]);
   const double y_scale = load_double(context.inputs[kYScale]);

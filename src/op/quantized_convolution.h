@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "op/windows.h"
+#include "op/sliding_windows.h"
 
 namespace lathe::op {
 

@@ -36,7 +36,7 @@ Dim symbolic_length(const InferContext& context, const ResizeSpec& spec, size_t 
   if (given(context, kSizes)) {
     const auto sizes = known_dims(context, kSizes);
     if (sizes && spec.policy == "stretch") return (*sizes)[i];
-  } else if (!spec.crops()) {
+  } else {
     const std::vector<double> scales = reals(constant(context, kScales));
     // Exact in f32 for lengths up to 2^24, as plan_resize counts.
     if (!scales.empty() && scales[i] == std::floor(scales[i]) && scales[i] > 0 && scales[i] < 0x1p20)
@@ -50,7 +50,8 @@ void infer_resize(InferContext& context) {
   const ResizeSpec spec = read_resize(context.attributes, x.shape.size());
   require(context, kX, spec.mode == "nearest" ? kAny & ~(kSmallInt | kSmallFloat) : kNumeric | kBool);
   const bool by_scale = given(context, kScales);
-  if (by_scale == given(context, kSizes)) bad(context, "expected scales or sizes, found {}", by_scale ? "both" : "none");
+  if (by_scale == given(context, kSizes))
+    bad(context, "expected scales or sizes, found {}", by_scale ? "both" : "none");
   check_numbers(context, by_scale ? kScales : kSizes, spec.axes.size());
   require_dtype(context, by_scale ? kScales : kSizes, by_scale ? tensor::DType::f32 : tensor::DType::i64);
   if (spec.crops()) {

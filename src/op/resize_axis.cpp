@@ -18,16 +18,17 @@ std::string read_word(const Attributes& attributes, std::string_view name, std::
 
 // A length as an integer. Throws invalid_input for what is negative, not a number or beyond 2^53.
 int64_t to_length(double length, size_t axis) {
-  if (!(length >= 0 && length < 0x1p53)) fail(ErrorCode::invalid_input, "Resize: axis {} would get length {}", axis, length);
+  if (!(length >= 0 && length < 0x1p53))
+    fail(ErrorCode::invalid_input, "Resize: axis {} would get length {}", axis, length);
   return int64_t(length);
 }
 
-void set_scale(const ResizeSpec& spec, ResizeAxis& axis, size_t number, double scale) {
+void set_scale(ResizeAxis& axis, size_t number, double scale) {
   if (!(scale > 0 && std::isfinite(scale))) fail(ErrorCode::invalid_input, "Resize: a scale of {}", scale);
   axis.scale = float(scale);
-  // The length is counted in f32, the type of the scales: 0.7 of 10 is 7, though the nearest f32 to 0.7 is less.
-  const double part = spec.crops() ? axis.end - axis.start : 1;
-  axis.width = part == 1 ? double(float(axis.length) * *axis.scale) : double(axis.length) * part * scale;
+  // Counted in f32, the type of the scales: 0.7 of 10 is 7, though the nearest f32 to 0.7 is less. A region does not
+  // shorten it, whatever ONNX's formula says: neither its shape inference nor any runtime does that.
+  axis.width = double(float(axis.length) * *axis.scale);
   axis.count = to_length(std::floor(axis.width), number);
 }
 
@@ -69,8 +70,7 @@ ResizeSpec read_resize(const Attributes& attributes, size_t rank) {
   spec.coordinates = read_word(attributes, "coordinate_transformation_mode",
                                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
                                 "asymmetric", "tf_crop_and_resize"});
-  spec.nearest =
-      read_word(attributes, "nearest_mode", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
+  spec.nearest = read_word(attributes, "nearest_mode", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
   spec.policy = read_word(attributes, "keep_aspect_ratio_policy", {"stretch", "not_larger", "not_smaller"});
   spec.antialias = attributes.get_int("antialias", 0) != 0;
   spec.exclude_outside = attributes.get_int("exclude_outside", 0) != 0;
@@ -107,7 +107,7 @@ std::vector<ResizeAxis> plan_resize(const ResizeSpec& spec, const tensor::Dims& 
       if (!std::isfinite(axis.start) || !std::isfinite(axis.end))
         fail(ErrorCode::invalid_input, "Resize: a region from {} to {}", axis.start, axis.end);
     }
-    if (!scales.empty()) set_scale(spec, axis, spec.axes[i], scales[i]);
+    if (!scales.empty()) set_scale(axis, spec.axes[i], scales[i]);
     if (sizes.empty()) continue;
     if (sizes[i] < 0 || (sizes[i] > 0 && axis.length == 0))
       fail(ErrorCode::invalid_input, "Resize: axis {} from length {} to {}", spec.axes[i], axis.length, sizes[i]);
@@ -125,15 +125,17 @@ double resize_coordinate(const ResizeSpec& spec, const ResizeAxis& axis, int64_t
   const double x = double(i);
   const double last = double(axis.length - 1);
   if (spec.coordinates == "asymmetric") return unscale(spec, axis, x);
+  // ONNX's tests want the width before it was rounded here.
   if (spec.coordinates == "align_corners") return axis.count <= 1 ? 0 : x * last / (axis.width - 1);
   if (spec.crops()) {
     if (axis.count <= 1) return 0.5 * (axis.start + axis.end) * last;
-    return axis.start * last + x * (axis.end - axis.start) * last / (axis.width - 1);
+    return axis.start * last + x * (axis.end - axis.start) * last / double(axis.count - 1);
   }
   if (spec.coordinates == "pytorch_half_pixel" && axis.count <= 1) return 0;
-  const double half = unscale(spec, axis, x + 0.5) - 0.5;
-  if (spec.coordinates != "half_pixel_symmetric") return half;
-  return double(axis.length) / 2 * (1 - double(axis.count) / axis.width) + half;
+  // Symmetric: centre on centre, also when the width was rounded.
+  if (spec.coordinates == "half_pixel_symmetric")
+    return last / 2 + unscale(spec, axis, x + 0.5 - double(axis.count) / 2);
+  return unscale(spec, axis, x + 0.5) - 0.5;
 }
 
 std::vector<WeightedTap> resize_taps(const ResizeSpec& spec, const ResizeAxis& axis, double x) {

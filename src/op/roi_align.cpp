@@ -42,7 +42,9 @@ using Points = std::vector<std::vector<WeightedTap>>;
 // Points up to one element outside of the axis read its edge, those beyond read nothing.
 std::vector<WeightedTap> point_taps(double x, int64_t length) {
   if (x < -1 || x > double(length)) return {};
-  return linear_taps_or_zero(std::clamp(x, 0.0, double(length - 1)), length);
+  std::vector<WeightedTap> taps = linear_taps_or_zero(std::clamp(x, 0.0, double(length - 1)), length);
+  if (taps.size() == 1) taps.push_back({length - 1, 0});  // always two: the maximum looks at each
+  return taps;
 }
 
 std::vector<Points> plan_axis(const EvaluateContext& context, double low, double high, int64_t cells, int64_t length) {

@@ -30,8 +30,7 @@ void evaluate_space_to_depth(EvaluateContext& context) {
   // New channel = (row of the block * b + column) * channels + c.
   Walk walk({x.dims()[0], block, block, x.dims()[1], height, width},
             {s[0], s[2], s[3], s[1], block * s[2], block * s[3]});
-  context.outputs[0] =
-      take(x, {x.dims()[0], x.dims()[1] * block * block, height, width}, [&] { return walk.next(); });
+  context.outputs[0] = take(x, {x.dims()[0], x.dims()[1] * block * block, height, width}, [&] { return walk.next(); });
 }
 
 }  // namespace
