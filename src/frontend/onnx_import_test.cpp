@@ -136,19 +136,20 @@ TEST(OnnxImport, BodiesSeeWhatIsAroundThem) {
                       {attribute("then_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{inner}),
                        attribute("else_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain})})};
   outer.outputs = {value("outer_y", tensor::DType::f32, {2, 3})};
-  OnnxModel m = model(18, {node("ReduceSum", {"x"}, {"sum"}, {attribute("keepdims", OnnxAttributeType::i64, int64_t{0})}),
-                           node("Greater", {"sum", "zero"}, {"condition"}), node("Neg", {"sum"}, {"shift"}),
-                           node("If", {"condition"}, {"y"},
-                                {attribute("then_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{outer}),
-                                 attribute("else_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain})})});
+  OnnxModel m =
+      model(18, {node("ReduceSum", {"x"}, {"sum"}, {attribute("keepdims", OnnxAttributeType::i64, int64_t{0})}),
+                 node("Greater", {"sum", "zero"}, {"condition"}), node("Neg", {"sum"}, {"shift"}),
+                 node("If", {"condition"}, {"y"},
+                      {attribute("then_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{outer}),
+                       attribute("else_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain})})});
   m.graph.initializers = {io::OnnxTensor::of("zero", Tensor::scalar(0.0f))};
   EXPECT_EQ(run(m, {1, 1, 1, 1, 1, 1}), (std::vector<float>{-5, -5, -5, -5, -5, -5}));
   EXPECT_EQ(run(m, {-1, 0, 0, 0, 0, 0}), (std::vector<float>{-1, 0, 0, 0, 0, 0}));
 }
 
 TEST(OnnxImport, AllUnknownOperatorsAreNamedAtOnce) {
-  const std::string text = refusal(model(18, {node("Fancy", {"x"}, {"a"}), node("Fancier", {"a"}, {"y"})}),
-                                   ErrorCode::unsupported);
+  const std::string text =
+      refusal(model(18, {node("Fancy", {"x"}, {"a"}), node("Fancier", {"a"}, {"y"})}), ErrorCode::unsupported);
   EXPECT_NE(text.find("Fancy (a)"), std::string::npos) << text;
   EXPECT_NE(text.find("Fancier (y)"), std::string::npos) << text;
 }
@@ -183,12 +184,13 @@ TEST(OnnxImport, OldFormsMeanWhatTheyMeant) {
             (std::vector<float>{2, 3, 5, 6}));
   EXPECT_EQ(run(model(10, {node("Pad", {"x"}, {"y"}, {ints("pads", {0, 1, 0, 0}), real("value", 9)})})),
             (std::vector<float>{9, 1, 2, 3, 9, 4, 5, 6}));
-  EXPECT_EQ(run(model(9, {node("Dropout", {"x"}, {"y"}, {real("ratio", 0.9f)})})), (std::vector<float>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(run(model(9, {node("Dropout", {"x"}, {"y"}, {real("ratio", 0.9f)})})),
+            (std::vector<float>{1, 2, 3, 4, 5, 6}));
   EXPECT_EQ(run(model(11, {node("ReduceSum", {"x"}, {"y"}, {ints("axes", {0})})})), (std::vector<float>{5, 7, 9}));
   // Axis 0: all six values are one distribution.
-  const auto softmax = run(
-      model(12, {node("Softmax", {"x"}, {"y"}, {attribute("axis", OnnxAttributeType::i64, int64_t{0})})}),
-      {0, 0, 0, 0, 0, 0});
+  const auto softmax =
+      run(model(12, {node("Softmax", {"x"}, {"y"}, {attribute("axis", OnnxAttributeType::i64, int64_t{0})})}),
+          {0, 0, 0, 0, 0, 0});
   EXPECT_FLOAT_EQ(softmax[0], 1.0f / 6);
 }
 

@@ -44,7 +44,8 @@ const OnnxType& element_of(const OnnxType& type) {
 
 op::TypeInfo type_of(const OnnxType& type, UnknownDims& unknown) {
   switch (type.kind) {
-    case OnnxType::Kind::tensor: return tensor_type(type, unknown);
+    case OnnxType::Kind::tensor:
+      return tensor_type(type, unknown);
     case OnnxType::Kind::sequence: {
       const OnnxType& element = element_of(type);
       if (element.kind != OnnxType::Kind::tensor) {
@@ -61,7 +62,8 @@ op::TypeInfo type_of(const OnnxType& type, UnknownDims& unknown) {
       result.form = inner.form == op::Form::tensor ? op::Form::optional_tensor : op::Form::optional_sequence;
       return result;
     }
-    default: fail(ErrorCode::unsupported, "a value that is neither tensor, sequence nor optional");
+    default:
+      fail(ErrorCode::unsupported, "a value that is neither tensor, sequence nor optional");
   }
 }
 
@@ -97,12 +99,18 @@ tensor::Tensor dense(const io::OnnxSparseTensor& sparse, const io::OnnxFile& fil
 op::AttributeValue attribute_of(const io::OnnxAttribute& attribute, const io::OnnxFile& file) {
   const auto& value = attribute.value;
   switch (attribute.type) {
-    case OnnxAttributeType::f32: return double(std::get<float>(value));
-    case OnnxAttributeType::i64: return std::get<int64_t>(value);
-    case OnnxAttributeType::string: return std::get<std::string>(value);
-    case OnnxAttributeType::ints: return std::get<std::vector<int64_t>>(value);
-    case OnnxAttributeType::strings: return std::get<std::vector<std::string>>(value);
-    case OnnxAttributeType::tensor: return file.load(std::get<std::vector<io::OnnxTensor>>(value).at(0));
+    case OnnxAttributeType::f32:
+      return double(std::get<float>(value));
+    case OnnxAttributeType::i64:
+      return std::get<int64_t>(value);
+    case OnnxAttributeType::string:
+      return std::get<std::string>(value);
+    case OnnxAttributeType::ints:
+      return std::get<std::vector<int64_t>>(value);
+    case OnnxAttributeType::strings:
+      return std::get<std::vector<std::string>>(value);
+    case OnnxAttributeType::tensor:
+      return file.load(std::get<std::vector<io::OnnxTensor>>(value).at(0));
     case OnnxAttributeType::sparse_tensor:
       return dense(std::get<std::vector<io::OnnxSparseTensor>>(value).at(0), file);
     case OnnxAttributeType::floats: {

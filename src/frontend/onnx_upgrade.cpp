@@ -187,10 +187,10 @@ Results upgrade_reshape(Graph& graph, PendingNode& node, int64_t) {
 
 Results upgrade_cast(Graph&, PendingNode& node, int64_t) {
   static const std::map<std::string, tensor::DType> kTypes = {
-      {"FLOAT", tensor::DType::f32}, {"UINT8", tensor::DType::u8},    {"INT8", tensor::DType::i8},
-      {"UINT16", tensor::DType::u16}, {"INT16", tensor::DType::i16},  {"INT32", tensor::DType::i32},
-      {"INT64", tensor::DType::i64}, {"BOOL", tensor::DType::boolean}, {"FLOAT16", tensor::DType::f16},
-      {"DOUBLE", tensor::DType::f64}, {"UINT32", tensor::DType::u32}, {"UINT64", tensor::DType::u64}};
+      {"FLOAT", tensor::DType::f32},  {"UINT8", tensor::DType::u8},     {"INT8", tensor::DType::i8},
+      {"UINT16", tensor::DType::u16}, {"INT16", tensor::DType::i16},    {"INT32", tensor::DType::i32},
+      {"INT64", tensor::DType::i64},  {"BOOL", tensor::DType::boolean}, {"FLOAT16", tensor::DType::f16},
+      {"DOUBLE", tensor::DType::f64}, {"UINT32", tensor::DType::u32},   {"UINT64", tensor::DType::u64}};
   const std::string to = node.attributes.get_string("to", "");
   const auto it = kTypes.find(to);
   if (it == kTypes.end()) fail(ErrorCode::unsupported, "Cast to \"{}\"", to);
@@ -258,6 +258,12 @@ Results upgrade_group_normalization(Graph& graph, PendingNode& node, int64_t) {
   return std::nullopt;
 }
 
+// Before 16 positions were those of the output, without a shift by half an element.
+Results upgrade_roi_align(Graph&, PendingNode& node, int64_t) {
+  node.attributes.set("coordinate_transformation_mode", std::string("output_half_pixel"));
+  return std::nullopt;
+}
+
 struct Upgrade {
   std::string_view op;
   int64_t until;  // of opsets below this one
@@ -294,6 +300,7 @@ constexpr Upgrade kUpgrades[] = {
     {"Reshape", 5, upgrade_reshape},
     {"Resize", 11, upgrade_resize_10},
     {"Resize", 13, upgrade_resize},
+    {"RoiAlign", 16, upgrade_roi_align},
     {"Scatter", 1000, upgrade_scatter},
     {"Slice", 10, upgrade_slice},
     {"Softmax", 13, upgrade_softmax},

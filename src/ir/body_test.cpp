@@ -43,9 +43,7 @@ ErrorCode code_of(const std::function<void()>& body) {
 }
 
 std::map<std::string, Datum> loop_inputs(int64_t rounds) {
-  return {{"x", Tensor::of<float>({2}, {1, 3})},
-          {"n", Tensor::scalar(rounds)},
-          {"scale", Tensor::scalar(2.0f)}};
+  return {{"x", Tensor::of<float>({2}, {1, 3})}, {"n", Tensor::scalar(rounds)}, {"scale", Tensor::scalar(2.0f)}};
 }
 
 TEST(Body, ALoopRunsStacksAndCaptures) {
@@ -117,8 +115,8 @@ TEST(Body, BranchesOfDifferentLengthsJoin) {
   const op::TypeInfo& type = graph.type(graph.outputs()[0]);
   EXPECT_TRUE(type.is_plain() && type.shape.size() == 1 && !type.shape[0].is_constant()) << op::to_string(type);
   for (const bool condition : {false, true}) {
-    const auto results = evaluate_data(
-        graph, {{"c", Tensor::scalar(condition)}, {"x", Tensor::of<float>({2}, {1, 2})}});
+    const auto results =
+        evaluate_data(graph, {{"c", Tensor::scalar(condition)}, {"x", Tensor::of<float>({2}, {1, 2})}});
     EXPECT_EQ(results.at("y").tensor().size(), condition ? 4 : 2);
   }
 }
@@ -148,6 +146,31 @@ TEST(Body, WhatFollowsASequenceHasNoKnownTypeButRuns) {
   const Tensor whole = Tensor::of<int64_t>({1}, {1});
   EXPECT_EQ(code_of([&] { evaluate_data(graph, {{"s", Datum::sequence({whole})}, {"any", item}}); }),
             ErrorCode::invalid_input);
+}
+
+TEST(Body, AnOptionalHoldsSomethingOrNothing) {
+  const Graph graph = parse(R"G(graph g {
+  input %x: f32[2]
+  %some: optional(f32) = Optional(%x)
+  %none: optional(sequence(i64)) = Optional() {type = "sequence(i64[...])"}
+  %a: bool[] = OptionalHasElement(%some)
+  %b: bool[] = OptionalHasElement(%none)
+  %y: f32[...] = OptionalGetElement(%some)
+  %z: sequence(i64) = OptionalGetElement(%none)
+  output %a
+  output %b
+  output %y
+  output %z
+})G",
+                            {});
+  const std::map<std::string, Datum> inputs = {{"x", Tensor::of<float>({2}, {1, 2})}};
+  EvaluateOptions options;
+  for (const char* name : {"a", "b", "y"}) options.results.push_back(*graph.find(name));
+  const auto results = evaluate_data(graph, inputs, options);
+  EXPECT_TRUE(results.at("a").tensor().data<bool>()[0]);
+  EXPECT_FALSE(results.at("b").tensor().data<bool>()[0]);
+  EXPECT_EQ(tensor::to_floats(results.at("y").tensor()), (std::vector<float>{1, 2}));
+  EXPECT_EQ(code_of([&] { evaluate_data(graph, inputs); }), ErrorCode::invalid_input);  // nothing to get from %none
 }
 
 }  // namespace

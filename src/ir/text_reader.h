@@ -20,7 +20,7 @@ class TextReader {
 
  protected:
   // `word` and `name` skip blanks first and are never empty (a quoted name may be).
-  void skip_space();  // and comments
+  void skip_space();     // and comments
   std::string string();  // in quotes, escapes resolved
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
 

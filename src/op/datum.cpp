@@ -11,12 +11,14 @@ Datum Datum::sequence(std::vector<tensor::Tensor> items) {
 }
 
 const tensor::Tensor& Datum::tensor() const {
-  if (!is_tensor()) fail(ErrorCode::invalid_input, "expected a tensor, found {}", is_sequence() ? "a sequence" : "nothing");
+  if (!is_tensor())
+    fail(ErrorCode::invalid_input, "expected a tensor, found {}", is_sequence() ? "a sequence" : "nothing");
   return tensor_;
 }
 
 const std::vector<tensor::Tensor>& Datum::items() const {
-  if (!is_sequence()) fail(ErrorCode::invalid_input, "expected a sequence, found {}", is_tensor() ? "a tensor" : "nothing");
+  if (!is_sequence())
+    fail(ErrorCode::invalid_input, "expected a sequence, found {}", is_tensor() ? "a tensor" : "nothing");
   return *items_;
 }
 

@@ -39,7 +39,8 @@ void infer(InferContext& context) {
       continue;
     }
     TypeInfo stack = results[1 + i];
-    if (stack.is_plain()) stack.shape.insert(stack.shape.begin(), tensor::Dim::symbol("rounds of " + context.unique_name));
+    if (stack.is_plain())
+      stack.shape.insert(stack.shape.begin(), tensor::Dim::symbol("rounds of " + context.unique_name));
     context.outputs[i] = seen_outside(context, stack, i);
   }
 }
@@ -81,15 +82,14 @@ void evaluate(DataContext& context) {
 }  // namespace
 
 const OpDef& loop_op() {
-  static const OpDef def{
-      .name = "Loop",
-      .min_inputs = 2,
-      .max_inputs = kVariadic,
-      .max_outputs = kVariadic,
-      .attributes = {{"body", AttributeKind::graph, true}, {"num_captures", AttributeKind::integer}},
-      .infers_any = true,
-      .infer = infer,
-      .evaluate_data = evaluate};
+  static const OpDef def{.name = "Loop",
+                         .min_inputs = 2,
+                         .max_inputs = kVariadic,
+                         .max_outputs = kVariadic,
+                         .attributes = {{"body", AttributeKind::graph, true}, {"num_captures", AttributeKind::integer}},
+                         .infers_any = true,
+                         .infer = infer,
+                         .evaluate_data = evaluate};
   return def;
 }
 

@@ -71,7 +71,7 @@ TEST(Registry, FindsByNameAndIsSorted) {
   for (size_t i = 1; i < ops.size(); ++i) EXPECT_LT(ops[i - 1]->name, ops[i]->name);
   for (const OpDef* def : ops) {
     EXPECT_NE(def->infer, nullptr) << def->name;
-    EXPECT_NE(def->evaluate, nullptr) << def->name;
+    EXPECT_TRUE(def->evaluate || def->evaluate_data) << def->name;
   }
 }
 

@@ -36,12 +36,12 @@ const OpDef& optional_op() {
                          .min_inputs = 0,
                          .max_inputs = 1,
                          .attributes = {{"type", AttributeKind::string}},
+                         .since = 15,
                          .infers_any = true,
                          .infer = infer,
-                         .evaluate_data =
-                             [](DataContext& context) {
-                               if (!context.inputs.empty()) context.outputs[0] = context.inputs[0];
-                             }};
+                         .evaluate_data = [](DataContext& context) {
+                           if (!context.inputs.empty()) context.outputs[0] = context.inputs[0];
+                         }};
   return def;
 }
 

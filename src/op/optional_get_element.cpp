@@ -7,9 +7,14 @@ namespace {
 void infer(InferContext& context) {
   const TypeInfo& input = context.input(0);
   switch (input.form) {
-    case Form::optional_tensor: context.outputs[0] = TypeInfo::unranked(input.dtype); break;
-    case Form::optional_sequence: context.outputs[0] = TypeInfo::sequence(input.dtype); break;
-    default: context.outputs[0] = input;
+    case Form::optional_tensor:
+      context.outputs[0] = TypeInfo::unranked(input.dtype);
+      break;
+    case Form::optional_sequence:
+      context.outputs[0] = TypeInfo::sequence(input.dtype);
+      break;
+    default:
+      context.outputs[0] = input;
   }
 }
 
@@ -24,6 +29,7 @@ const OpDef& optional_get_element_op() {
   static const OpDef def{.name = "OptionalGetElement",
                          .min_inputs = 1,
                          .max_inputs = 1,
+                         .since = 15,
                          .infers_any = true,
                          .infer = infer,
                          .evaluate_data = evaluate};

@@ -8,6 +8,7 @@ const OpDef& optional_has_element_op() {
       .name = "OptionalHasElement",
       .min_inputs = 0,
       .max_inputs = 1,
+      .since = 15,
       .infers_any = true,
       .infer = [](InferContext& context) { context.outputs[0] = {tensor::DType::boolean, {}}; },
       .evaluate_data = [](DataContext& context) { context.outputs[0] = tensor::Tensor::scalar(context.has_input(0)); }};

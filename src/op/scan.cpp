@@ -99,8 +99,8 @@ void evaluate(DataContext& context) {
   for (size_t i = 0; i < stacks.size(); ++i) {
     if (entry(context.attributes, "scan_output_directions", i) != 0) std::reverse(stacks[i].begin(), stacks[i].end());
     const int64_t axis = entry(context.attributes, "scan_output_axes", i);
-    context.outputs[layout.states + i] = stacks[i].empty() ? stacked_nothing(results[layout.states + i], axis)
-                                                           : stacked(std::move(stacks[i]), axis);
+    context.outputs[layout.states + i] =
+        stacks[i].empty() ? stacked_nothing(results[layout.states + i], axis) : stacked(std::move(stacks[i]), axis);
   }
 }
 

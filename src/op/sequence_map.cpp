@@ -48,16 +48,15 @@ void evaluate(DataContext& context) {
 }  // namespace
 
 const OpDef& sequence_map_op() {
-  static const OpDef def{
-      .name = "SequenceMap",
-      .min_inputs = 1,
-      .max_inputs = kVariadic,
-      .max_outputs = kVariadic,
-      .attributes = {{"body", AttributeKind::graph, true}, {"num_captures", AttributeKind::integer}},
-      .since = 17,
-      .infers_any = true,
-      .infer = infer,
-      .evaluate_data = evaluate};
+  static const OpDef def{.name = "SequenceMap",
+                         .min_inputs = 1,
+                         .max_inputs = kVariadic,
+                         .max_outputs = kVariadic,
+                         .attributes = {{"body", AttributeKind::graph, true}, {"num_captures", AttributeKind::integer}},
+                         .since = 17,
+                         .infers_any = true,
+                         .infer = infer,
+                         .evaluate_data = evaluate};
   return def;
 }
 

@@ -24,7 +24,14 @@ void infer_squeeze(InferContext& context) {
       removed[index] = true;
     }
   } else {
-    for (size_t i = 0; i < rank; ++i) removed[i] = data.shape[i] == tensor::Dim(1);
+    for (size_t i = 0; i < rank; ++i) {
+      const auto length = data.shape[i].constant();
+      if (!length) {  // it may be 1 when it comes to it
+        context.outputs[0] = TypeInfo::unranked(data.dtype);
+        return;
+      }
+      removed[i] = *length == 1;
+    }
   }
   tensor::Shape shape;
   for (size_t i = 0; i < rank; ++i) {

@@ -26,6 +26,15 @@ std::set<std::string> symbols_of(const InferContext& context) {
   return symbols;
 }
 
+// nullopt: there is none.
+std::optional<Form> common_form(Form a, Form b) {
+  if (a == b) return a;
+  const auto are = [&](Form x, Form y) { return (a == x && b == y) || (a == y && b == x); };
+  if (are(Form::tensor, Form::optional_tensor)) return Form::optional_tensor;
+  if (are(Form::sequence, Form::optional_sequence)) return Form::optional_sequence;
+  return std::nullopt;
+}
+
 }  // namespace
 
 TypeInfo seen_outside(const InferContext& context, const TypeInfo& type, size_t output) {
@@ -42,21 +51,20 @@ TypeInfo seen_outside(const InferContext& context, const TypeInfo& type, size_t 
 }
 
 TypeInfo join(const InferContext& context, const TypeInfo& a, const TypeInfo& b, size_t output) {
-  if (a.form != b.form) {
+  const auto is_unknown = [](const TypeInfo& type) {
+    return type.form == Form::tensor && type.dtype == tensor::DType::undefined;
+  };
+  if (is_unknown(a) || is_unknown(b)) return TypeInfo::unranked(tensor::DType::undefined);
+  const auto form = common_form(a.form, b.form);
+  const bool known = a.dtype != tensor::DType::undefined && b.dtype != tensor::DType::undefined;
+  if (!form || (known && a.dtype != b.dtype)) {
     bad(context, "output {} is {} on one side and {} on the other", output, to_string(a), to_string(b));
   }
-  if (a.dtype == tensor::DType::undefined || b.dtype == tensor::DType::undefined) {
-    TypeInfo unknown = a;
-    unknown.dtype = tensor::DType::undefined;
-    unknown.ranked = false;
-    unknown.shape.clear();
-    unknown.elements.reset();
-    return unknown;
+  if (*form != Form::tensor) {
+    TypeInfo joined = TypeInfo::sequence(known ? a.dtype : tensor::DType::undefined);
+    joined.form = *form;
+    return joined;
   }
-  if (a.dtype != b.dtype) {
-    bad(context, "output {} is {} on one side and {} on the other", output, to_string(a), to_string(b));
-  }
-  if (a.form != Form::tensor) return a;
   if (!a.ranked || !b.ranked || a.shape.size() != b.shape.size()) return TypeInfo::unranked(a.dtype);
   TypeInfo joined{a.dtype, a.shape};
   for (size_t axis = 0; axis < joined.shape.size(); ++axis) {

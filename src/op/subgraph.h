@@ -22,7 +22,8 @@ class Subgraph {
 // The type of an output as seen from outside: lengths that only the inside has a name for become unknown lengths of
 // the node.
 TypeInfo seen_outside(const InferContext& context, const TypeInfo& type, size_t output);
-// What is certain when a value is one or the other: lengths that differ become unknown, different ranks unranked.
+// What is certain when a value is one or the other: lengths that differ become unknown, different ranks unranked; a
+// thing and the same thing as an optional are an optional.
 // Throws invalid_input for different dtypes or forms.
 TypeInfo join(const InferContext& context, const TypeInfo& a, const TypeInfo& b, size_t output);
 

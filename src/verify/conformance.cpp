@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -41,7 +42,8 @@ std::string describe(const op::Datum& datum) {
   return datum.is_tensor() ? "a tensor" : "nothing";
 }
 
-std::optional<std::string> difference_of(const op::Datum& expected, const op::Datum& found, const Tolerance& tolerance) {
+std::optional<std::string> difference_of(const op::Datum& expected, const op::Datum& found,
+                                         const Tolerance& tolerance) {
   if (expected.is_tensor() && found.is_tensor()) return find_difference(expected.tensor(), found.tensor(), tolerance);
   const bool sequences = expected.is_sequence() && found.is_sequence();
   if (!expected.defined() && !found.defined()) return std::nullopt;
@@ -89,21 +91,49 @@ Tolerance tolerance_of(const fs::path& folder, const ConformanceOptions& options
   return tolerance;
 }
 
-void run_data_set(const ir::Graph& graph, const io::OnnxModel& model, const fs::path& set, const Tolerance& tolerance) {
-  std::map<std::string, op::Datum> inputs;
+using Inputs = std::map<std::string, op::Datum>;
+
+Inputs read_inputs(const ir::Graph& graph, const io::OnnxModel& model, const fs::path& set) {
+  Inputs inputs;
   for (size_t i = 0; i < model.graph.inputs.size(); ++i) {
     const io::OnnxValueInfo& info = model.graph.inputs[i];
     const fs::path path = set / fmt::format("input_{}.pb", i);
     if (fs::exists(path) && graph.find(info.name)) inputs.emplace(info.name, load_value(path, info));
   }
+  return inputs;
+}
+
+// 0, 1/n, 2/n ... for every input, as the suite's runner makes them for models that come without data.
+Inputs ramps(const ir::Graph& graph) {
+  Inputs inputs;
+  for (const ir::Value input : graph.inputs()) {
+    const op::TypeInfo& type = graph.type(input);
+    const auto dims = tensor::to_dims(type.shape);
+    if (!type.is_plain() || type.dtype != tensor::DType::f32 || !dims) {
+      fail(ErrorCode::unsupported, "input \"{}\": no data for {}", graph.name(input), op::to_string(type));
+    }
+    tensor::Tensor tensor(tensor::DType::f32, *dims);
+    const auto values = tensor.data<float>();
+    for (size_t i = 0; i < values.size(); ++i) values[i] = float(double(i) / double(values.size()));
+    inputs.emplace(graph.name(input), std::move(tensor));
+  }
+  return inputs;
+}
+
+// `expected_path(i)` holds output i.
+void check_outputs(const ir::Graph& graph, const io::OnnxModel& model, const Inputs& inputs, const Tolerance& tolerance,
+                   const std::function<fs::path(size_t)>& expected_path) {
   const auto outputs = ir::evaluate_data(graph, inputs);
   for (size_t i = 0; i < model.graph.outputs.size(); ++i) {
     const io::OnnxValueInfo& info = model.graph.outputs[i];
-    const std::string& name = info.name;
-    const op::Datum expected = load_value(set / fmt::format("output_{}.pb", i), info);
-    const auto difference = difference_of(expected, outputs.at(name), tolerance);
-    if (difference) fail(ErrorCode::verification, "output \"{}\": {}", name, *difference);
+    const auto difference = difference_of(load_value(expected_path(i), info), outputs.at(info.name), tolerance);
+    if (difference) fail(ErrorCode::verification, "output \"{}\": {}", info.name, *difference);
   }
+}
+
+// X_output_0.pb beside X.onnx.
+fs::path output_beside(const fs::path& model, size_t output) {
+  return model.parent_path() / fmt::format("{}_output_{}.pb", model.stem().string(), output);
 }
 
 }  // namespace
@@ -114,21 +144,33 @@ std::vector<fs::path> find_conformance_tests(const fs::path& folder) {
   if (fs::exists(folder / "model.onnx")) tests.push_back(folder);
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (entry.is_directory() && fs::exists(entry.path() / "model.onnx")) tests.push_back(entry.path());
+    const bool alone = entry.path().extension() == ".onnx" && fs::exists(output_beside(entry.path(), 0));
+    if (alone) tests.push_back(entry.path());
   }
-  if (tests.empty()) fail(ErrorCode::not_found, "{}: no folder with a model.onnx below it", folder.string());
+  if (tests.empty()) fail(ErrorCode::not_found, "{}: no model.onnx with data sets below it", folder.string());
   std::sort(tests.begin(), tests.end());
   return tests;
 }
 
-ConformanceResult run_conformance_test(const fs::path& folder, const ConformanceOptions& options) {
+ConformanceResult run_conformance_test(const fs::path& test, const ConformanceOptions& options) {
   ConformanceResult result;
-  result.name = folder.filename().string();
+  const bool alone = test.extension() == ".onnx";
+  result.name = (alone ? test.stem() : test.filename()).string();
   try {
-    const auto file = io::OnnxFile::open(folder / "model.onnx");
-    describe(file->model(), result);
+    const auto file = io::OnnxFile::open(alone ? test : test / "model.onnx");
+    const io::OnnxModel& model = file->model();
+    describe(model, result);
     const ir::Graph graph = frontend::import_onnx(file);
-    const Tolerance tolerance = tolerance_of(folder, options);
-    for (const fs::path& set : data_sets(folder)) run_data_set(graph, file->model(), set, tolerance);
+    if (alone) {
+      check_outputs(graph, model, ramps(graph), {options.rtol, options.atol},
+                    [&](size_t i) { return output_beside(test, i); });
+    } else {
+      const Tolerance tolerance = tolerance_of(test, options);
+      for (const fs::path& set : data_sets(test)) {
+        check_outputs(graph, model, read_inputs(graph, model, set), tolerance,
+                      [&](size_t i) { return set / fmt::format("output_{}.pb", i); });
+      }
+    }
     result.passed = true;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::internal) throw;  // a bug in us is no result

@@ -18,17 +18,19 @@ struct ConformanceOptions {
 };
 
 struct ConformanceResult {
-  std::string name;                 // of the folder
+  std::string name;                 // of the folder, or of the file without its extension
   std::set<std::string> operators;  // of the model, with their domain where it is not ONNX's own
   int64_t opset = 0;                // of ONNX's own domain; 0: the model does not import it
   bool passed = false;
   std::string reason;  // why not
 };
 
-// The test folders below `folder` (or the folder itself), sorted by path. Throws not_found when there is none.
+// The tests below `folder` (or the folder itself), sorted by path: folders with a model.onnx and test_data_set_*, and
+// files X.onnx with X_output_0.pb beside them, whose inputs are the suite's ramp from 0 to 1. Throws not_found when
+// there is none.
 std::vector<std::filesystem::path> find_conformance_tests(const std::filesystem::path& folder);
 
 // Imports the model as any user's and evaluates it on every data set. Errors become reasons.
-ConformanceResult run_conformance_test(const std::filesystem::path& folder, const ConformanceOptions& options = {});
+ConformanceResult run_conformance_test(const std::filesystem::path& test, const ConformanceOptions& options = {});
 
 }  // namespace lathe::verify

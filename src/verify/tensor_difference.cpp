@@ -27,12 +27,14 @@ double excess(std::complex<double> expected, std::complex<double> found, const T
   if (std::isnan(error)) return INFINITY;
   return error <= tolerance.atol + tolerance.rtol * std::abs(expected) ? 0 : error;
 }
-// Integers compare as integers: 2^63 - 1 and 2^63 are not the same number.
+// Integers are subtracted as integers: as doubles, 2^62 and 2^62 + 1 are the same.
 template <class V>
 double excess_of_integers(V expected, V found, const Tolerance& tolerance) {
   if (expected == found) return 0;
-  const double error = expected > found ? double(expected) - double(found) : double(found) - double(expected);
-  return error <= tolerance.atol + tolerance.rtol * std::abs(double(expected)) ? 0 : std::max(error, 1e-300);
+  const uint64_t distance =
+      expected > found ? uint64_t(expected) - uint64_t(found) : uint64_t(found) - uint64_t(expected);
+  const double error = double(distance);
+  return error <= tolerance.atol + tolerance.rtol * std::abs(double(expected)) ? 0 : error;
 }
 
 std::string text(std::complex<double> value) {

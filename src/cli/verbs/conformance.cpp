@@ -1,7 +1,7 @@
 // lathe conformance: the ONNX backend tests, with a table by operator.
+#include "verify/conformance.h"
 #include "cli/verb.h"
 #include "text/regex.h"
-#include "verify/conformance.h"
 
 namespace lathe::cli {
 namespace {
@@ -36,8 +36,8 @@ void print_tables(const std::vector<verify::ConformanceResult>& results, const O
   }
   output.print(fmt::format("\n{:<44} {:>7} {:>7}", "opset", "passed", "all"));
   for (const auto& [opset, count] : by_opset) {
-    output.print(fmt::format("{:<44} {:>7} {:>7}", opset == 0 ? "none" : std::to_string(opset), count.passed,
-                             count.total));
+    output.print(
+        fmt::format("{:<44} {:>7} {:>7}", opset == 0 ? "none" : std::to_string(opset), count.passed, count.total));
   }
 }
 

@@ -1,4 +1,4 @@
-// lathe run: prompt in, text out.
+// lathe run: prompt in, text out; of an .onnx file, tensors in, tensors out.
 #include <algorithm>
 #include <iostream>
 #include <iterator>
@@ -8,6 +8,7 @@
 #include "cli/context.h"
 #include "cli/generation.h"
 #include "cli/model.h"
+#include "cli/run_graph.h"
 #include "cli/verb.h"
 #include "io/npy.h"
 #include "pipeline/generate/chat_prompt.h"
@@ -26,6 +27,7 @@ struct Options {
   std::optional<std::string> system;
   int64_t beams = 1;
   std::string dump_logits;
+  GraphFlags graph;
 };
 
 void check_options(const Options& options) {
@@ -109,7 +111,20 @@ Json result_json(const pipeline::GenerateResult& result, double load_ms) {
           {"memory", memory_json(memory_use())}};
 }
 
+// An .onnx file is run on tensors, everything else on text.
+bool wants_graph(const Options& options) {
+  const bool graph = is_graph_file(options.engine.model);
+  const bool flags = !options.graph.inputs.empty() || !options.graph.output_dir.empty() || options.graph.dump_tensors;
+  if (flags && !graph) fail(ErrorCode::usage, "--input, --output-dir and --dump-tensors are for .onnx files");
+  if (graph && (options.prompt || !options.file.empty() || !options.tokens.empty())) {
+    fail(ErrorCode::unsupported, "{}: an .onnx file runs on tensors (--input NAME=FILE), not on text",
+         options.engine.model);
+  }
+  return graph;
+}
+
 Exit run(const Options& options, const Output& output) {
+  if (wants_graph(options)) return run_graph(options.engine.model, options.graph, output);
   check_options(options);
   const auto engine = open_engine(options.engine, output);
   const contract::Contract& contract = engine->manifest().contract;
@@ -166,6 +181,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   add_sampling_flags(command, options->sampling);
   command.add_option("--beams", options->beams, "beam search with this many beams")->capture_default_str();
   command.add_option("--dump-logits", options->dump_logits, "write the prompt's logits to this .npy file");
+  add_graph_flags(command, options->graph);
   return [options](Output& output) { return run(*options, output); };
 }
 
@@ -173,8 +189,9 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& run_verb() {
   static const Verb verb{.name = "run",
-                         .description = "generate text with a language model",
-                         .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64",
+                         .description = "generate text with a language model, or run an .onnx file on tensors",
+                         .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64\n  "
+                                    "lathe run model.onnx --input x=x.npy --output-dir out",
                          .add = add};
   return verb;
 }

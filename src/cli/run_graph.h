@@ -1,0 +1,27 @@
+// Running a graph on tensors from files: `lathe run M.onnx --input NAME=F`.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cli/verb.h"
+
+namespace lathe::cli {
+
+struct GraphFlags {
+  std::vector<std::string> inputs;  // NAME=FILE, .npy or .pb
+  std::string output_dir;           // empty: outputs are only described
+  bool dump_tensors = false;        // every result, not only outputs
+  int64_t max_iterations = int64_t{1} << 32;
+};
+void add_graph_flags(CLI::App& command, GraphFlags& flags);
+
+// Whether the path names an ONNX file, which run_graph runs.
+bool is_graph_file(const std::filesystem::path& path);
+
+// Evaluates the graph and writes its outputs. Throws usage for flags that do not fit together, invalid_input for inputs
+// that are not the graph's.
+Exit run_graph(const std::filesystem::path& model, const GraphFlags& flags, const Output& output);
+
+}  // namespace lathe::cli
