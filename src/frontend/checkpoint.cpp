@@ -84,6 +84,11 @@ void set_licence(Json& config, std::string_view name) {
   }
 }
 
+bool has_safetensors(const std::filesystem::path& folder) {
+  return file_kind(folder / "model.safetensors") != FileKind::nothing ||
+         file_kind(folder / "model.safetensors.index.json") != FileKind::nothing;
+}
+
 }  // namespace
 
 bool Checkpoint::recognises(const std::filesystem::path& path) {
@@ -108,6 +113,10 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
   return checkpoint;
 }
 
+const Architecture& Checkpoint::architecture() const {
+  return architecture_ ? *architecture_ : get_architecture(get_string(config_, "model_type"));
+}
+
 void Checkpoint::open_folder() {
   if (file_kind(path_ / "config.json") == FileKind::nothing) {
     fail(ErrorCode::invalid_input, "no config.json in this folder");
@@ -117,8 +126,13 @@ void Checkpoint::open_folder() {
     if (file_kind(file) != FileKind::nothing) assets_.emplace(name, read_text_file(file));
   }
   config_ = parse_config(assets_.at("config.json"));
-  architecture_ = &get_architecture(get_string(config_, "model_type"));
   set_licence(config_, licence_of_card(path_ / "README.md"));
+  if (file_kind(path_ / "model.onnx") == FileKind::file && !has_safetensors(path_)) {
+    onnx_ = true;
+    files_ = {path_ / "model.onnx"};
+    return;
+  }
+  architecture_ = &get_architecture(get_string(config_, "model_type"));
   const auto model = io::SafetensorsModel::open(path_);
   for (const io::StoredTensor& tensor : model.tensors) tensors_.emplace(tensor.name, tensor.source());
   files_ = model.files;

@@ -21,7 +21,7 @@ struct Architecture;
 // sources themselves do too).
 class Checkpoint {
  public:
-  // A Hugging Face folder (config.json + safetensors) or a .gguf file (the first of a split set). Throws
+  // A Hugging Face folder (config.json + safetensors, or model.onnx) or a .gguf file (the first of a split set). Throws
   // not_found, invalid_input, unsupported.
   static Checkpoint open(const std::filesystem::path& path);
   // True when open() would try: a folder with config.json, or a file that begins with GGUF's magic.
@@ -29,9 +29,12 @@ class Checkpoint {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_gguf() const { return gguf_ != nullptr; }
+  // A folder with a graph in place of tensors (Optimum's export): files() is the .onnx file, there are no tensors, and
+  // the model type may be any.
+  bool is_onnx() const { return onnx_; }
   // config.json, or its equivalent made from GGUF metadata.
   const Json& config() const { return config_; }
-  const Architecture& architecture() const { return *architecture_; }
+  const Architecture& architecture() const;  // throws unsupported for an ONNX folder of an unknown one
 
   // The stored tensor, or nullptr.
   tensor::SourcePtr find_tensor(std::string_view name) const;
@@ -52,6 +55,7 @@ class Checkpoint {
   void open_gguf();
 
   std::filesystem::path path_;
+  bool onnx_ = false;
   Json config_;
   const Architecture* architecture_ = nullptr;
   std::shared_ptr<const io::GgufModel> gguf_;

@@ -62,11 +62,12 @@ contract::Generation generation_defaults(const Json& json) {
 
 }  // namespace
 
-contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConfig& config) {
+contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConfig& config,
+                                 contract::Precision precision) {
   const Json generation = asset_json(checkpoint, "generation_config.json");
   const Json tokenizer_config = asset_json(checkpoint, "tokenizer_config.json");
   contract::Contract contract;
-  contract.architecture = checkpoint.architecture().model_type;
+  contract.architecture = get_string(checkpoint.config(), "model_type");
   contract.name = find_string(checkpoint.config(), "_name_or_path").value_or("");
   if (contract.name.empty()) contract.name = checkpoint.path().filename().string();
   contract.licence = find_string(checkpoint.config(), "license").value_or("");
@@ -96,7 +97,7 @@ contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConf
   contract.chat_template = chat_template(checkpoint, tokenizer_config);
   if (checkpoint.assets().count("tokenizer.json")) contract.tokenizer_asset = "tokenizer.json";
   contract.generation = generation_defaults(generation);
-  contract.precision = natural_precision(checkpoint);
+  contract.precision = precision;
   contract::check(contract);
   return contract;
 }

@@ -291,7 +291,7 @@ ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
   weights.check_all_used();
 
   ir::Model model;
-  model.contract = make_contract(checkpoint, config);
+  model.contract = make_contract(checkpoint, config, natural_precision(checkpoint));
   model.graphs.emplace(graph.name(), std::move(graph));
   for (const auto& [name, text] : checkpoint.assets()) model.assets.emplace(name, ir::Asset{text});
   return model;

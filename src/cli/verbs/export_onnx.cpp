@@ -53,6 +53,9 @@ void note_quantized(const Output& output, const frontend::QuantizedReport& repor
 Exit run(const Options& options, Output& output) {
   const auto start = std::chrono::steady_clock::now();
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.source);
+  if (checkpoint.is_onnx()) {
+    fail(ErrorCode::unsupported, "\"{}\" is ONNX already; lathe optimize changes its level and opset", options.source);
+  }
   const ir::Model model = frontend::build_decoder(checkpoint, export_dtype(checkpoint, options.precision));
   frontend::QuantizedReport quantized;
   const io::OnnxModel onnx = frontend::export_decoder(model, options.onnx, parse_statics(options.statics), &quantized);

@@ -99,11 +99,16 @@ std::string tokenizer_kind(std::string_view tokenizer_json) {
   return model && model->is_object() ? find_string(*model, "type").value_or("BPE") : "";
 }
 
+std::string_view kind_text(const frontend::Checkpoint& checkpoint) {
+  if (checkpoint.is_gguf()) return "GGUF";
+  return checkpoint.is_onnx() ? "ONNX folder of a language model" : "Hugging Face folder";
+}
+
 void inspect_checkpoint(const Options& options, Output& output) {
   require_kind(options.plan, "--plan", "engines", options);
   require_kind(options.graph, "--graph", "engines", options);
   const auto checkpoint = frontend::Checkpoint::open(options.path);
-  const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
+  const ir::Model model = read_model(checkpoint, output.log());
   int64_t parameters = 0;
   for (const std::string& name : checkpoint.tensor_names()) {
     parameters += tensor::element_count(std::span<const int64_t>(checkpoint.find_tensor(name)->dims()));
@@ -116,12 +121,12 @@ void inspect_checkpoint(const Options& options, Output& output) {
   output.print(
       fmt::format("{}\nkind          {}\n{}\ntokenizer     {}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
                   "engine        would take {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s to build",
-                  options.path, checkpoint.is_gguf() ? "GGUF" : "Hugging Face folder", contract_text(model.contract),
+                  options.path, kind_text(checkpoint), contract_text(model.contract),
                   tokenizer.empty() ? "none" : tokenizer, double(parameters) / 1e6,
                   double(checkpoint.tensor_bytes()) / 1e6, kinds_text(kinds), double(prediction.disk_bytes) / 1e6,
                   double(prediction.memory_bytes) / 1e6, prediction.seconds));
   Json json = {{"path", options.path},
-               {"kind", checkpoint.is_gguf() ? "gguf" : "huggingface"},
+               {"kind", checkpoint.is_gguf() ? "gguf" : checkpoint.is_onnx() ? "onnx" : "huggingface"},
                {"contract", to_json(model.contract)},
                {"licence", model.contract.licence},
                {"tokenizer", tokenizer},

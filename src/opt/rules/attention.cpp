@@ -1,0 +1,178 @@
+// softmax(scale q k' + mask) v = Attention(q, k, v, mask), with k and v repeated for groups of heads, and with
+// past_key and past_value where k and v are these and new ones joined
+//
+// A row that sees nothing gives 0, as it does where the pattern replaces NaN by 0; without that it gave NaN.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "opt/match.h"
+#include "opt/rule.h"
+
+namespace lathe::opt {
+namespace {
+
+using ir::Graph;
+using ir::Node;
+using ir::NodeId;
+using ir::Value;
+
+std::optional<double> scalar_of(const Graph& graph, Value value) {
+  const tensor::Tensor* tensor = graph.small_constant(value);
+  if (!tensor || tensor->size() != 1 || !tensor::is_float(tensor->dtype())) return std::nullopt;
+  return tensor::element_as_double(*tensor, 0);
+}
+
+// x where value = x * factor; the factor of Mul and Div by scalar constants is multiplied into `scale`.
+Value without_scale(const Graph& graph, Value value, double& scale) {
+  if (const Node* product = find_producer(graph, value, "Mul")) {
+    for (const size_t i : {size_t{0}, size_t{1}}) {
+      const auto factor = scalar_of(graph, product->inputs[1 - i]);
+      if (!factor || !same_type(graph, product->inputs[i], value)) continue;
+      scale *= *factor;
+      return product->inputs[i];
+    }
+  }
+  if (const Node* quotient = find_producer(graph, value, "Div")) {
+    const auto divisor = scalar_of(graph, quotient->inputs[1]);
+    if (divisor && *divisor != 0 && same_type(graph, quotient->inputs[0], value)) {
+      scale /= *divisor;
+      return quotient->inputs[0];
+    }
+  }
+  return value;
+}
+
+// [batch, kv_heads, len, dim] behind heads that are each repeated `heads / kv_heads` times in a row.
+Value without_repeats(const Graph& graph, Value value) {
+  const Node* reshape = find_producer(graph, value, "Reshape");
+  const Node* expand = reshape ? find_producer(graph, reshape->inputs[0], "Expand") : nullptr;
+  const Node* view = expand ? find_producer(graph, expand->inputs[0], "Unsqueeze") : nullptr;
+  if (!view || known_axes(graph, view->inputs[1], 5) != std::vector<int64_t>{2}) return value;
+  const tensor::Shape& from = graph.type(view->inputs[0]).shape;
+  const tensor::Shape& wide = graph.type(expand->outputs[0]).shape;
+  const tensor::Shape& to = graph.type(value).shape;
+  if (from.size() != 4 || wide.size() != 5 || to.size() != 4) return value;
+  const bool repeats = wide[0] == from[0] && wide[1] == from[1] && wide[3] == from[2] && wide[4] == from[3] &&
+                       to[0] == from[0] && to[1] == wide[1] * wide[2] && to[2] == from[2] && to[3] == from[3];
+  return repeats ? view->inputs[0] : value;
+}
+
+// The mask of Attention that stands for what is added to the scores: booleans where it is 0 or -infinity by them.
+Value mask_of(const Graph& graph, Value added) {
+  const Node* choice = find_producer(graph, added, "Where");
+  if (!choice || !all_equal(graph, choice->inputs[1], 0)) return added;
+  const bool hides = all_equal(graph, choice->inputs[2], -std::numeric_limits<double>::infinity());
+  return hides && graph.type(choice->inputs[0]).shape == graph.type(added).shape ? choice->inputs[0] : added;
+}
+
+struct Match {
+  Value q, k, v, mask;
+  double scale = 1;
+};
+
+// The softmax behind Where(IsNaN(p), 0, p), or p itself.
+Value without_nan_guard(const Graph& graph, Value p) {
+  const Node* choice = find_producer(graph, p, "Where");
+  const Node* test = choice ? find_producer(graph, choice->inputs[0], "IsNaN") : nullptr;
+  const bool guards = test && test->inputs[0] == choice->inputs[2] && all_equal(graph, choice->inputs[1], 0);
+  return guards ? choice->inputs[2] : p;
+}
+
+std::optional<Match> find_scores(const Graph& graph, Value scores) {
+  Match match;
+  scores = without_scale(graph, scores, match.scale);
+  const Node* product = find_producer(graph, scores, "MatMul");
+  if (!product) return std::nullopt;
+  match.q = without_scale(graph, product->inputs[0], match.scale);
+  const Node* transpose = find_producer(graph, without_scale(graph, product->inputs[1], match.scale), "Transpose");
+  if (!transpose || permutation(graph, *transpose) != std::vector<int64_t>{0, 1, 3, 2}) return std::nullopt;
+  match.k = without_scale(graph, transpose->inputs[0], match.scale);
+  return match;
+}
+
+std::optional<Match> find_match(const Graph& graph, const Node& node) {
+  const Node* softmax = find_producer(graph, without_nan_guard(graph, node.inputs[0]), "Softmax");
+  if (!softmax || graph.type(node.outputs[0]).shape.size() != 4) return std::nullopt;
+  const int64_t axis = softmax->attributes.get_int("axis", -1);
+  if (axis != -1 && axis != 3) return std::nullopt;
+  std::optional<Match> match = find_scores(graph, softmax->inputs[0]);
+  if (const Node* sum = match ? nullptr : find_producer(graph, softmax->inputs[0], "Add")) {
+    for (size_t i = 0; i < 2 && !match; ++i) {
+      match = find_scores(graph, sum->inputs[i]);
+      if (match) match->mask = mask_of(graph, sum->inputs[1 - i]);
+    }
+  }
+  if (!match) return std::nullopt;
+  match->k = without_repeats(graph, match->k);
+  match->v = without_repeats(graph, node.inputs[1]);
+  const tensor::Shape& q = graph.type(match->q).shape;
+  const tensor::Shape& k = graph.type(match->k).shape;
+  const tensor::Shape& v = graph.type(match->v).shape;
+  if (q.size() != 4 || k.size() != 4 || v.size() != 4 || k[1] != v[1] || k[2] != v[2]) return std::nullopt;
+  // A mask that is too short for Attention hides the rest; one that is added is broadcast.
+  if (match->mask && (graph.type(match->mask).shape.empty() || graph.type(match->mask).shape.back() != k[2])) {
+    return std::nullopt;
+  }
+  const auto heads = q[1].constant(), kv_heads = k[1].constant();
+  if (!heads || !kv_heads || *kv_heads < 1 || *heads % *kv_heads != 0) return std::nullopt;
+  return match;
+}
+
+// The Concat of two values along the positions that makes `value`, if it is one.
+const Node* find_join(const Graph& graph, Value value) {
+  const Node* concat = find_producer(graph, value, "Concat");
+  if (!concat || concat->inputs.size() != 2) return nullptr;
+  const int64_t axis = concat->attributes.get_int("axis", 0);
+  return axis == 2 || axis == -2 ? concat : nullptr;
+}
+
+// Where the node can stand whose results replace both joined values: before all that read them, after all that it
+// reads itself. Absent where there is no such place.
+NodeId place_of(const Graph& graph, const std::vector<Value>& reads, Value key, Value value, NodeId last) {
+  const auto order = graph.nodes();
+  const auto index = [&](NodeId id) { return std::find(order.begin(), order.end(), id) - order.begin(); };
+  auto place = index(last);
+  for (const Value joined : {key, value}) {
+    for (const NodeId user : graph.users(joined)) place = std::min(place, index(user));
+  }
+  for (const Value read : reads) {
+    if (read && graph.producer(read) && index(graph.producer(read)) >= place) return {};
+  }
+  return order[size_t(place)];
+}
+
+bool apply(Graph& graph, NodeId id, RuleContext&) {
+  const Node node = graph.node(id);
+  const auto match = find_match(graph, node);
+  if (!match) return false;
+  op::Attributes attributes{{"scale", match->scale}};
+  const Node* keys = find_join(graph, match->k);
+  const Node* values = find_join(graph, match->v);
+  if (keys && values) {
+    const std::vector<Value> inputs{match->q,    keys->inputs[1], values->inputs[1],
+                                    match->mask, keys->inputs[0], values->inputs[0]};
+    if (const NodeId place = place_of(graph, inputs, match->k, match->v, id)) {
+      const auto results = graph.node(graph.add_node("Attention", inputs, attributes, node.name, 3, place)).outputs;
+      if (same_type(graph, results[0], node.outputs[0]) && same_type(graph, results[1], match->k) &&
+          same_type(graph, results[2], match->v)) {
+        graph.replace_uses(match->k, results[1]);
+        graph.replace_uses(match->v, results[2]);
+        return replace(graph, id, results[0]);
+      }
+      graph.erase(graph.producer(results[0]));
+    }
+  }
+  std::vector<Value> inputs{match->q, match->k, match->v};
+  if (match->mask) inputs.push_back(match->mask);
+  return replace_same_type(graph, id, graph.add_node("Attention", inputs, attributes, node.name, 1, id));
+}
+
+}  // namespace
+
+const Rule& attention_rule() {
+  static const Rule rule{.name = "attention", .roots = {"MatMul"}, .apply = apply, .level = Level::o2};
+  return rule;
+}
+
+}  // namespace lathe::opt
