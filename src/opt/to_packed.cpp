@@ -47,7 +47,9 @@ class Packer {
     if (const auto ids = from_.find("position_ids")) mapped_[*ids] = positions;
   }
 
-  [[noreturn]] void refuse(std::string_view why) const { fail(ErrorCode::unsupported, "no packed form: {}", why); }
+  [[noreturn]] void refuse(std::string_view why) const {
+    fail(ErrorCode::unsupported, "no packed form: {}", why);
+  }
 
   bool is_past(Value value, std::string_view suffix) const {
     return value && from_.kind(value) == ir::ValueKind::input && from_.name(value).starts_with("past_key_values.") &&
@@ -61,7 +63,9 @@ class Packer {
     const Value input = from_.node(producer).inputs[0];
     return from_.is_constant(input) && tensor::is_float(from_.type(old).dtype) ? input : old;
   }
-  bool is_matrix_constant(Value old) const { return from_.is_constant(old) && from_.source(old)->dims().size() == 2; }
+  bool is_matrix_constant(Value old) const {
+    return from_.is_constant(old) && from_.source(old)->dims().size() == 2;
+  }
 
   // A constant of the new graph; vectors become f32.
   Value constant(Value old) {
@@ -75,12 +79,6 @@ class Packer {
 
   Value operand(Value old) {
     if (!old) return {};
-    if (heads_.contains(old)) refuse(fmt::format("\"{}\" is split into heads", from_.name(old)));
-    return whole(old);
-  }
-
-  // The row of a token that holds all heads of `old`, whether the old graph has split it or not.
-  Value whole(Value old) {
     if (from_.is_constant(old)) return constant(old);
     const auto it = mapped_.find(old);
     if (it == mapped_.end()) refuse(fmt::format("\"{}\" is not a value per token", from_.name(old)));
@@ -104,7 +102,6 @@ class Packer {
     if (node.op == "Cast") return is_matrix_constant(node.inputs[0]) ? void() : translate_cast(node);
     if (node.op == "Transpose" && is_matrix_constant(stored_matrix(node.inputs[0]))) return;
     if (node.op == "MatMul") return translate_matmul(node);
-    if (node.op == "Reshape" || node.op == "Transpose") return translate_heads(node);
     if (node.op == "RotaryEmbedding") return translate_rotary(node);
     if (node.op == "Attention") return translate_attention(node);
     if (node.op == "lathe.RotaryTable") return emit(node, node.op, operands(node), node.attributes);
@@ -159,8 +156,8 @@ class Packer {
     if (transposed && is_matrix_constant(stored)) {
       weight = constant(stored);
     } else if (!transposed && is_matrix_constant(stored)) {
-      weight =
-          to_.add_constant(from_.source_name(stored) + ".transposed", tensor::transposed_source(from_.source(stored)));
+      weight = to_.add_constant(from_.source_name(stored) + ".transposed",
+                                tensor::transposed_source(from_.source(stored)));
     } else {
       refuse("a product of two values that both change");
     }
@@ -176,37 +173,6 @@ class Packer {
     return half ? std::string(tensor::to_string(weight.dtype())) : "f32";
   }
 
-  // Splitting rows into heads and back, and moving heads before positions, is a matter of how a row is read:
-  //   [batch, seq, heads * dim] <-> [batch, seq, heads, dim] <-> [batch, heads, seq, dim].
-  void translate_heads(const Node& node) {
-    const Value old = node.inputs[0];
-    const tensor::Shape& from = from_.type(old).shape;
-    const tensor::Shape& to = from_.type(node.outputs[0]).shape;
-    const auto heads = heads_.find(old);
-    const auto same_positions = [&] { return from[0] == to[0] && from[1] == to[1]; };
-    if (node.op == "Transpose") {
-      const auto perm = node.attributes.find_ints("perm");
-      if (heads == heads_.end() || perm != std::vector<int64_t>{0, 2, 1, 3}) refuse("a transposition");
-      heads_[node.outputs[0]] = heads->second == HeadOrder::first ? HeadOrder::last : HeadOrder::first;
-    } else if (heads == heads_.end()) {
-      const bool splits = from.size() == 3 && to.size() == 4 && same_positions() && to[2] * to[3] == from[2];
-      if (!splits) refuse("a change of shape that is no split into heads");
-      heads_[node.outputs[0]] = HeadOrder::last;
-    } else {
-      const bool joins =
-          heads->second == HeadOrder::last && to.size() == 3 && same_positions() && from[2] * from[3] == to[2];
-      if (!joins) refuse("a change of shape that does not join heads");
-    }
-    mapped_[node.outputs[0]] = whole(old);
-  }
-
-  // What attention reads or rotates: rows of heads, or [batch, heads, seq, dim].
-  void require_heads(Value old) const {
-    const auto it = heads_.find(old);
-    const bool split = it != heads_.end() && it->second == HeadOrder::first;
-    if (from_.type(old).shape.size() != 3 && !split) refuse(fmt::format("\"{}\" in this order", from_.name(old)));
-  }
-
   struct Rotation {
     Value x;  // of the old graph, before the rotation
     Value cos;
@@ -217,8 +183,7 @@ class Packer {
 
   void translate_rotary(const Node& node) {
     if (node.inputs.size() > 3 && node.inputs[3]) refuse("position_ids inside RotaryEmbedding");
-    require_heads(node.inputs[0]);
-    if (heads_.contains(node.inputs[0])) heads_[node.outputs[0]] = HeadOrder::first;
+    if (from_.type(node.inputs[0]).shape.size() != 3) refuse("heads that are not side by side in a row");
     rotations_[node.outputs[0]] = {node.inputs[0], node.inputs[1], node.inputs[2],
                                    node.attributes.get_int("rotary_embedding_dim", 0),
                                    node.attributes.get_int("interleaved", 0)};
@@ -231,6 +196,7 @@ class Packer {
                          name == "is_causal";
       if (!known) refuse(fmt::format("attention with {}", name));
     }
+    if (from_.type(node.inputs[0]).shape.size() != 3) refuse("heads that are not side by side in a row");
     const bool plain = node.inputs.size() == 6 && node.inputs[3] && node.inputs[3] == mask_ &&
                        is_past(node.inputs[4], ".key") && is_past(node.inputs[5], ".value") &&
                        node.outputs.size() == 3 && attributes.get_int("is_causal", 0) == 0 &&
@@ -250,17 +216,11 @@ class Packer {
       }
       key = other.x;
     }
-    const tensor::Shape& past = from_.type(node.inputs[4]).shape;
-    for (const Value input : {node.inputs[0], node.inputs[1], node.inputs[2]}) require_heads(input);
-    const tensor::Shape& query = from_.type(node.inputs[0]).shape;
-    const bool split = query.size() == 4;
-    if (!past[1].is_constant() || !past[3].is_constant() || !query[split ? 1 : 2].is_constant())
-      refuse("heads of any number");
-    const int64_t kv_heads = past[1].value();
-    const int64_t head_dim = past[3].value();
-    const int64_t heads = split ? query[1].value() : query[2].value() / head_dim;
-    if (split) heads_[node.outputs[0]] = HeadOrder::first;
-    const NodeId joined = to_.add_node("Concat", {whole(rotation.x), whole(key), whole(node.inputs[2])},
+    const int64_t heads = attributes.get_int("q_num_heads", 0);
+    const int64_t kv_heads = attributes.get_int("kv_num_heads", 0);
+    const int64_t width = from_.type(node.inputs[0]).shape.back().value();
+    const int64_t head_dim = width / heads;
+    const NodeId joined = to_.add_node("Concat", {operand(rotation.x), operand(key), operand(node.inputs[2])},
                                        {{"axis", int64_t{-1}}}, node.name + ".qkv");
     const tensor::Shape cache = {Dim::symbol("cache_blocks"), kv_heads, options_.kv_block, head_dim};
     const int64_t layer = int64_t(next_keys_.size());
@@ -275,9 +235,7 @@ class Packer {
          {"kv_heads", kv_heads},
          {"head_dim", head_dim},
          {"scale", attributes.get_float("scale", 1 / std::sqrt(double(head_dim)))},
-         {"rotary_dim", !rotates             ? 0
-                        : rotation.dims == 0 ? head_dim
-                                             : rotation.dims},
+         {"rotary_dim", !rotates ? 0 : rotation.dims == 0 ? head_dim : rotation.dims},
          {"interleaved", rotation.interleaved}},
         node.name, 3);
     const std::vector<Value> outputs = to_.node(id).outputs;
@@ -306,10 +264,7 @@ class Packer {
   const ir::Graph& from_;
   const PackOptions& options_;
   ir::Graph to_;
-  enum class HeadOrder { first, last };  // [batch, heads, seq, dim], [batch, seq, heads, dim]
-
   std::map<Value, Value> mapped_;        // old -> new
-  std::map<Value, HeadOrder> heads_;     // old values that are split into heads; they map to whole rows
   std::map<Value, Rotation> rotations_;  // results of RotaryEmbedding
   Value mask_;
   Value first_token_, first_position_, block_table_, output_rows_;
@@ -318,8 +273,6 @@ class Packer {
 
 }  // namespace
 
-ir::Graph to_packed(const ir::Graph& decoder, const PackOptions& options) {
-  return Packer(decoder, options).run();
-}
+ir::Graph to_packed(const ir::Graph& decoder, const PackOptions& options) { return Packer(decoder, options).run(); }
 
 }  // namespace lathe::opt

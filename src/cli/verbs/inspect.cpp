@@ -104,16 +104,36 @@ std::string_view kind_text(const frontend::Checkpoint& checkpoint) {
   return checkpoint.is_onnx() ? "ONNX folder of a language model" : "Hugging Face folder";
 }
 
+struct Weights {
+  int64_t parameters = 0;
+  uint64_t bytes = 0;
+  std::map<std::string, int64_t> kinds;  // "f32" -> count
+};
+
+void count(Weights& weights, const tensor::Source& source) {
+  const bool plain = source.encoding() == tensor::Encoding::plain;
+  weights.parameters += tensor::element_count(std::span<const int64_t>(source.dims()));
+  weights.bytes += source.byte_size();
+  ++weights.kinds[std::string(plain ? tensor::to_string(source.dtype()) : tensor::to_string(source.encoding()))];
+}
+
+// Those of the checkpoint's tensors, or of the graph where there is only one.
+Weights weights_of(const frontend::Checkpoint& checkpoint, const ir::Graph& graph) {
+  Weights weights;
+  for (const std::string& name : checkpoint.tensor_names()) count(weights, *checkpoint.find_tensor(name));
+  if (!checkpoint.is_onnx()) return weights;
+  for (const ir::Value constant : graph.constants()) {
+    if (!ir::prints_inline(graph, constant)) count(weights, *graph.source(constant));
+  }
+  return weights;
+}
+
 void inspect_checkpoint(const Options& options, Output& output) {
   require_kind(options.plan, "--plan", "engines", options);
   require_kind(options.graph, "--graph", "engines", options);
   const auto checkpoint = frontend::Checkpoint::open(options.path);
   const ir::Model model = read_model(checkpoint, output.log());
-  int64_t parameters = 0;
-  for (const std::string& name : checkpoint.tensor_names()) {
-    parameters += tensor::element_count(std::span<const int64_t>(checkpoint.find_tensor(name)->dims()));
-  }
-  const auto kinds = checkpoint.tensor_kinds();
+  const Weights weights = weights_of(checkpoint, model.graphs.at("main"));
   const compiler::PreparedBuild build(model, {});
   const auto prediction = build.predict();
   const auto asset = checkpoint.assets().find("tokenizer.json");
@@ -122,17 +142,17 @@ void inspect_checkpoint(const Options& options, Output& output) {
       fmt::format("{}\nkind          {}\n{}\ntokenizer     {}\nparameters    {:.1f} M in {:.1f} MB: {}\n"
                   "engine        would take {:.1f} MB of disk, {:.0f} MB of memory, {:.1f} s to build",
                   options.path, kind_text(checkpoint), contract_text(model.contract),
-                  tokenizer.empty() ? "none" : tokenizer, double(parameters) / 1e6,
-                  double(checkpoint.tensor_bytes()) / 1e6, kinds_text(kinds), double(prediction.disk_bytes) / 1e6,
+                  tokenizer.empty() ? "none" : tokenizer, double(weights.parameters) / 1e6,
+                  double(weights.bytes) / 1e6, kinds_text(weights.kinds), double(prediction.disk_bytes) / 1e6,
                   double(prediction.memory_bytes) / 1e6, prediction.seconds));
   Json json = {{"path", options.path},
                {"kind", checkpoint.is_gguf() ? "gguf" : checkpoint.is_onnx() ? "onnx" : "huggingface"},
                {"contract", to_json(model.contract)},
                {"licence", model.contract.licence},
                {"tokenizer", tokenizer},
-               {"parameters", parameters},
-               {"tensor_bytes", checkpoint.tensor_bytes()},
-               {"tensor_kinds", kinds_json(kinds)},
+               {"parameters", weights.parameters},
+               {"tensor_bytes", weights.bytes},
+               {"tensor_kinds", kinds_json(weights.kinds)},
                {"build",
                 {{"disk_bytes", prediction.disk_bytes},
                  {"memory_bytes", prediction.memory_bytes},
