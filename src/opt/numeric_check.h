@@ -25,9 +25,9 @@ class NumericCheck {
 
   // Evaluates `graph` and compares with the last accepted one, and with the first, so that many small changes do not
   // add up (there the largest tolerance so far counts): same outputs in the same order, same dtypes
-  // and dims; floats within tolerance * (largest finite magnitude of the output), at least 1e-6, NaN and
-  // infinities in the same places; everything else equal. Throws verification naming `who`, output, index,
-  // expected, found.
+  // and dims; floats within tolerance * (largest finite magnitude of the output), at least 1e-6, in f16 and bf16 at
+  // least two units in the last place of that magnitude; NaN and infinities in the same places; everything else
+  // equal. Throws verification naming `who`, output, index, expected, found.
   void accept(const ir::Graph& graph, std::string_view who, double tolerance);
 
  private:

@@ -185,6 +185,9 @@ TEST(CheckedMode, TheBoundIsAShareOfTheLargestMagnitude) {
   const std::string tiny = "graph g { const %c: f32[1] = {0.0} output %c }";
   EXPECT_TRUE(accepts(tiny, "graph g { const %c: f32[1] = {0.9e-6} output %c }"));
   EXPECT_FALSE(accepts(tiny, "graph g { const %c: f32[1] = {1.1e-6} output %c }"));
+  const std::string narrow = "graph g { const %c: f16[2] = {0.5, 1.0} output %c }";
+  EXPECT_TRUE(accepts(narrow, "graph g { const %c: f16[2] = {0.5009765625, 1.0} output %c }"));
+  EXPECT_FALSE(accepts(narrow, "graph g { const %c: f16[2] = {0.5029296875, 1.0} output %c }"));
   const std::string ints = "graph g { const %c: i64[2] = {9007199254740993, 5} output %c }";
   EXPECT_TRUE(accepts(ints, ints));
   EXPECT_FALSE(accepts(ints, "graph g { const %c: i64[2] = {9007199254740992, 5} output %c }"));
