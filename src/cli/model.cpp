@@ -131,11 +131,6 @@ std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>
 
 }  // namespace
 
-ir::Model read_model(const frontend::Checkpoint& checkpoint, const LogSink& log) {
-  if (checkpoint.is_onnx()) return compiler::import_decoder(checkpoint, log);
-  return frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
-}
-
 plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
   ir::Model model;
   std::vector<std::filesystem::path> files;
@@ -149,7 +144,7 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
     if (engine->receipt()) sources = engine->receipt()->sources;
   } else {
     const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(request.source);
-    model = read_model(checkpoint, output.log());
+    model = compiler::read_model(checkpoint, output.log());
     files = checkpoint.files();
   }
   compiler::BuildOptions options = request.options;

@@ -46,9 +46,6 @@ std::string precision_name(const EngineOptions& options, const plan::EngineFile&
 // The tokenizer of an engine. Throws unsupported when it has none.
 text::Tokenizer open_tokenizer(const plan::EngineFile& engine);
 
-// The model of a checkpoint as it computes without a wish; of an ONNX folder, what its graph is recognised as.
-ir::Model read_model(const frontend::Checkpoint& checkpoint, const LogSink& log);
-
 // Builds `destination` from a checkpoint (or from another engine's graph) and verifies it on reduced input
 // unless told not to; prints predictions and progress.
 struct BuildRequest {

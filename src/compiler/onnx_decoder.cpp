@@ -195,4 +195,9 @@ ir::Model import_decoder(const frontend::Checkpoint& folder, const LogSink& log)
   });
 }
 
+ir::Model read_model(const frontend::Checkpoint& checkpoint, const LogSink& log) {
+  if (checkpoint.is_onnx()) return import_decoder(checkpoint, log);
+  return frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
+}
+
 }  // namespace lathe::compiler

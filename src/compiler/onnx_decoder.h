@@ -14,4 +14,7 @@ namespace lathe::compiler {
 // Throws unsupported naming the input, output or node that is not a language model's.
 ir::Model import_decoder(const frontend::Checkpoint& folder, const LogSink& log);
 
+// The model of any checkpoint as it computes without a wish: import_decoder or frontend::build_decoder.
+ir::Model read_model(const frontend::Checkpoint& checkpoint, const LogSink& log = null_log());
+
 }  // namespace lathe::compiler

@@ -185,7 +185,11 @@ Results expand_attention(const Expansion& e) {
     }
     scores = b.add(scores, mask);
   }
-  Value weights = b.cast(b.node("Softmax", {scores}, {{"axis", int64_t{-1}}}), dtype);
+  Value weights = b.node("Softmax", {scores}, {{"axis", int64_t{-1}}});
+  if (e.has(3) && e.type(3).dtype == DType::boolean) {  // a query that sees nothing gets 0, not 0 / 0
+    weights = b.node("Where", {b.node("IsNaN", {weights}), b.scalar(0, DType::f32), weights});
+  }
+  weights = b.cast(weights, dtype);
   if (sum_shape) weights = b.node("Reshape", {weights, sum_shape});
   Value y = b.node("MatMul", {weights, value});                                // [batch, kv, group*seq, dim]
   if (group > 1) {

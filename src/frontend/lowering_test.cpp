@@ -71,6 +71,16 @@ TEST(Lowering, AttentionWithEitherMask) {
   }
 }
 
+TEST(Lowering, AQueryThatSeesNothingGetsZero) {
+  expect_same(R"(graph g {
+    input %q: f32[1, 3, 8] input %k: f32[1, 5, 4] input %v: f32[1, 5, 4] input %m: f32[1, 1, 3, 5]
+    %no = Less(%m, %m)
+    %y = Attention(%q, %k, %v, %no) {kv_num_heads = 1, q_num_heads = 2}
+    output %y
+  })",
+              18);
+}
+
 TEST(Lowering, NormsActivationsAndRotation) {
   for (const int opset : {13, 16, 18, 21}) {
     expect_same(R"(graph g {

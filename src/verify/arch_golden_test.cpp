@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "compiler/build.h"
 #include "compiler/engine_graph.h"
+#include "compiler/onnx_decoder.h"
 #include "frontend/decoder.h"
 #include "io/npy.h"
 #include "verify/arch_cases.h"
@@ -42,7 +43,7 @@ class ArchGolden : public testing::TestWithParam<std::string> {
 
   void build() {
     const auto checkpoint = open_checkpoint();
-    const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
+    const ir::Model model = compiler::read_model(checkpoint);
     compiler::PreparedBuild(model, {}).write(engine_);
   }
 
@@ -67,7 +68,7 @@ class ArchGolden : public testing::TestWithParam<std::string> {
 
 TEST_P(ArchGolden, ReferenceExecutorGivesTheLogitsOfTransformers) {
   const auto checkpoint = open_checkpoint();
-  const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
+  const ir::Model model = compiler::read_model(checkpoint);
   std::vector<float> found;
   run_reference(in_fp32(model.graphs.at("main")), prompt_,
                 [&](const std::string& name, const ir::Node&, std::span<const float> values) {
@@ -132,7 +133,7 @@ TEST_P(ArchGolden, SameInputGivesTheSameBytes) {
 TEST_P(ArchGolden, EngineHoldsTheGraphAndTheWeightsAsTheyWere) {
   build();
   const auto checkpoint = open_checkpoint();
-  const ir::Model model = frontend::build_decoder(checkpoint, frontend::natural_dtype(checkpoint));
+  const ir::Model model = compiler::read_model(checkpoint);
   const ir::Graph& graph = model.graphs.at("main");
   const ir::Graph kept = compiler::engine_graph(plan::EngineFile::open(engine_));
   std::map<std::string, tensor::SourcePtr> sources;
@@ -152,7 +153,7 @@ TEST_P(ArchGolden, EngineHoldsTheGraphAndTheWeightsAsTheyWere) {
   EXPECT_GE(matrices, 7u);  // one layer of seven, or two of six
 }
 
-INSTANTIATE_TEST_SUITE_P(Transformers, ArchGolden, testing::ValuesIn(arch_cases()),
+INSTANTIATE_TEST_SUITE_P(Transformers, ArchGolden, testing::ValuesIn(arch_cases(true)),
                          [](const auto& golden) { return golden.param; });
 
 }  // namespace

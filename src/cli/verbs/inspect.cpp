@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "cli/model.h"
 #include "cli/verb.h"
+#include "compiler/onnx_decoder.h"
 #include "io/onnx.h"
 #include "verify/verify.h"
 
@@ -132,7 +133,7 @@ void inspect_checkpoint(const Options& options, Output& output) {
   require_kind(options.plan, "--plan", "engines", options);
   require_kind(options.graph, "--graph", "engines", options);
   const auto checkpoint = frontend::Checkpoint::open(options.path);
-  const ir::Model model = read_model(checkpoint, output.log());
+  const ir::Model model = compiler::read_model(checkpoint, output.log());
   const Weights weights = weights_of(checkpoint, model.graphs.at("main"));
   const compiler::PreparedBuild build(model, {});
   const auto prediction = build.predict();

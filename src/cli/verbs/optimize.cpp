@@ -23,16 +23,15 @@ struct Options {
 
 void check_level(int level) {
   if (level < 1 || level > 4) fail(ErrorCode::usage, "-O{}: expected -O1 to -O4", level);
-  if (level > 1) {
-    fail(ErrorCode::unsupported, "-O{}: only -O1 (same operations, fewer of them) exists so far", level);
-  }
+  if (level > 2) fail(ErrorCode::unsupported, "-O{}: only -O1 and -O2 exist so far", level);
 }
 
 Exit run(const Options& options, Output& output) {
   check_level(options.level);
   const auto file = io::OnnxFile::open(options.source);
   ir::Graph graph = frontend::import_onnx(file);
-  const opt::PassOptions passes = pass_options(options.passes);
+  opt::PassOptions passes = pass_options(options.passes);
+  passes.level = options.level == 1 ? opt::Level::o1 : opt::Level::o2;
   const size_t before = graph.nodes().size();
   const auto reports = opt::optimise(graph, passes);
   frontend::OnnxExportOptions onnx;
@@ -67,7 +66,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("source", options->source, "an .onnx file")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
-  command.add_option("-O", options->level, "-O1: same operations, fewer of them (the only level so far)")
+  command.add_option("-O", options->level, "-O1: same operations, fewer of them; -O2: norms, activations, rotary embedding and attention fused")
       ->capture_default_str();
   command.add_flag("--report", options->report, "what fired how often");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
