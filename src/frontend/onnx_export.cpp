@@ -18,10 +18,31 @@ using ir::Value;
 using tensor::DType;
 using tensor::Encoding;
 
-io::OnnxType onnx_type(const op::TypeInfo& type) {
+// Versions of the domains beside ONNX's own, in which our operators of their names are.
+constexpr std::pair<std::string_view, int64_t> kDomains[] = {
+    {"ai.onnx.ml", 5}, {"ai.onnx.preview", 1}, {"ai.onnx.preview.training", 1}};
+
+io::OnnxType wrapped(io::OnnxType::Kind kind, io::OnnxType element) {
   io::OnnxType result;
-  result.kind = io::OnnxType::Kind::tensor;
+  result.kind = kind;
+  result.element.push_back(std::move(element));
+  return result;
+}
+
+io::OnnxType onnx_type(const op::TypeInfo& type) {
+  using Kind = io::OnnxType::Kind;
+  if (type.dtype == DType::undefined) fail(ErrorCode::unsupported, "only the run knows its type");
+  io::OnnxType result;
+  result.kind = Kind::tensor;
   result.elem_type = int32_t(type.dtype);
+  switch (type.form) {
+    case op::Form::tensor: break;
+    case op::Form::sequence: return wrapped(Kind::sequence, std::move(result));
+    case op::Form::optional_tensor: return wrapped(Kind::optional, std::move(result));
+    case op::Form::optional_sequence:
+      return wrapped(Kind::optional, wrapped(Kind::sequence, std::move(result)));
+  }
+  if (!type.ranked) return result;
   result.shape.emplace();
   for (const tensor::Dim& dim : type.shape) {
     io::OnnxDim& to = result.shape->emplace_back();
@@ -80,7 +101,7 @@ class GraphWriter {
   io::OnnxValueInfo value_info(Value value) const {
     io::OnnxValueInfo info;
     info.name = graph_.name(value);
-    info.type = onnx_type(graph_.type(value));
+    info.type = with_context(fmt::format("\"{}\"", info.name), [&] { return onnx_type(graph_.type(value)); });
     return info;
   }
 
@@ -170,7 +191,12 @@ class GraphWriter {
   }
 
   void write_node(const Node& node) {
-    OnnxNode& to = add_node(node.op, node.name, {}, {});
+    if (node.op == "Optional" && node.attributes.has("type")) {
+      fail(ErrorCode::unsupported, "node \"{}\": an Optional of nothing cannot be written yet", node.name);
+    }
+    const size_t dot = node.op.rfind('.');  // "ai.onnx.ml.Scaler": domain and name
+    OnnxNode& to = add_node(dot == std::string::npos ? node.op : node.op.substr(dot + 1), node.name, {}, {});
+    if (dot != std::string::npos) to.domain = node.op.substr(0, dot);
     for (const Value input : node.inputs) to.inputs.push_back(name_of(input));
     for (const Value output : node.outputs) to.outputs.push_back(name_of(output));
     for (const auto& [name, value] : node.attributes) to.attributes.push_back(onnx_attribute(name, value));
@@ -230,6 +256,11 @@ io::OnnxModel to_onnx(const ir::Graph& graph, const OnnxExportOptions& options, 
   model.producer_name = "lathe";
   model.producer_version = LATHE_VERSION;
   model.graph = GraphWriter(graph, options, report ? *report : unused).write();
+  for (const auto& [domain, version] : kDomains) {
+    const bool used = std::any_of(model.graph.nodes.begin(), model.graph.nodes.end(),
+                                  [&, &d = domain](const OnnxNode& node) { return node.domain == d; });
+    if (used) model.opsets.push_back({std::string(domain), version});
+  }
   drop_unused_initializers(model.graph);
   return model;
 }

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "frontend/onnx_export.h"
 #include "io/onnx_write.h"
 
 namespace lathe::frontend {
@@ -200,6 +201,42 @@ TEST(OnnxImport, BroadcastOfOldOpsetsStartsAtItsAxis) {
                                 attribute("axis", OnnxAttributeType::i64, int64_t{0})})});
   m.graph.initializers = {io::OnnxTensor::of("b", Tensor::of<float>({2}, {10, 20}))};
   EXPECT_EQ(run(m), (std::vector<float>{11, 12, 13, 24, 25, 26}));
+}
+
+TEST(OnnxExport, OtherDomainsAndTypesThatAreNotPlainComeBack) {
+  OnnxModel m = model(18, {node("Scaler", {"x"}, {"scaled"},
+                                {attribute("offset", OnnxAttributeType::floats, std::vector<float>{1}),
+                                 attribute("scale", OnnxAttributeType::floats, std::vector<float>{2})}),
+                           node("SequenceConstruct", {"scaled"}, {"s"}), node("SequenceAt", {"s", "first"}, {"y"})});
+  m.graph.nodes[0].domain = "ai.onnx.ml";
+  m.opsets.push_back({"ai.onnx.ml", 3});
+  m.graph.initializers = {io::OnnxTensor::of("first", Tensor::scalar(int64_t{0}))};
+  const std::vector<float> expected{0, 2, 4, 6, 8, 10};
+  EXPECT_EQ(run(m), expected);
+  OnnxExportOptions options;
+  const OnnxModel written = to_onnx(imported(m), options);
+  EXPECT_EQ(written.graph.nodes[0].domain, "ai.onnx.ml");
+  EXPECT_EQ(written.graph.nodes[0].op_type, "Scaler");
+  EXPECT_FALSE(written.graph.outputs[0].type->shape.has_value());
+  EXPECT_EQ(run(written), expected);
+}
+
+TEST(OnnxExport, GraphsInsideNodesAreRefused) {
+  OnnxGraph plain;
+  plain.name = "plain";
+  plain.nodes = {node("Identity", {"x"}, {"plain_y"})};
+  plain.outputs = {value("plain_y", tensor::DType::f32, {2, 3})};
+  OnnxModel m = model(18, {node("If", {"condition"}, {"y"},
+                                {attribute("then_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain}),
+                                 attribute("else_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain})})});
+  m.graph.initializers = {io::OnnxTensor::of("condition", Tensor::scalar(true))};
+  const ir::Graph graph = imported(m);
+  try {
+    to_onnx(graph, OnnxExportOptions{});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported) << error.what();
+  }
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // lathe optimize: ONNX to ONNX, fewer operations, same results.
+#include <algorithm>
+
 #include "base/fields.h"
 #include "cli/model.h"
 #include "cli/pass_flags.h"
@@ -37,6 +39,11 @@ Exit run(const Options& options, Output& output) {
   frontend::OnnxExportOptions onnx;
   for (const io::OnnxOpset& opset : file->model().opsets) {
     if (opset.domain.empty() || opset.domain == "ai.onnx") onnx.opset = int(opset.version);
+  }
+  const int source_opset = onnx.opset;
+  onnx.opset = std::clamp(onnx.opset, frontend::kOldestExportOpset, frontend::kNewestExportOpset);
+  if (onnx.opset != source_opset && options.opset == 0) {
+    output.note(fmt::format("opset {} becomes {}", source_opset, onnx.opset));
   }
   if (options.opset != 0) onnx.opset = options.opset;
   const io::OnnxModel model = frontend::to_onnx(frontend::lower_to_opset(graph, onnx.opset), onnx);
