@@ -2,12 +2,10 @@
 
 #include <array>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <numbers>
 
-#include "base/error.h"
-#include "frontend/builder.h"
+#include "frontend/expansion.h"
 
 namespace lathe::frontend {
 namespace {
@@ -15,26 +13,6 @@ namespace {
 using ir::Node;
 using op::Attributes;
 using tensor::DType;
-
-// What an expansion works with: a builder on the new graph, the node, and its inputs there.
-struct Expansion {
-  Builder b;
-  const Node& node;
-  std::vector<Value> inputs;
-
-  bool has(size_t i) const { return i < inputs.size() && inputs[i]; }
-  const op::TypeInfo& type(size_t i) const { return b.graph().type(inputs[i]); }
-  int64_t dim(size_t i, int axis) const {
-    const tensor::Shape& shape = type(i).shape;
-    const tensor::Dim& dim = shape[axis < 0 ? shape.size() - size_t(-axis) : size_t(axis)];
-    if (!dim.is_constant()) fail(ErrorCode::unsupported, "dimension {} of input {} is symbolic", dim.to_string(), i);
-    return dim.value();
-  }
-  Value mean(Value x) const {
-    return b.node("ReduceMean", {x, b.ints({-1})}, {{"keepdims", int64_t{1}}});
-  }
-};
-using Results = std::vector<Value>;
 
 // y = x / sqrt(mean(x^2) + epsilon) * scale, computed in f32 (ONNX RMSNormalization-23).
 Results expand_rms_normalization(const Expansion& e) {
@@ -90,18 +68,19 @@ Results expand_gelu(const Expansion& e) {
 Results expand_rotary_embedding(const Expansion& e) {
   const Builder& b = e.b;
   if (e.has(3)) fail(ErrorCode::unsupported, "position_ids have no expansion; gather cos and sin first");
+  // [batch, sequence, heads x dim], or [batch, heads, sequence, dim], where cos and sin are the same for all heads
   const bool flat = e.type(0).shape.size() == 3;
-  const int64_t heads = flat ? e.node.attributes.get_int("num_heads", 0) : 0;
-  if (!flat || heads <= 0) fail(ErrorCode::unsupported, "only [batch, sequence, heads x dim] has an expansion");
+  const int64_t heads = flat ? e.node.attributes.get_int("num_heads", 0) : 1;
+  if (heads <= 0) fail(ErrorCode::unsupported, "num_heads is missing");
   const int64_t width = e.dim(0, -1);
   const int64_t head_dim = width / heads;
   const int64_t rotary = e.node.attributes.get_int("rotary_embedding_dim", 0);
   const int64_t turned = rotary == 0 ? head_dim : rotary;
   const bool interleaved = e.node.attributes.get_int("interleaved", 0) != 0;
 
-  const Value x = b.reshape(e.inputs[0], {0, 0, heads, head_dim});
-  const Value cos = b.unsqueeze(e.inputs[1], {2});
-  const Value sin = b.unsqueeze(e.inputs[2], {2});
+  const Value x = flat ? b.reshape(e.inputs[0], {0, 0, heads, head_dim}) : e.inputs[0];
+  const Value cos = b.unsqueeze(e.inputs[1], {flat ? 2 : 1});
+  const Value sin = b.unsqueeze(e.inputs[2], {flat ? 2 : 1});
   const Value first = interleaved ? b.slice(x, 0, turned, 3, 2) : b.slice(x, 0, turned / 2, 3);
   const Value second = interleaved ? b.slice(x, 1, turned, 3, 2) : b.slice(x, turned / 2, turned, 3);
   const Value real = b.sub(b.mul(first, cos), b.mul(second, sin));
@@ -109,97 +88,11 @@ Results expand_rotary_embedding(const Expansion& e) {
   std::vector<Value> parts = {real, imaginary};
   if (interleaved) {
     const Value pairs = b.concat({b.unsqueeze(real, {4}), b.unsqueeze(imaginary, {4})}, 4);
-    parts = {b.reshape(pairs, {0, 0, heads, turned})};
+    parts = {b.reshape(pairs, {0, 0, flat ? heads : 0, turned})};
   }
   if (turned < head_dim) parts.push_back(b.slice(x, turned, head_dim, 3));
   const Value y = parts.size() == 1 ? parts[0] : b.concat(parts, 3);
-  return {b.reshape(y, {0, 0, width})};
-}
-
-// Refuses what expand_attention does not compute, by name.
-void check_attention(const Expansion& e) {
-  for (const auto& [name, value] : e.node.attributes) {
-    const bool known = name == "q_num_heads" || name == "kv_num_heads" || name == "scale" || name == "softcap" ||
-                       name == "is_causal";
-    if (!known) fail(ErrorCode::unsupported, "attribute \"{}\" has no expansion for older opsets", name);
-  }
-  const bool plain = e.type(0).shape.size() == 3 && e.node.attributes.get_int("is_causal", 0) == 0 && !e.has(6) &&
-                     e.node.outputs.size() <= 3 && e.has(4) == e.has(5);
-  if (!plain) fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
-  if (!e.has(3)) return;
-  const tensor::Shape& mask = e.type(3).shape;
-  if (mask.size() != 4 || mask[1] != tensor::Dim(1)) {
-    fail(ErrorCode::unsupported, "only a mask [batch, 1, sequence, total] has an expansion, found {}",
-         op::to_string(e.type(3)));
-  }
-}
-
-// Grouped-query attention with a mask, additive or boolean (ONNX Attention-23, three-dimensional form). The query heads of
-// a key-value head become rows of one product, so nothing is repeated. Softmax in f32.
-Results expand_attention(const Expansion& e) {
-  const Builder& b = e.b;
-  const Attributes& attributes = e.node.attributes;
-  check_attention(e);
-  const int64_t heads = attributes.get_int("q_num_heads", 0);
-  const int64_t kv_heads = attributes.get_int("kv_num_heads", 0);
-  const int64_t head_dim = e.dim(0, -1) / heads;
-  const int64_t value_dim = e.dim(2, -1) / kv_heads;
-  const int64_t group = heads / kv_heads;
-  const DType dtype = e.type(0).dtype;
-  const auto split = [&](Value x, int64_t count, int64_t dim) {
-    return b.transpose(b.reshape(x, {0, 0, count, dim}), {0, 2, 1, 3});
-  };
-
-  Value key = split(e.inputs[1], kv_heads, head_dim);
-  Value value = split(e.inputs[2], kv_heads, value_dim);
-  if (e.has(4)) {
-    key = b.concat({e.inputs[4], key}, 2);
-    value = b.concat({e.inputs[5], value}, 2);
-  }
-  const double scale = attributes.get_float("scale", 1 / std::sqrt(double(head_dim)));
-  const Value scaled = b.mul(e.inputs[0], b.scalar(scale, dtype));
-  Value query = split(scaled, heads, head_dim);                                // [batch, heads, seq, dim]
-  if (group > 1) query = b.reshape(query, {0, kv_heads, -1, head_dim});        // [batch, kv, group*seq, dim]
-  Value scores = b.node("MatMul", {query, b.transpose(key, {0, 1, 3, 2})});    // [.., total]
-  scores = b.cast(scores, DType::f32);
-  if (const double cap = attributes.get_float("softcap", 0); cap != 0) {
-    const Value limit = b.scalar(cap, DType::f32);
-    scores = b.mul(b.node("Tanh", {b.div(scores, limit)}), limit);
-  }
-  Value sum_shape;
-  if (e.has(3)) {
-    Value mask = e.inputs[3];
-    if (e.type(3).dtype == DType::boolean) {
-      const double hidden = -std::numeric_limits<double>::infinity();
-      mask = b.node("Where", {mask, b.scalar(0, DType::f32), b.scalar(hidden, DType::f32)});
-    } else {
-      mask = b.cast(mask, DType::f32);
-    }
-    if (group > 1) {  // [batch, kv, group, seq, total] while the mask is added
-      sum_shape = b.node("Shape", {scores});
-      const Value lengths = b.concat({b.slice(b.node("Shape", {e.inputs[0]}), 1, 2, 0),
-                                      b.slice(sum_shape, 3, 4, 0)}, 0);
-      const Value grouped = b.concat({b.slice(sum_shape, 0, 2, 0), b.ints({group}), lengths}, 0);
-      scores = b.node("Reshape", {scores, grouped});
-      mask = b.unsqueeze(mask, {1});
-    }
-    scores = b.add(scores, mask);
-  }
-  Value weights = b.node("Softmax", {scores}, {{"axis", int64_t{-1}}});
-  if (e.has(3) && e.type(3).dtype == DType::boolean) {  // a query that sees nothing gets 0, not 0 / 0
-    weights = b.node("Where", {b.node("IsNaN", {weights}), b.scalar(0, DType::f32), weights});
-  }
-  weights = b.cast(weights, dtype);
-  if (sum_shape) weights = b.node("Reshape", {weights, sum_shape});
-  Value y = b.node("MatMul", {weights, value});                                // [batch, kv, group*seq, dim]
-  if (group > 1) {
-    // heads come back from the rows: seq is the only length left to infer
-    y = b.node("Reshape", {y, b.concat({b.slice(b.node("Shape", {y}), 0, 1, 0), b.ints({heads}),
-                                        b.slice(b.node("Shape", {e.inputs[0]}), 1, 2, 0),
-                                        b.ints({value_dim})}, 0)});
-  }
-  y = b.reshape(b.transpose(y, {0, 2, 1, 3}), {0, 0, heads * value_dim});
-  return {y, key, value};
+  return {flat ? b.reshape(y, {0, 0, width}) : y};
 }
 
 // cos and sin of position x frequency, see op/lathe_rotary_table.

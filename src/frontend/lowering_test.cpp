@@ -81,11 +81,42 @@ TEST(Lowering, AQueryThatSeesNothingGetsZero) {
               18);
 }
 
+// Query, key and value by heads; `mask` is dtype and dims of the mask.
+std::string attention_by_heads(std::string_view mask, int heads, int kv_heads) {
+  return fmt::format(R"(graph g {{
+    input %q: f32[2, {1}, 3, 4] input %k: f32[2, {2}, 3, 4] input %v: f32[2, {2}, 3, 6]
+    input %mask: {0} input %past_k: f32[2, {2}, 2, 4] input %past_v: f32[2, {2}, 2, 6]
+    %y, %key, %value = Attention(%q, %k, %v, %mask, %past_k, %past_v) {{scale = 0.3}}
+    %alone = Attention(%q, %k, %v)
+    output %y output %key output %value output %alone
+  }})",
+                     mask, heads, kv_heads);
+}
+
+TEST(Lowering, AttentionByHeads) {
+  for (const char* mask : {"f32[2, 1, 3, 5]", "bool[2, 1, 3, 5]", "f32[3, 5]", "bool[1, 3, 5]", "bool[1, 1, 3, 5]"}) {
+    expect_same(attention_by_heads(mask, 4, 4), 18);
+    expect_same(attention_by_heads(mask, 4, 2), 13);
+  }
+  expect_same(attention_by_heads("bool[2, 4, 3, 5]", 4, 4), 18);
+}
+
+TEST(Lowering, ByHeadsAQueryThatSeesNothingGetsZero) {
+  for (const int heads : {1, 2}) {
+    const std::string inputs = fmt::format("input %q: f32[1, {}, 2, 4] input %k: f32[1, 1, 2, 4]", heads);
+    for (const char* mask : {"const %m: bool[2, 2] = {true, false, false, false}",
+                             "const %m: f32[1, 1, 2, 2] = {0.5, -inf, -inf, -inf}"}) {
+      expect_same(fmt::format("graph g {{ {} {}\n %y = Attention(%q, %k, %k, %m) output %y }}", inputs, mask), 18);
+    }
+  }
+}
+
 TEST(Lowering, NormsActivationsAndRotation) {
   for (const int opset : {13, 16, 18, 21}) {
     expect_same(R"(graph g {
       input %x: f32[2, 3, 8] input %s: f32[8] input %b: f32[8]
       input %cos: f32[2, 3, 2] input %sin: f32[2, 3, 2] input %cos4: f32[2, 3, 1] input %sin4: f32[2, 3, 1]
+      input %x4: f32[2, 5, 3, 4]
       %r = RMSNormalization(%x, %s) {axis = -1, epsilon = 0.01}
       %l = LayerNormalization(%x, %s, %b) {axis = -1, epsilon = 0.01}
       %w = Swish(%x) {alpha = 1.5}
@@ -93,8 +124,12 @@ TEST(Lowering, NormsActivationsAndRotation) {
       %t = Gelu(%x) {approximate = "tanh"}
       %whole = RotaryEmbedding(%x, %cos, %sin) {num_heads = 2}
       %pairs = RotaryEmbedding(%x, %cos, %sin) {interleaved = 1, num_heads = 2}
+      %heads = RotaryEmbedding(%x4, %cos, %sin)
+      %heads_pairs = RotaryEmbedding(%x4, %cos, %sin) {interleaved = 1}
+      %heads_part = RotaryEmbedding(%x4, %cos4, %sin4) {rotary_embedding_dim = 2}
       %part = RotaryEmbedding(%x, %cos4, %sin4) {num_heads = 2, rotary_embedding_dim = 2}
       output %r output %l output %w output %g output %t output %whole output %pairs output %part
+      output %heads output %heads_pairs output %heads_part
     })",
                 opset);
   }
@@ -113,6 +148,7 @@ std::string refusal(const std::string& text, int opset) {
 TEST(Lowering, RefusesWhatItWouldDrop) {
   EXPECT_NE(refusal(attention("f32", ", left_window_size = 2", 4, 2), 18).find("left_window_size"), std::string::npos);
   EXPECT_NE(refusal(attention("f32", ", left_window_size = 2", 4, 2), 24).find("since opset 25"), std::string::npos);
+  EXPECT_NE(refusal(attention_by_heads("f32[2, 4, 3, 5]", 4, 2), 18).find("same for all"), std::string::npos);
   EXPECT_NE(refusal("graph g { input %x: f32[3, 3] %y = Trilu(%x) output %y }", 13).find("since opset 14"),
             std::string::npos);
   EXPECT_NE(refusal("graph g { input %x: f32[4] const %s: i64[1] = {-1} %y = Reshape(%x, %s) {allowzero = 1} output %y }", 13)

@@ -248,7 +248,7 @@ class Contract(unittest.TestCase):
         found = self.json("export", self.model, onnx)
         keys_of(found, {"destination": str, "opset": int, "nodes": int, "bytes": int, "seconds": NUMBER,
                         "memory": MEMORY})
-        for level in ((), ("-O1",), ("-O", "1")):
+        for level in ((), ("-O1",), ("-O", "1"), ("-O2",)):
             found = self.json("optimize", onnx, self.temp / "smaller.onnx", *level)
             keys_of(found, {"nodes_before": int, "nodes_after": int,
                             "passes": [{"name": str, "ms": NUMBER, "nodes_before": int, "nodes_after": int}]})
