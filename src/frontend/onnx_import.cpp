@@ -15,6 +15,7 @@ using ir::Value;
 
 constexpr int64_t kNewestImportOpset = 27;
 constexpr int kMaxFunctionDepth = 64;
+constexpr int64_t kMaxNodes = 500'000;  // ten times what the largest models have
 
 // As our operators are called: "Add", "ai.onnx.ml.LabelEncoder".
 std::string op_name(const OnnxNode& node) {
@@ -146,6 +147,7 @@ void Importer::add_nodes(const std::vector<OnnxNode>& nodes, Place& place) {
 
 void Importer::add_node(const OnnxNode& node, Place& place) {
   if (node.outputs.empty()) fail(ErrorCode::invalid_input, "no outputs");
+  if (++added_ > kMaxNodes) fail(ErrorCode::resource, "more than {} nodes once functions are inlined", kMaxNodes);
   const auto function = functions_.find(key_of(node.domain, node.op_type, node.overload));
   const std::vector<Value> results =
       function != functions_.end() ? call(*function->second, node, place) : add_operator(node, place);

@@ -121,6 +121,25 @@ TEST(OnnxImport, FunctionsThatCallThemselvesAreRefused) {
   refusal(m, ErrorCode::invalid_input);
 }
 
+// Thirty functions that each call the next one twice would be a thousand million nodes.
+TEST(OnnxImport, FunctionsThatMultiplyAreRefused) {
+  OnnxModel m = model(18, {node("F0", {"x"}, {"y"})});
+  m.graph.nodes[0].domain = "mine";
+  m.opsets.push_back({"mine", 1});
+  for (int i = 0; i < 30; ++i) {
+    io::OnnxFunction& function = m.functions.emplace_back();
+    function.domain = "mine";
+    function.name = fmt::format("F{}", i);
+    function.inputs = {"a"};
+    function.outputs = {"c"};
+    function.opsets = {{"", 18}, {"mine", 1}};
+    const std::string next = i == 29 ? "Neg" : fmt::format("F{}", i + 1);
+    function.nodes = {node(next, {"a"}, {"b"}), node(next, {"b"}, {"c"})};
+    for (OnnxNode& call : function.nodes) call.domain = i == 29 ? "" : "mine";
+  }
+  refusal(m, ErrorCode::resource);
+}
+
 TEST(OnnxImport, BodiesSeeWhatIsAroundThem) {
   OnnxGraph inner;
   inner.name = "inner";

@@ -86,6 +86,7 @@ class Importer {
   std::shared_ptr<const io::OnnxFile> file_;  // shared: sources may outlive the importer
   std::map<FunctionKey, const io::OnnxFunction*> functions_;
   UnknownDims unknown_;
+  int64_t added_ = 0;  // nodes so far: functions that call functions, and bodies read again, may multiply them
 };
 
 // ONNX's own domain, by either of its names.
