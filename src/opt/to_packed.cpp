@@ -1,5 +1,6 @@
 #include "opt/to_packed.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -22,7 +23,9 @@ class Packer {
 
   ir::Graph run() {
     declare_inputs();
+    const std::set<NodeId> needed = nodes_with_values();
     for (const NodeId id : from_.nodes()) {
+      if (!needed.contains(id)) continue;
       const Node& node = from_.node(id);
       with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] { translate(node); });
     }
@@ -31,6 +34,23 @@ class Packer {
   }
 
  private:
+  // Nodes that outputs depend on by value. The shape that a Reshape is told is none: what makes it is not to blame when
+  // the Reshape has no packed form.
+  std::set<NodeId> nodes_with_values() const {
+    std::set<NodeId> needed;
+    std::set<Value> wanted(from_.outputs().begin(), from_.outputs().end());
+    const auto order = from_.nodes();
+    for (auto it = order.rbegin(); it != order.rend(); ++it) {
+      const Node& node = from_.node(*it);
+      const auto is_wanted = [&](Value output) { return wanted.contains(output); };
+      if (std::none_of(node.outputs.begin(), node.outputs.end(), is_wanted)) continue;
+      needed.insert(*it);
+      const size_t operands = node.op == "Reshape" ? 1 : node.inputs.size();
+      wanted.insert(node.inputs.begin(), node.inputs.begin() + std::ptrdiff_t(operands));
+    }
+    return needed;
+  }
+
   void declare_inputs() {
     const Dim tokens = Dim::symbol("tokens");
     const Dim sequences = Dim::symbol("sequences");

@@ -117,7 +117,7 @@ bool wants_graph(const Options& options) {
   const bool flags = !options.graph.inputs.empty() || !options.graph.output_dir.empty() || options.graph.dump_tensors;
   if (flags && !graph) fail(ErrorCode::usage, "--input, --output-dir and --dump-tensors are for .onnx files");
   if (graph && (options.prompt || !options.file.empty() || !options.tokens.empty())) {
-    fail(ErrorCode::unsupported, "{}: an .onnx file runs on tensors (--input NAME=FILE), not on text",
+    fail(ErrorCode::unsupported, "{}: an .onnx file runs on tensors (--input NAME=FILE), not on text; a language model runs as its folder",
          options.engine.model);
   }
   return graph;
