@@ -183,7 +183,7 @@ ir::Model import_decoder(const frontend::Checkpoint& folder, const LogSink& log)
     options.level = opt::Level::o2;
     opt::optimise(graph, options);
     replace_mask(graph);
-    opt::optimise(graph, options);  // what only the mask needed goes
+    opt::run_passes(graph, std::vector{opt::get_pass("dead_code")}, options);  // what only the mask needed
     store_matrices_by_output(graph);
     ir::verify(graph);
     log(LogLevel::info, fmt::format("{} nodes of the graph became {}", before, graph.nodes().size()));

@@ -60,9 +60,8 @@ struct DecoderConfig {
 // heads that do not divide), unsupported for combinations that are not built yet.
 void check(const DecoderConfig& config);
 
-// config.json as the front end takes it. Throws invalid_input for what is no JSON and for more members than any
-// config has (reading takes time by their square), unsupported for weights that are quantised in a way that the
-// config describes (quantization_config: GPTQ, AWQ, bitsandbytes, ...).
+// config.json as the front end takes it. Throws invalid_input for what is no JSON, unsupported for weights that are
+// quantised in a way that the config describes (quantization_config: GPTQ, AWQ, bitsandbytes, ...).
 Json parse_config(std::string_view text);
 
 // Helpers for read_config. head_dim from the config or hidden / heads; the MLP kind of a `hidden_act` in a gated

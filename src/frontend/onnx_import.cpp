@@ -22,11 +22,6 @@ std::string op_name(const OnnxNode& node) {
   return is_standard(node.domain) ? node.op_type : node.domain + "." + node.op_type;
 }
 
-// Operators that only older opsets have.
-bool has_upgrade(const OnnxNode& node) {
-  return is_standard(node.domain) && (node.op_type == "Upsample" || node.op_type == "Scatter");
-}
-
 }  // namespace
 
 bool is_standard(const std::string& domain) {
@@ -68,7 +63,7 @@ void Importer::check_known(const io::OnnxModel& model) const {
     for (const OnnxNode& node : nodes) {
       const bool ours = node.op_type.starts_with("lathe.") || node.domain.starts_with("lathe");
       if (functions_.contains(key_of(node.domain, node.op_type, node.overload))) continue;
-      if (!ours && (op::find_op(op_name(node)) || has_upgrade(node))) continue;
+      if (!ours && (op::find_op(op_name(node)) || (is_standard(node.domain) && is_retired_op(node.op_type)))) continue;
       unknown[op_name(node)].insert(node.name.empty() && !node.outputs.empty() ? node.outputs[0] : node.name);
     }
   };

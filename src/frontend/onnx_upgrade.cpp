@@ -264,6 +264,8 @@ Results upgrade_roi_align(Graph&, PendingNode& node, int64_t) {
   return std::nullopt;
 }
 
+constexpr int64_t kRetired = 1000;  // whatever the opset says, the operator has another name now
+
 struct Upgrade {
   std::string_view op;
   int64_t until;  // of opsets below this one
@@ -301,7 +303,7 @@ constexpr Upgrade kUpgrades[] = {
     {"Resize", 11, upgrade_resize_10},
     {"Resize", 13, upgrade_resize},
     {"RoiAlign", 16, upgrade_roi_align},
-    {"Scatter", 1000, upgrade_scatter},
+    {"Scatter", kRetired, upgrade_scatter},
     {"Slice", 10, upgrade_slice},
     {"Softmax", 13, upgrade_softmax},
     {"Split", 13, upgrade_split},
@@ -309,11 +311,16 @@ constexpr Upgrade kUpgrades[] = {
     {"Sub", 7, upgrade_broadcast},
     {"TopK", 10, upgrade_top_k},
     {"Unsqueeze", 13, upgrade_axes},
-    {"Upsample", 1000, upgrade_upsample},
+    {"Upsample", kRetired, upgrade_upsample},
     {"Xor", 7, upgrade_broadcast},
 };
 
 }  // namespace
+
+bool is_retired_op(std::string_view op) {
+  return std::any_of(std::begin(kUpgrades), std::end(kUpgrades),
+                     [&](const Upgrade& upgrade) { return upgrade.op == op && upgrade.until == kRetired; });
+}
 
 Value add(Graph& graph, std::string_view op, std::vector<Value> inputs, op::Attributes attributes) {
   return graph.node(graph.add_node(op, std::move(inputs), std::move(attributes))).outputs[0];

@@ -23,6 +23,9 @@ struct PendingNode {
 // unsupported where there is no newest form.
 std::optional<std::vector<ir::Value>> upgrade_node(ir::Graph& graph, PendingNode& node, int64_t opset);
 
+// Whether ONNX's own domain had an operator of this name that the newest opset lacks, and upgrade_node replaces.
+bool is_retired_op(std::string_view op);
+
 // Adds a node and returns its first output.
 ir::Value add(ir::Graph& graph, std::string_view op, std::vector<ir::Value> inputs, op::Attributes attributes = {});
 // Adds constants: a list and a scalar of i64, a scalar of any float type.

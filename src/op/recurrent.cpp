@@ -47,14 +47,6 @@ const Function* find_function(std::string_view name) {
   return it == std::end(functions) ? nullptr : it;
 }
 
-template <class T>
-std::vector<T> list_attribute(const Attributes& attributes, std::string_view name) {
-  for (const auto& [key, value] : attributes) {
-    if (key == name) return std::get<std::vector<T>>(value);
-  }
-  return {};
-}
-
 int64_t direction_count(const Attributes& attributes) {
   return attributes.get_string("direction", "forward") == "bidirectional" ? 2 : 1;
 }
@@ -63,7 +55,7 @@ int64_t direction_count(const Attributes& attributes) {
 // where a list has ended, the function's default holds.
 std::vector<Activation> read_activations(const Attributes& attributes, const RecurrentCell& cell) {
   const size_t wanted = cell.activations.size() * size_t(direction_count(attributes));
-  std::vector<std::string> names = list_attribute<std::string>(attributes, "activations");
+  std::vector<std::string> names = attributes.find_strings("activations").value_or(std::vector<std::string>());
   if (names.empty()) {
     for (size_t i = 0; i < wanted; ++i) names.emplace_back(cell.activations[i % cell.activations.size()]);
   }
@@ -71,8 +63,8 @@ std::vector<Activation> read_activations(const Attributes& attributes, const Rec
   if (names.size() < wanted || (names.size() != wanted && names.size() != 2 * cell.activations.size()))
     fail(ErrorCode::invalid_input, "{} activations where {} are wanted", names.size(), wanted);
   names.resize(wanted);
-  const std::vector<double> alphas = list_attribute<double>(attributes, "activation_alpha");
-  const std::vector<double> betas = list_attribute<double>(attributes, "activation_beta");
+  const std::vector<double> alphas = attributes.find_floats("activation_alpha").value_or(std::vector<double>());
+  const std::vector<double> betas = attributes.find_floats("activation_beta").value_or(std::vector<double>());
   size_t alpha_at = 0, beta_at = 0;
   const auto next = [](const std::vector<double>& list, size_t& at, std::optional<double> otherwise,
                        const std::string& name) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "opt/formula.h"
 #include "opt/match.h"
 
 namespace lathe::opt {
@@ -15,10 +16,6 @@ using ir::Value;
 
 constexpr int kMaxDepth = 8;  // of operators between the table and what is doubled
 
-bool is_scalar_constant(const Graph& graph, Value value) {
-  return graph.is_constant(value) && graph.small_constant(value) && graph.small_constant(value)->size() == 1;
-}
-
 // The operator between a doubled value and one that is doubled, too; nullptr where there is none.
 const Node* find_step(const Graph& graph, Value value, size_t& operand) {
   for (const std::string_view op : {"Cos", "Sin"}) {
@@ -27,8 +24,8 @@ const Node* find_step(const Graph& graph, Value value, size_t& operand) {
   }
   const Node* product = find_producer(graph, value, "Mul");
   if (!product) return nullptr;
-  operand = is_scalar_constant(graph, product->inputs[0]) ? 1 : 0;
-  return is_scalar_constant(graph, product->inputs[1 - operand]) ? product : nullptr;
+  operand = find_number(graph, product->inputs[0]) ? 1 : 0;
+  return find_number(graph, product->inputs[1 - operand]) ? product : nullptr;
 }
 
 const Node* find_doubling(const Graph& graph, Value value) {

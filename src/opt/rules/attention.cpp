@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "opt/formula.h"
 #include "opt/match.h"
 #include "opt/rule.h"
 
@@ -17,24 +18,15 @@ using ir::Node;
 using ir::NodeId;
 using ir::Value;
 
-std::optional<double> scalar_of(const Graph& graph, Value value) {
-  const tensor::Tensor* tensor = graph.small_constant(value);
-  if (!tensor || tensor->size() != 1 || !tensor::is_float(tensor->dtype())) return std::nullopt;
-  return tensor::element_as_double(*tensor, 0);
-}
-
 // x where value = x * factor; the factor of Mul and Div by scalar constants is multiplied into `scale`.
 Value without_scale(const Graph& graph, Value value, double& scale) {
-  if (const Node* product = find_producer(graph, value, "Mul")) {
-    for (const size_t i : {size_t{0}, size_t{1}}) {
-      const auto factor = scalar_of(graph, product->inputs[1 - i]);
-      if (!factor || !same_type(graph, product->inputs[i], value)) continue;
-      scale *= *factor;
-      return product->inputs[i];
-    }
+  const auto product = find_with_number(graph, value, "Mul");
+  if (product && same_type(graph, product->value, value)) {
+    scale *= product->number;
+    return product->value;
   }
   if (const Node* quotient = find_producer(graph, value, "Div")) {
-    const auto divisor = scalar_of(graph, quotient->inputs[1]);
+    const auto divisor = find_number(graph, quotient->inputs[1]);
     if (divisor && *divisor != 0 && same_type(graph, quotient->inputs[0], value)) {
       scale /= *divisor;
       return quotient->inputs[0];
