@@ -17,6 +17,8 @@
 namespace lathe::backend {
 
 struct Kernel;
+struct GraphKernel;
+struct GraphLayout;
 
 // Something a device may have or lack on this machine.
 struct Capability {
@@ -35,6 +37,9 @@ struct Device {
   // Best first for each operator. The reference, which takes what these refuse, is not among them.
   std::span<const Kernel* const> kernels;
   std::span<const PackedLayout* const> layouts;
+  // The same for graphs of any kind (graph_kernel.h).
+  std::span<const GraphKernel* const> graph_kernels = {};
+  std::span<const GraphLayout* const> graph_layouts = {};
 
   // One for each of its instruction sets; each set includes those before it.
   std::vector<Capability> (*capabilities)();

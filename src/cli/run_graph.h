@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/verb.h"
+#include "runtime/graph_session.h"
 
 namespace lathe::cli {
 
@@ -14,14 +15,16 @@ struct GraphFlags {
   std::string output_dir;           // empty: outputs are only described
   bool dump_tensors = false;        // every result, not only outputs
   int64_t max_iterations = int64_t{1} << 32;
+  bool reference = false;  // on the reference executor, operator by operator
 };
 void add_graph_flags(CLI::App& command, GraphFlags& flags);
 
 // Whether the path names an ONNX file, which run_graph runs.
 bool is_graph_file(const std::filesystem::path& path);
 
-// Evaluates the graph and writes its outputs. Throws usage for flags that do not fit together, invalid_input for inputs
+// Compiles the graph (or, if `reference`, takes it as it is), runs it and writes its outputs. Throws usage for flags that do not fit together, invalid_input for inputs
 // that are not the graph's.
-Exit run_graph(const std::filesystem::path& model, const GraphFlags& flags, const Output& output);
+Exit run_graph(const std::filesystem::path& model, const GraphFlags& flags, const runtime::GraphOptions& options,
+               const Output& output);
 
 }  // namespace lathe::cli

@@ -3,69 +3,13 @@
 
 #include "base/error.h"
 #include "ir/graph.h"
+#include "op/bindings.h"
 
 namespace lathe::ir {
 namespace {
 
-using Bindings = std::map<std::string, int64_t, std::less<>>;
+using op::Bindings;
 using Inputs = std::map<std::string, op::Datum>;
-
-// Solves `dim == actual` for the one symbol that is not bound yet. False if there are several: their other
-// uses will tell. Throws when no whole number fits.
-bool bind_dim(const tensor::Dim& declared, int64_t actual, Bindings& bindings, std::string_view input) {
-  const tensor::Dim dim = declared.bind(bindings);
-  const auto mismatch = [&] {
-    fail(ErrorCode::invalid_input, "input \"{}\": dimension {} is {}, found {}", input, declared.to_string(),
-         dim.is_constant() ? dim.to_string() : "not solvable", actual);
-  };
-  if (dim.is_constant()) {
-    if (dim.value() != actual) mismatch();
-    return true;
-  }
-  const auto symbols = dim.symbols();
-  if (symbols.size() != 1) return false;
-  const auto at = [&](int64_t value) { return dim.bind(Bindings{{symbols[0], value}}).value(); };
-  const int64_t slope = at(1) - at(0);
-  if (at(2) - at(1) != slope) return false;  // a square: not linear
-  const int64_t rest = actual - at(0);
-  if (slope == 0 || rest % slope != 0 || rest / slope < 0) mismatch();
-  bindings.emplace(symbols[0], rest / slope);
-  return true;
-}
-
-std::string describe(const op::Datum& datum) {
-  if (datum.is_sequence()) return fmt::format("a sequence of {}", datum.items().size());
-  if (!datum.is_tensor()) return "nothing";
-  return fmt::format("{}{}", to_string(datum.tensor().dtype()), tensor::to_string(std::span(datum.tensor().dims())));
-}
-
-// Whether a value of this type can be that datum, as far as dtypes, forms and ranks tell.
-bool fits(const op::TypeInfo& type, const op::Datum& datum) {
-  const bool known = type.dtype != tensor::DType::undefined;
-  if (!known && type.form == op::Form::tensor) return true;
-  if (!datum.defined()) return type.form == op::Form::optional_tensor || type.form == op::Form::optional_sequence;
-  if (datum.is_sequence()) {
-    if (type.form != op::Form::sequence && type.form != op::Form::optional_sequence) return false;
-    return !known || std::all_of(datum.items().begin(), datum.items().end(),
-                                 [&](const tensor::Tensor& item) { return item.dtype() == type.dtype; });
-  }
-  if (type.form != op::Form::tensor && type.form != op::Form::optional_tensor) return false;
-  if (known && datum.tensor().dtype() != type.dtype) return false;
-  return !type.ranked || type.form != op::Form::tensor || size_t(datum.tensor().rank()) == type.shape.size();
-}
-
-void check_input(const Graph& graph, Value input, const op::Datum& datum) {
-  const op::TypeInfo& type = graph.type(input);
-  if (fits(type, datum)) return;
-  fail(ErrorCode::invalid_input, "input \"{}\": expected {}, found {}", graph.name(input), op::to_string(type),
-       describe(datum));
-}
-
-bool is_optional(const op::TypeInfo& type) {
-  return type.form == op::Form::optional_tensor || type.form == op::Form::optional_sequence;
-}
-
-Bindings bindings_of(const Graph& graph, const Inputs& inputs);
 
 // Nodes that `wanted` depends on, and how often each value is used by them.
 struct Needed {
@@ -90,6 +34,8 @@ Needed find_needed(const Graph& graph, const std::vector<Value>& wanted) {
   return needed;
 }
 
+Bindings bindings_of(const Graph& graph, const Inputs& inputs);
+
 class Evaluation {
  public:
   Evaluation(const Graph& graph, const Inputs& inputs, const EvaluateOptions& options)
@@ -100,7 +46,7 @@ class Evaluation {
     for (const auto& [value, uses] : needed_.uses) {
       if (graph.kind(value) != ValueKind::input) continue;
       const auto it = inputs.find(graph.name(value));
-      if (it == inputs.end() && is_optional(graph.type(value))) {
+      if (it == inputs.end() && op::is_optional(graph.type(value))) {
         alive_.emplace(value, op::Datum());
         continue;
       }
@@ -178,14 +124,14 @@ class Evaluation {
   // Inference assumed that symbols which met in a broadcast are equal; here the numbers show.
   void check_result(Value value, const op::Datum& datum) const {
     const op::TypeInfo& type = graph_.type(value);
-    bool good = fits(type, datum);
+    bool good = op::fits(type, datum);
     for (size_t i = 0; good && datum.is_tensor() && i < type.shape.size(); ++i) {
       const auto dim = type.shape[i].bind(bindings_).constant();
       good = !dim || *dim == datum.tensor().dims()[i];
     }
     if (good) return;
     fail(ErrorCode::invalid_input, "result %{}: inferred {}, found {}", graph_.name(value), op::to_string(type),
-         describe(datum));
+         op::describe(datum));
   }
 
   const Graph& graph_;
@@ -197,29 +143,9 @@ class Evaluation {
 };
 
 Bindings bindings_of(const Graph& graph, const Inputs& inputs) {
-  Bindings bindings;
-  struct Equation {
-    Value input;
-    const tensor::Dim* dim;
-    int64_t actual;
-  };
-  std::vector<Equation> open;
-  for (const auto& [name, datum] : inputs) {
-    const auto value = graph.find(name);
-    if (!value || graph.kind(*value) != ValueKind::input) {
-      fail(ErrorCode::invalid_input, "graph {} has no input \"{}\"", graph.name(), name);
-    }
-    check_input(graph, *value, datum);
-    const tensor::Shape& shape = graph.type(*value).shape;
-    for (size_t i = 0; i < shape.size(); ++i) open.push_back({*value, &shape[i], datum.tensor().dims()[i]});
-  }
-  // Each round binds what the rounds before made solvable: "past + sequence" waits for one of the two.
-  for (size_t before = open.size() + 1; open.size() < before;) {
-    before = open.size();
-    std::erase_if(
-        open, [&](const Equation& e) { return bind_dim(*e.dim, e.actual, bindings, graph.name(e.input)); });
-  }
-  return bindings;
+  std::map<std::string, const op::TypeInfo*, std::less<>> declared;
+  for (const Value input : graph.inputs()) declared.emplace(graph.name(input), &graph.type(input));
+  return op::bind_inputs(fmt::format("graph {}", graph.name()), declared, inputs);
 }
 
 }  // namespace

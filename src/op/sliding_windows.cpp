@@ -127,12 +127,12 @@ Dim window_count(const InferContext& context, const WindowSpec& spec, size_t i, 
   return count ? *count : unknown_dim(context, i + 2);
 }
 
-Windows plan_windows(std::string_view op, const Attributes& attributes, const tensor::Tensor& x,
+Windows plan_windows(std::string_view op, const Attributes& attributes, std::span<const int64_t> dims,
                      const tensor::Shape* kernel) {
-  const size_t rank = x.dims().size() - 2;
+  const size_t rank = dims.size() - 2;
   const WindowSpec spec = read_windows(op, attributes, rank, kernel);
   Windows windows;
-  windows.lengths.assign(x.dims().begin() + 2, x.dims().end());
+  windows.lengths.assign(dims.begin() + 2, dims.end());
   windows.kernel = *tensor::to_dims(spec.kernel);
   windows.strides = spec.strides;
   windows.dilations = spec.dilations;

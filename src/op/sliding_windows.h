@@ -45,9 +45,13 @@ struct Windows {
   int64_t input_size() const { return tensor::element_count(std::span<const int64_t>(lengths)); }
   int64_t count() const { return tensor::element_count(std::span<const int64_t>(counts)); }
 };
-// Input `x` is [batch, channels, spatial...].
-Windows plan_windows(std::string_view op, const Attributes& attributes, const tensor::Tensor& x,
+// `dims` are those of x, [batch, channels, spatial...].
+Windows plan_windows(std::string_view op, const Attributes& attributes, std::span<const int64_t> dims,
                      const tensor::Shape* kernel = nullptr);
+inline Windows plan_windows(std::string_view op, const Attributes& attributes, const tensor::Tensor& x,
+                            const tensor::Shape* kernel = nullptr) {
+  return plan_windows(op, attributes, std::span<const int64_t>(x.dims()), kernel);
+}
 
 // An element that a window sees: where in the kernel, where in the input's spatial axes (both row-major).
 struct Tap {

@@ -47,6 +47,14 @@ bool same_input(const Linear& a, const Linear& b) {
          a.attributes.find_float("epsilon") == b.attributes.find_float("epsilon");
 }
 
+Value transposed_constant(ir::Graph& graph, Value w) {
+  const std::string name = graph.source_name(w) + ".transposed";
+  const tensor::Shape& shape = graph.type(w).shape;
+  const auto known = graph.find(name);  // of another product with the same matrix
+  if (known && graph.is_constant(*known) && graph.type(*known).shape == tensor::Shape{shape[1], shape[0]}) return *known;
+  return graph.add_constant(name, tensor::transposed_source(graph.source(w)));
+}
+
 bool replace_with(ir::Graph& graph, ir::NodeId node, std::string_view op, std::vector<Value> inputs,
                   op::Attributes attributes) {
   const Value old = graph.node(node).outputs[0];

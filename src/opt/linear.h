@@ -31,6 +31,9 @@ std::optional<Linear> find_linear(const ir::Graph& graph, ir::Value value);
 // Same x, same normalisation, same rounding.
 bool same_input(const Linear& a, const Linear& b);
 
+// The constant matrix `w` with rows and columns exchanged, as lathe.Linear takes its weights.
+ir::Value transposed_constant(ir::Graph& graph, ir::Value w);
+
 // Puts a node `op` in the place of `node`, whose only output it takes over, name and all. Returns true.
 bool replace_with(ir::Graph& graph, ir::NodeId node, std::string_view op, std::vector<ir::Value> inputs,
                   op::Attributes attributes);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "opt/lowering.h"
 #include "opt/numeric_check.h"
 
 namespace lathe::opt {
@@ -154,6 +155,9 @@ std::span<const Rule* const> all_rules() {
 
 const Rule* find_rule(std::string_view name) {
   for (const Rule* rule : all_rules()) {
+    if (rule->name == name) return rule;
+  }
+  for (const Rule* rule : lowering_rules()) {
     if (rule->name == name) return rule;
   }
   return nullptr;

@@ -32,7 +32,7 @@ struct Rule {
 
 // All rules, sorted by name.
 std::span<const Rule* const> all_rules();
-// nullptr when there is none.
+// Of those and of the lowerings (lowering.h); nullptr when there is none.
 const Rule* find_rule(std::string_view name);
 
 // Applies the rules until none of them fits anywhere. Rules above the context's level or disabled there are

@@ -8,9 +8,11 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "compiler/graph_build.h"
 #include "frontend/onnx_import.h"
 #include "io/onnx.h"
 #include "verify/tensor_difference.h"
+#include "runtime/graph_session.h"
 
 namespace lathe::verify {
 namespace {
@@ -121,14 +123,23 @@ Inputs ramps(const ir::Graph& graph) {
 }
 
 // `expected_path(i)` holds output i.
-void check_outputs(const ir::Graph& graph, const io::OnnxModel& model, const Inputs& inputs, const Tolerance& tolerance,
+using Run = std::function<Inputs(const Inputs&)>;  // inputs to outputs
+void check_outputs(const Run& run, const io::OnnxModel& model, const Inputs& inputs, const Tolerance& tolerance,
                    const std::function<fs::path(size_t)>& expected_path) {
-  const auto outputs = ir::evaluate_data(graph, inputs);
+  const auto outputs = run(inputs);
   for (size_t i = 0; i < model.graph.outputs.size(); ++i) {
     const io::OnnxValueInfo& info = model.graph.outputs[i];
     const auto difference = difference_of(load_value(expected_path(i), info), outputs.at(info.name), tolerance);
     if (difference) fail(ErrorCode::verification, "output \"{}\": {}", info.name, *difference);
   }
+}
+
+Run make_run(const ir::Graph& graph, bool compiled) {
+  if (!compiled) return [&graph](const Inputs& inputs) { return ir::evaluate_data(graph, inputs); };
+  // One thread: the problems are small.
+  const auto session =
+      std::make_shared<runtime::GraphSession>(compiler::build_graph(graph), runtime::GraphOptions{.threads = 1, .isa = {}, .limits = {}});
+  return [session](const Inputs& inputs) { return session->run(inputs); };
 }
 
 // X_output_0.pb beside X.onnx.
@@ -161,13 +172,14 @@ ConformanceResult run_conformance_test(const fs::path& test, const ConformanceOp
     const io::OnnxModel& model = file->model();
     describe(model, result);
     const ir::Graph graph = frontend::import_onnx(file);
+    const Run run = make_run(graph, options.compiled);
     if (alone) {
-      check_outputs(graph, model, ramps(graph), {options.rtol, options.atol},
+      check_outputs(run, model, ramps(graph), {options.rtol, options.atol},
                     [&](size_t i) { return output_beside(test, i); });
     } else {
       const Tolerance tolerance = tolerance_of(test, options);
       for (const fs::path& set : data_sets(test)) {
-        check_outputs(graph, model, read_inputs(graph, model, set), tolerance,
+        check_outputs(run, model, read_inputs(graph, model, set), tolerance,
                       [&](size_t i) { return set / fmt::format("output_{}.pb", i); });
       }
     }

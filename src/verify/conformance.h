@@ -15,6 +15,7 @@ namespace lathe::verify {
 struct ConformanceOptions {
   double rtol = 1e-3;  // a folder's own data.json may say otherwise
   double atol = 1e-7;
+  bool compiled = false;  // as a compiled graph in a session, not on the reference executor
 };
 
 struct ConformanceResult {
@@ -30,7 +31,7 @@ struct ConformanceResult {
 // there is none.
 std::vector<std::filesystem::path> find_conformance_tests(const std::filesystem::path& folder);
 
-// Imports the model as any user's and evaluates it on every data set. Errors become reasons.
+// Imports the model as any user's and runs it on every data set. Errors become reasons.
 ConformanceResult run_conformance_test(const std::filesystem::path& test, const ConformanceOptions& options = {});
 
 }  // namespace lathe::verify

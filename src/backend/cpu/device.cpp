@@ -6,8 +6,10 @@
 #include <array>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/graph_layouts.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/panel_layouts.h"
+#include "backend/graph_kernel.h"
 #include "backend/kernel.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -16,21 +18,33 @@ namespace lathe::backend {
 
 // Generated from the file names in backend/cpu/ops.
 #include "backend_cpu_ops_declarations.inc"
+// From those in backend/cpu/graph.
+#include "backend_cpu_graph_declarations.inc"
 
 namespace {
 
 using cpu::Isa;
 
+template <class K, size_t N>
+std::vector<const K*> table_of(const K& (*const (&getters)[N])()) {
+  std::vector<const K*> table;
+  for (const auto getter : getters) table.push_back(&getter());
+  return table;
+}
+
 std::span<const Kernel* const> kernels() {
-  using Getter = const Kernel& (*)();
-  static constexpr Getter kGetters[] = {
+  static constexpr const Kernel& (*kGetters[])() = {
 #include "backend_cpu_ops_entries.inc"
   };
-  static const auto kTable = [] {
-    std::vector<const Kernel*> table;
-    for (const Getter getter : kGetters) table.push_back(&getter());
-    return table;
-  }();
+  static const auto kTable = table_of(kGetters);
+  return kTable;
+}
+
+std::span<const GraphKernel* const> graph_kernels() {
+  static constexpr const GraphKernel& (*kGetters[])() = {
+#include "backend_cpu_graph_entries.inc"
+  };
+  static const auto kTable = table_of(kGetters);
   return kTable;
 }
 
@@ -76,6 +90,8 @@ const Device& cpu_device() {
                                 .kv_block = cpu::kKvBlock,
                                 .kernels = kernels(),
                                 .layouts = cpu::panel_layouts(),
+                                .graph_kernels = graph_kernels(),
+                                .graph_layouts = cpu::graph_layouts(),
                                 .capabilities = capabilities,
                                 .choose_isa = choose_isa,
                                 .make_team = make_team,

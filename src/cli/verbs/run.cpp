@@ -124,7 +124,10 @@ bool wants_graph(const Options& options) {
 }
 
 Exit run(const Options& options, const Output& output) {
-  if (wants_graph(options)) return run_graph(options.engine.model, options.graph, output);
+  if (wants_graph(options)) {
+    const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
+    return run_graph(options.engine.model, options.graph, graph, output);
+  }
   check_options(options);
   const auto engine = open_engine(options.engine, output);
   const contract::Contract& contract = engine->manifest().contract;

@@ -2,6 +2,7 @@
 #include "backend/cpu/linear.h"
 #include "backend/bound.h"
 #include "backend/cpu/layout_names.h"
+#include "backend/cpu/linear_activation.h"
 
 namespace lathe::backend {
 namespace {
@@ -12,31 +13,13 @@ using plan::Plan;
 // Inputs of lathe.Linear, see op/lathe_linear.cpp.
 constexpr size_t kX = 0, kResidual = 1, kNormScale = 2, kNormBias = 3, kWeights = 4;
 
-cpu::Norm norm_of(std::string_view name) {
-  return name == "rms" ? cpu::Norm::rms : name == "layer" ? cpu::Norm::layer : cpu::Norm::none;
-}
-
-std::optional<cpu::Activation> activation_of(std::string_view name) {
-  using cpu::Activation;
-  static constexpr std::pair<std::string_view, Activation> kNames[] = {
-      {"none", Activation::none},           {"silu_gate", Activation::silu_gate},
-      {"gelu_gate", Activation::gelu_gate}, {"gelu_tanh_gate", Activation::gelu_tanh_gate},
-      {"gelu", Activation::gelu},           {"gelu_tanh", Activation::gelu_tanh},
-      {"silu", Activation::silu},           {"relu", Activation::relu},
-  };
-  for (const auto& [known, activation] : kNames) {
-    if (known == name) return activation;
-  }
-  return std::nullopt;
-}
-
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
   const op::Attributes& attributes = instruction.attributes;
   if (!buffer_of(plan, operand_of(instruction, kX))) return "x that is no buffer";
   if (operand_of(instruction, kResidual) && !buffer_of(plan, operand_of(instruction, kResidual))) {
     return "a residual that is no buffer";
   }
-  if (!activation_of(attributes.get_string("activation", "none"))) return "activation not known";
+  if (!cpu::find_activation(attributes.get_string("activation", "none"))) return "activation not known";
   const auto compute = attributes.get_string("compute", "f32");
   const int64_t parts = attributes.get_int("parts", 1);
   for (int64_t part = 0; part < parts; ++part) {
@@ -94,11 +77,11 @@ void prepare(Bound& bound) {
   call.compute = compute_for(bound);
   call.x = input_data<float>(bound, kX);
   call.residual = input_data<float>(bound, kResidual);
-  call.norm = norm_of(attributes.get_string("norm", "none"));
+  call.norm = cpu::norm_of(attributes.get_string("norm", "none"));
   call.norm_scale = input_data<float>(bound, kNormScale);
   call.norm_bias = input_data<float>(bound, kNormBias);
   call.epsilon = float(attributes.get_float("epsilon", 0));
-  call.activation = *activation_of(attributes.get_string("activation", "none"));
+  call.activation = *cpu::find_activation(attributes.get_string("activation", "none"));
   call.parts = prepared->parts;
   call.y = output_data<float>(bound);
   call.scratch = bound.scratch;

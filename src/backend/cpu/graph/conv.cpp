@@ -1,0 +1,333 @@
+// lathe.Conv over channels-last values: rows of a tile are output positions, the columns of a tap its input channels.
+// Depthwise convolutions go position by position over all channels.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "backend/cpu/conv.h"
+#include "backend/cpu/graph_layouts.h"
+#include "backend/cpu/pointwise_program.h"
+#include "backend/graph_kernel.h"
+#include "op/sliding_windows.h"
+
+namespace lathe::backend {
+namespace {
+
+constexpr size_t kX = 0, kWeights = 1, kBias = 2, kResidual = 3;
+constexpr int kAxes = 3;  // spatial axes; fewer are filled up with ones in front
+constexpr int64_t kGatherChannels = 16;  // fewer than that are gathered to one long row
+constexpr int64_t kMaxTaps = 1024;
+constexpr int64_t kPanel = 16;
+
+struct Prepared {
+  int64_t batch, group;
+  int64_t channels, features;  // of one group
+  int64_t lengths[kAxes], counts[kAxes], kernel[kAxes], strides[kAxes], dilations[kAxes], begins[kAxes];
+  int64_t positions;  // of the output, all images
+  int64_t taps;
+  int64_t group_panels;  // floats of a group's weights
+  bool depthwise = false;
+  bool gather = false;
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+  bool has_activation = false;  // one that is no clamp
+  bool residual_last = false;
+  cpu::PointwiseInstruction activation;
+  const cpu::ConvTier* tier;
+
+  int64_t all_channels() const { return channels * group; }
+  int64_t all_features() const { return features * group; }
+  int64_t columns() const { return taps * channels; }
+};
+
+std::optional<std::string> fit(Problem& problem) {
+  const ProblemValue& w = problem.inputs[kWeights];
+  if (w.layout != cpu::kConvPanel && w.layout != cpu::kConvDepthwise) return "weights that are not packed";
+  if (problem.inputs[kX].dtype != tensor::DType::f32) return "x that is not f32";
+  if (tensor::element_count(std::span(w.dims).subspan(2)) > kMaxTaps) return "a kernel of more than 1,024 elements";
+  problem.inputs[kX].order = Order::channels_last;
+  if (problem.has_input(kResidual)) problem.inputs[kResidual].order = Order::channels_last;
+  problem.outputs[0].order = Order::channels_last;
+  return std::nullopt;
+}
+
+void set_activation(const Problem& problem, Prepared& prepared) {
+  const auto text = problem.attributes().find_string("activation");
+  prepared.residual_last = problem.attributes().get_int("residual_last", 0) != 0 && problem.has_input(kResidual);
+  if (!text) return;
+  const op::PointwiseStep step = op::parse_step(*text, 1);
+  if (step.op == "Relu" && !prepared.residual_last) {
+    prepared.low = 0;
+  } else if (step.op == "Clip" && !prepared.residual_last) {
+    prepared.low = float(step.arguments[1].number);
+    prepared.high = float(step.arguments[2].number);
+  } else {
+    prepared.has_activation = true;
+    prepared.activation = cpu::compile_step(step, cpu::Isa(problem.isa));
+  }
+}
+
+std::shared_ptr<const void> prepare(const Problem& problem) {
+  auto prepared = std::make_shared<Prepared>();
+  const ProblemValue& x = problem.inputs[kX];
+  const ProblemValue& w = problem.inputs[kWeights];
+  const tensor::Shape kernel = tensor::to_shape(std::span(w.dims).subspan(2));
+  const op::Windows windows = op::plan_windows("Conv", problem.attributes(), x.dims, &kernel);
+  const size_t rank = windows.lengths.size();
+  for (size_t i = 0; i < kAxes; ++i) {
+    const bool there = i + rank >= kAxes;
+    const size_t axis = there ? i + rank - kAxes : 0;
+    prepared->lengths[i] = there ? windows.lengths[axis] : 1;
+    prepared->counts[i] = there ? windows.counts[axis] : 1;
+    prepared->kernel[i] = there ? windows.kernel[axis] : 1;
+    prepared->strides[i] = there ? windows.strides[axis] : 1;
+    prepared->dilations[i] = there ? windows.dilations[axis] : 1;
+    prepared->begins[i] = there ? windows.begins[axis] : 0;
+  }
+  prepared->batch = x.dims[0];
+  prepared->group = problem.attributes().get_int("group", 1);
+  prepared->channels = w.dims[1];
+  prepared->features = w.dims[0] / prepared->group;
+  prepared->positions = prepared->batch * windows.count();
+  prepared->taps = windows.kernel_size();
+  prepared->depthwise = w.layout == cpu::kConvDepthwise;
+  prepared->group_panels = cpu::conv_panel_group(prepared->features, prepared->columns());
+  prepared->gather = prepared->channels < kGatherChannels && prepared->taps > 1;
+  prepared->tier = cpu::Isa(problem.isa) == cpu::Isa::avx2 ? &cpu::avx2::kConvTier : &cpu::avx512::kConvTier;
+  set_activation(problem, *prepared);
+  return prepared;
+}
+
+// A member's own memory: zeros (a row of padding), sums of a tile, gathered rows.
+struct MemberMemory {
+  float* zeros;
+  float* sums;
+  float* gathered;
+};
+constexpr int64_t kSums = cpu::kMaxTileRows * cpu::kMaxTilePanels * kPanel;
+
+int64_t zero_floats(const Problem& problem) {
+  return (problem.inputs[kX].dims[1] + 31) / 16 * 16;
+}
+int64_t gathered_floats(const Problem& problem) {
+  const ProblemValue& w = problem.inputs[kWeights];
+  const int64_t columns = w.dims[0] == 0 ? 0 : w.size() / w.dims[0];
+  return (columns * cpu::kMaxTileRows + 15) / 16 * 16;
+}
+int64_t member_floats(const Problem& problem) {
+  return zero_floats(problem) + kSums + gathered_floats(problem);
+}
+
+size_t scratch_size(const Problem& problem) {
+  return size_t(member_floats(problem) * problem.threads) * sizeof(float);
+}
+
+// An output position: its image and where its window begins in the input.
+struct Position {
+  int64_t image;
+  int64_t start[kAxes];
+};
+
+Position position_of(const Prepared& p, int64_t number) noexcept {
+  Position position;
+  for (int i = kAxes; i-- > 0;) {
+    position.start[i] = number % p.counts[i] * p.strides[i] - p.begins[i];
+    number /= p.counts[i];
+  }
+  position.image = number;
+  return position;
+}
+
+// Where the window sees for tap (z, y, x), or nullptr in the padding.
+const float* tap_address(const Prepared& p, const Position& at, const float* x, const int64_t (&tap)[kAxes]) noexcept {
+  int64_t offset = at.image;
+  for (int i = 0; i < kAxes; ++i) {
+    const int64_t index = at.start[i] + tap[i] * p.dilations[i];
+    if (uint64_t(index) >= uint64_t(p.lengths[i])) return nullptr;
+    offset = offset * p.lengths[i] + index;
+  }
+  return x + offset * p.all_channels();
+}
+
+template <class Body>
+void for_each_tap(const Prepared& p, Body&& body) noexcept {
+  int64_t tap[kAxes];
+  int64_t number = 0;
+  for (tap[0] = 0; tap[0] < p.kernel[0]; ++tap[0]) {
+    for (tap[1] = 0; tap[1] < p.kernel[1]; ++tap[1]) {
+      for (tap[2] = 0; tap[2] < p.kernel[2]; ++tap[2]) body(tap, number++);
+    }
+  }
+}
+
+// rows[tap][r] of the tile for the channels of a group.
+void find_rows(const Prepared& p, const Position* positions, int64_t count, const float* x, const float* zeros,
+               const float** rows) noexcept {
+  for_each_tap(p, [&](const int64_t (&tap)[kAxes], int64_t number) {
+    for (int64_t r = 0; r < count; ++r) {
+      const float* address = tap_address(p, positions[r], x, tap);
+      rows[number * count + r] = address ? address : zeros;
+    }
+  });
+}
+
+// The same with the taps of each row one after another in `gathered`: one tap of many columns.
+void gather_rows(const Prepared& p, const Position* positions, int64_t count, const float* x, float* gathered,
+                 const float** rows) noexcept {
+  for (int64_t r = 0; r < count; ++r) {
+    float* out = gathered + r * p.columns();
+    rows[r] = out;
+    for_each_tap(p, [&](const int64_t (&tap)[kAxes], int64_t) {
+      const float* address = tap_address(p, positions[r], x, tap);
+      for (int64_t c = 0; c < p.channels; ++c) out[c] = address ? address[c] : 0.0f;
+      out += p.channels;
+    });
+  }
+}
+
+// What follows the sums: bias, residual, activation; then to y.
+void finish_tile(const GraphCall& call, const Prepared& p, float* sums, int64_t sum_stride, int64_t row, int64_t count,
+                 int64_t feature, int64_t features) noexcept {
+  const int64_t pitch = p.all_features();
+  const float* bias = call.input(kBias);
+  const float* residual = call.input(kResidual);
+  cpu::FinishTileCall finish{.sums = sums,
+                             .row_count = count,
+                             .sum_stride = sum_stride,
+                             .features = features,
+                             .bias = bias ? bias + feature : nullptr,
+                             .residual = residual ? residual + row * pitch + feature : nullptr,
+                             .y = call.output() + row * pitch + feature,
+                             .stride = pitch,
+                             .low = p.low,
+                             .high = p.high};
+  if (!p.has_activation) return p.tier->finish(finish);
+  // In two steps: what is inside the activation stays in `sums`.
+  cpu::FinishTileCall inner = finish;
+  if (p.residual_last) inner.residual = nullptr;
+  for (int64_t r = 0; r < count; ++r) {
+    inner.sums = sums + r * sum_stride;
+    inner.row_count = 1;
+    inner.y = inner.sums;
+    inner.residual = inner.residual ? finish.residual + r * pitch : nullptr;
+    p.tier->finish(inner);
+  }
+  p.activation.function({.a = sums, .a_step = 1, .b = nullptr, .b_step = 0, .p = p.activation.p, .q = p.activation.q,
+                         .count = count * sum_stride, .y = sums});
+  finish.bias = nullptr;
+  if (!p.residual_last) finish.residual = nullptr;
+  p.tier->finish(finish);
+}
+
+struct Panels {
+  int64_t first, count;
+};
+// Panels in runs of nearly equal length, at most the tier's.
+Panels panel_run(int64_t panels, int64_t run, int64_t runs) noexcept {
+  const int64_t first = panels * run / runs;
+  return {first, panels * (run + 1) / runs - first};
+}
+
+// Output positions [begin, end) and runs of panels [run_begin, run_end) of a group.
+void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& memory, int64_t group, int64_t begin,
+               int64_t end, int64_t run_begin, int64_t run_end, int64_t runs) noexcept {
+  const float* rows[kMaxTaps * cpu::kMaxTileRows];
+  Position positions[cpu::kMaxTileRows];
+  const int64_t panels = (p.features + kPanel - 1) / kPanel;
+  const int64_t panel_stride = p.columns() * kPanel;
+  const float* x = call.input(kX) + group * p.channels;
+  const float* weights = call.input(kWeights) + group * p.group_panels;
+  for (int64_t run = run_begin; run < run_end; ++run) {
+    const Panels part = panel_run(panels, run, runs);
+    const int64_t tile_rows = p.tier->tile_rows[part.count];
+    for (int64_t row = begin; row < end; row += tile_rows) {
+      const int64_t count = std::min(tile_rows, end - row);
+      for (int64_t r = 0; r < count; ++r) positions[r] = position_of(p, row + r);
+      if (p.gather) {
+        gather_rows(p, positions, count, x, memory.gathered, rows);
+      } else {
+        find_rows(p, positions, count, x, memory.zeros, rows);
+      }
+      p.tier->tile({.rows = rows,
+                    .row_count = count,
+                    .taps = p.gather ? 1 : p.taps,
+                    .columns = p.gather ? p.columns() : p.channels,
+                    .panels = weights + part.first * panel_stride,
+                    .panel_stride = panel_stride,
+                    .panel_count = part.count,
+                    .sums = memory.sums});
+      const int64_t feature = part.first * kPanel;
+      finish_tile(call, p, memory.sums, part.count * kPanel, row, count, group * p.features + feature,
+                  std::min(part.count * kPanel, p.features - feature));
+    }
+  }
+}
+
+void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory& memory, int64_t begin,
+                   int64_t end) noexcept {
+  const float* rows[kMaxTaps];
+  const int64_t channels = p.all_channels();
+  const float* residual = call.input(kResidual);
+  for (int64_t row = begin; row < end; ++row) {
+    const Position position = position_of(p, row);
+    find_rows(p, &position, 1, call.input(kX), memory.zeros, rows);
+    float* y = call.output() + row * channels;
+    const bool residual_inside = residual && !p.residual_last;
+    p.tier->depthwise({.rows = rows,
+                       .weights = call.input(kWeights),
+                       .weight_stride = (channels + 15) / 16 * 16,
+                       .taps = p.taps,
+                       .count = channels,
+                       .bias = call.input(kBias),
+                       .residual = residual_inside ? residual + row * channels : nullptr,
+                       .y = y,
+                       .low = p.low,
+                       .high = p.high});
+    if (p.has_activation) {
+      p.activation.function({.a = y, .a_step = 1, .b = nullptr, .b_step = 0, .p = p.activation.p, .q = p.activation.q,
+                             .count = channels, .y = y});
+    }
+    if (residual && p.residual_last) {
+      for (int64_t c = 0; c < channels; ++c) y[c] += residual[row * channels + c];
+    }
+  }
+}
+
+void run(const GraphCall& call, TeamMember& member) noexcept {
+  const auto& p = *static_cast<const Prepared*>(call.prepared);
+  float* own = reinterpret_cast<float*>(call.scratch) + member_floats(*call.problem) * member.index();
+  const MemberMemory memory{own, own + zero_floats(*call.problem), own + zero_floats(*call.problem) + kSums};
+  std::memset(memory.zeros, 0, size_t(zero_floats(*call.problem)) * sizeof(float));
+  if (p.depthwise) {
+    const auto [begin, end] = member.share(p.positions);
+    return run_depthwise(call, p, memory, begin, end);
+  }
+  const int64_t panels = (p.features + kPanel - 1) / kPanel;
+  const int64_t runs = (panels + p.tier->max_panels - 1) / p.tier->max_panels;
+  // By positions where there are enough of them for every member, else by features.
+  const bool by_positions = p.positions >= member.size() * 4 * cpu::kMaxTileRows || runs < member.size();
+  const auto [begin, end] = by_positions ? member.share(p.positions, 24) : TeamMember::Range{0, p.positions};
+  const auto [run_begin, run_end] = by_positions ? TeamMember::Range{0, runs} : member.share(runs);
+  // Blocks of positions whose inputs stay in the second cache while all features are made of them.
+  const int64_t row_bytes = std::max<int64_t>(p.columns() * 4 / std::max<int64_t>(1, p.kernel[1]), 1);
+  const int64_t block = std::max<int64_t>(24, (int64_t{256} << 10) / row_bytes / 24 * 24);
+  for (int64_t group = 0; group < p.group; ++group) {
+    for (int64_t at = begin; at < end; at += block) {
+      run_block(call, p, memory, group, at, std::min(at + block, end), run_begin, run_end, runs);
+    }
+  }
+}
+
+}  // namespace
+
+const GraphKernel& conv_graph_kernel() {
+  static const GraphKernel kernel = {.name = "cpu.conv",
+                                     .ops = {"lathe.Conv"},
+                                     .fit = fit,
+                                     .scratch_size = scratch_size,
+                                     .prepare = prepare,
+                                     .run = run};
+  return kernel;
+}
+
+}  // namespace lathe::backend

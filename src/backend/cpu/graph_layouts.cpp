@@ -1,0 +1,95 @@
+#include "backend/cpu/graph_layouts.h"
+
+#include <array>
+#include <cstring>
+
+#include "backend/cpu/linear.h"
+#include "tensor/source.h"
+
+namespace lathe::backend::cpu {
+namespace {
+
+using plan::Instruction;
+using tensor::Dims;
+using tensor::DType;
+using tensor::Tensor;
+
+Tensor pack_matrix(const Tensor& plain) {
+  const int64_t rows = plain.dims()[0];
+  const int64_t columns = plain.dims()[1];
+  Tensor packed(DType::u8, {int64_t(packed_size(Layout::f32_panel, rows, columns))});
+  const auto source = tensor::memory_source(plain, "weights");
+  pack_panels(Layout::f32_panel, *source, 0, (rows + kPanelRows - 1) / kPanelRows, packed.mutable_bytes());
+  return packed;
+}
+
+bool is_linear_weight(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
+  const auto parts = size_t(instruction.attributes.get_int("parts", 1));
+  return instruction.op == "lathe.Linear" && input >= 4 && input < 4 + parts && dtype == DType::f32 && dims.size() == 2;
+}
+
+Tensor pack_linear(const Instruction&, const Tensor& plain) {
+  return pack_matrix(plain);
+}
+
+bool is_conv_weight(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
+  return instruction.op == "lathe.Conv" && input == 1 && dtype == DType::f32 && dims.size() >= 3 && dims.size() <= 5;
+}
+
+bool is_depthwise(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
+  return is_conv_weight(instruction, input, dtype, dims) && dims[1] == 1 && dims[0] > 1 &&
+         instruction.attributes.get_int("group", 1) == dims[0];
+}
+
+Tensor pack_depthwise(const Instruction&, const Tensor& plain) {
+  const int64_t channels = plain.dims()[0];
+  const int64_t taps = channels == 0 ? 0 : plain.size() / channels;
+  const int64_t stride = (channels + 15) / 16 * 16;
+  Tensor packed(DType::u8, {taps * stride * 4});
+  float* out = reinterpret_cast<float*>(packed.mutable_bytes().data());
+  const float* in = plain.data<float>().data();
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < taps; ++t) out[t * stride + c] = in[c * taps + t];
+  }
+  return packed;
+}
+
+Tensor pack_conv(const Instruction& instruction, const Tensor& plain) {
+  const int64_t group = instruction.attributes.get_int("group", 1);
+  const int64_t features = plain.dims()[0] / group;
+  const int64_t channels = plain.dims()[1];
+  const int64_t columns = features == 0 ? 0 : plain.size() / plain.dims()[0];
+  const int64_t taps = channels == 0 ? 0 : columns / channels;
+  const size_t group_bytes = size_t(conv_panel_group(features, columns)) * 4;
+  Tensor packed(DType::u8, {int64_t(group_bytes) * group});
+  const float* in = plain.data<float>().data();
+  for (int64_t g = 0; g < group; ++g) {
+    Tensor matrix(DType::f32, {features, columns});
+    const auto out = matrix.data<float>();
+    for (int64_t m = 0; m < features; ++m) {
+      const float* row = in + (g * features + m) * columns;
+      for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t t = 0; t < taps; ++t) out[size_t(m * columns + t * channels + c)] = row[c * taps + t];
+      }
+    }
+    const Tensor panels = pack_matrix(matrix);
+    std::memcpy(packed.mutable_bytes().data() + size_t(g) * group_bytes, panels.bytes().data(), panels.bytes().size());
+  }
+  return packed;
+}
+
+}  // namespace
+
+int64_t conv_panel_group(int64_t features_per_group, int64_t columns) {
+  return int64_t(packed_size(Layout::f32_panel, features_per_group, columns)) / 4;
+}
+
+std::span<const GraphLayout* const> graph_layouts() {
+  static constexpr GraphLayout kLinear = {"f32_panel", is_linear_weight, pack_linear};
+  static constexpr GraphLayout kDepthwise = {kConvDepthwise, is_depthwise, pack_depthwise};
+  static constexpr GraphLayout kConv = {kConvPanel, is_conv_weight, pack_conv};
+  static constexpr std::array<const GraphLayout*, 3> kAll = {&kLinear, &kDepthwise, &kConv};
+  return kAll;
+}
+
+}  // namespace lathe::backend::cpu

@@ -1,0 +1,135 @@
+#include "compiler/graph_build.h"
+
+#include <map>
+
+#include "backend/device.h"
+#include "backend/graph_kernel.h"
+#include "base/error.h"
+#include "opt/lowering.h"
+#include "opt/pipeline.h"
+
+namespace lathe::compiler {
+namespace {
+
+using ir::Node;
+using ir::Value;
+using plan::GraphModel;
+using plan::Instruction;
+using plan::Operand;
+using plan::OperandKind;
+using tensor::Tensor;
+
+// Without a copy where the stored bytes can be read in place.
+Tensor load_constant(const tensor::SourcePtr& source) {
+  const auto bytes = source->contiguous();
+  const bool plain = source->encoding() == tensor::Encoding::plain;
+  // load() checks that booleans are 0 or 1.
+  if (!bytes || !plain || source->dtype() == tensor::DType::boolean) return tensor::load(*source);
+  if (reinterpret_cast<uintptr_t>(bytes->data()) % 64 != 0 && bytes->size() < 4096) return tensor::load(*source);
+  const size_t alignment = std::max(size_t{1}, size_t(tensor::bits(source->dtype())) / 8);
+  if (reinterpret_cast<uintptr_t>(bytes->data()) % alignment != 0) return tensor::load(*source);
+  return Tensor::view(source->dtype(), source->dims(), *bytes, source);
+}
+
+class Builder {
+ public:
+  Builder(const ir::Graph& graph, const backend::Device& device) : graph_(graph), device_(device) {
+    model_->plan.device = device.name;
+  }
+
+  std::shared_ptr<const GraphModel> run() {
+    for (const Value input : graph_.inputs()) model_->plan.inputs.push_back(value_of(input));
+    for (const ir::NodeId id : graph_.nodes()) add_instruction(graph_.node(id));
+    for (const Value output : graph_.outputs()) {
+      model_->plan.outputs.push_back({graph_.name(output), plain_operand(output)});
+    }
+    return model_;
+  }
+
+ private:
+  int64_t value_of(Value value) {
+    const auto [it, fresh] = values_.emplace(value, int64_t(model_->plan.values.size()));
+    if (fresh) {
+      op::TypeInfo type = graph_.type(value);
+      type.elements.reset();
+      model_->plan.values.push_back({graph_.name(value), std::move(type)});
+    }
+    return it->second;
+  }
+
+  Operand plain_operand(Value value) {
+    if (!value) return {};
+    if (graph_.is_constant(value)) return constant(value, nullptr, nullptr);
+    return {OperandKind::buffer, value_of(value)};
+  }
+
+  // The layout that the device wants input `i` in, or nullptr.
+  const backend::GraphLayout* layout_of(const Instruction& instruction, size_t i, Value value) const {
+    const tensor::Source& source = *graph_.source(value);
+    for (const backend::GraphLayout* layout : device_.graph_layouts) {
+      if (layout->wanted(instruction, i, source.dtype(), source.dims())) return layout;
+    }
+    return nullptr;
+  }
+
+  Operand constant(Value value, const backend::GraphLayout* layout, const Instruction* instruction) {
+    const std::string_view name = layout ? layout->name : "plain";
+    const auto key = std::pair(value, std::string(name));
+    if (const auto it = constants_.find(key); it != constants_.end()) return {OperandKind::constant, it->second};
+    const tensor::SourcePtr& source = graph_.source(value);
+    Tensor tensor = load_constant(source);
+    plan::Constant constant;
+    constant.name = graph_.source_name(value);
+    constant.dtype = tensor.dtype();
+    constant.dims = tensor.dims();
+    constant.layout = name;
+    if (layout) {
+      tensor = layout->pack(*instruction, tensor);
+      source->drop_rows(0, source->rows());
+    }
+    constant.bytes = tensor.dtype() == tensor::DType::string ? 0 : int64_t(tensor.bytes().size());
+    const auto index = int64_t(model_->constants.size());
+    model_->plan.constants.push_back(std::move(constant));
+    model_->constants.push_back(std::move(tensor));
+    constants_.emplace(key, index);
+    return {OperandKind::constant, index};
+  }
+
+  void add_instruction(const Node& node) {
+    Instruction instruction;
+    instruction.op = node.op;
+    instruction.name = node.name.empty() && node.outputs[0] ? graph_.name(node.outputs[0]) : node.name;
+    instruction.attributes = node.attributes;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const Value input = node.inputs[i];
+      const bool is_constant = graph_.is_constant(input);
+      instruction.inputs.push_back(is_constant ? constant(input, layout_of(instruction, i, input), &instruction)
+                                               : plain_operand(input));
+    }
+    for (const Value output : node.outputs) {
+      instruction.outputs.push_back(output ? Operand{OperandKind::buffer, value_of(output)} : Operand{});
+    }
+    model_->plan.instructions.push_back(std::move(instruction));
+  }
+
+  const ir::Graph& graph_;
+  const backend::Device& device_;
+  std::shared_ptr<GraphModel> model_ = std::make_shared<GraphModel>();
+  std::map<Value, int64_t> values_;
+  std::map<std::pair<Value, std::string>, int64_t> constants_;
+};
+
+}  // namespace
+
+std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options) {
+  const backend::Device& device = backend::get_device(options.device);
+  if (options.fuse) {
+    opt::PassOptions passes;
+    passes.level = opt::Level::o2;
+    opt::optimise(graph, passes);
+    opt::run_passes(graph, opt::lowering_passes(), passes);
+  }
+  return Builder(graph, device).run();
+}
+
+}  // namespace lathe::compiler

@@ -1,0 +1,59 @@
+// A compiled graph of any kind that runs: inputs of any lengths in, outputs out (docs/adr/0007).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "op/op.h"
+#include "plan/graph_plan.h"
+
+namespace lathe::runtime {
+
+struct GraphOptions {
+  int threads = 0;  // 0: as many as the process may use
+  std::string isa;  // of the device; empty: the best of this machine
+  op::RunLimits limits;
+};
+
+// What one instruction of the last call took, for profiles.
+struct InstructionTime {
+  std::string op, name, kernel;  // kernel "reference": the operator's own evaluate
+  std::string shape;             // of its first output
+  double ms = 0;
+};
+
+// Not thread safe: one call at a time.
+class GraphSession {
+ public:
+  // Throws unsupported for a device this program does not know and an ISA this machine lacks.
+  explicit GraphSession(std::shared_ptr<const plan::GraphModel> model, const GraphOptions& options = {});
+  ~GraphSession();
+  GraphSession(const GraphSession&) = delete;
+  GraphSession& operator=(const GraphSession&) = delete;
+
+  using Data = std::map<std::string, op::Datum>;
+  // Inputs by name. Tensors among the results are views that hold until the next call. Throws invalid_input for an
+  // input that is missing, unknown, or of another dtype, rank or length than the graph declares (naming expected and
+  // found), and what operators throw; resource where memory runs out.
+  Data run(const Data& inputs);
+
+  // Called with each result as it is known, as the graph means it (row-major); slows the call down. Values known before
+  // the run are not shown.
+  using Tap = std::function<void(const std::string& name, const tensor::Tensor& value)>;
+  void set_tap(Tap tap);
+  // One more call with a clock at every instruction.
+  std::vector<InstructionTime> profile(const Data& inputs);
+
+  size_t arena_bytes() const;  // of all programs that are bound
+  int threads() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lathe::runtime
