@@ -22,19 +22,6 @@ tensor::Tensor read_tensor(const fs::path& path) {
   return with_context(path.string(), [&] { return io::load_onnx_tensor(io::parse_onnx_tensor(file->bytes())); });
 }
 
-Inputs read_inputs(const GraphFlags& flags) {
-  Inputs inputs;
-  for (const std::string& text : flags.inputs) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) fail(ErrorCode::usage, "--input {}: expected NAME=FILE", text);
-    const std::string name = text.substr(0, equals);
-    if (!inputs.emplace(name, read_tensor(text.substr(equals + 1))).second) {
-      fail(ErrorCode::usage, "--input {}: given twice", name);
-    }
-  }
-  return inputs;
-}
-
 std::string file_stem(std::string name) {
   std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == ':'; }, '_');
   return name;
@@ -126,6 +113,19 @@ void add_graph_flags(CLI::App& command, GraphFlags& flags) {
       ->capture_default_str();
 }
 
+std::map<std::string, op::Datum> read_graph_inputs(const std::vector<std::string>& texts) {
+  Inputs inputs;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) fail(ErrorCode::usage, "--input {}: expected NAME=FILE", text);
+    const std::string name = text.substr(0, equals);
+    if (!inputs.emplace(name, read_tensor(text.substr(equals + 1))).second) {
+      fail(ErrorCode::usage, "--input {}: given twice", name);
+    }
+  }
+  return inputs;
+}
+
 bool is_graph_file(const fs::path& path) {
   return path.extension() == ".onnx" && !fs::is_directory(path);
 }
@@ -135,7 +135,7 @@ Exit run_graph(const fs::path& model, const GraphFlags& flags, const runtime::Gr
   if (flags.dump_tensors && flags.output_dir.empty()) fail(ErrorCode::usage, "--dump-tensors needs --output-dir");
   if (flags.max_iterations < 0) fail(ErrorCode::usage, "--max-iterations {}", flags.max_iterations);
   ir::Graph graph = frontend::import_onnx(io::OnnxFile::open(model));
-  const Inputs inputs = read_inputs(flags);
+  const Inputs inputs = read_graph_inputs(flags.inputs);
   TensorFolder folder(flags.output_dir);
   for (const ir::Value value : graph.outputs()) folder.reserve(graph.name(value));
   if (flags.dump_tensors) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct GraphFlags {
   bool reference = false;  // on the reference executor, operator by operator
 };
 void add_graph_flags(CLI::App& command, GraphFlags& flags);
+
+// Texts NAME=FILE as tensors by name. Throws usage for other texts.
+std::map<std::string, op::Datum> read_graph_inputs(const std::vector<std::string>& texts);
 
 // Whether the path names an ONNX file, which run_graph runs.
 bool is_graph_file(const std::filesystem::path& path);

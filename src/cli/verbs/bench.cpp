@@ -1,8 +1,9 @@
-// lathe bench: tokens per second and memory of a model on this machine.
+// lathe bench: tokens per second and memory of a model on this machine; of an ONNX graph, milliseconds a call.
 #include <algorithm>
 
 #include "base/fields.h"
 #include "bench/bench.h"
+#include "cli/bench_graph.h"
 #include "cli/context.h"
 #include "cli/model.h"
 #include "cli/verb.h"
@@ -14,9 +15,17 @@ namespace {
 struct Options {
   EngineOptions engine;
   bench::BenchOptions bench;
+  GraphBenchFlags graph;
 };
 
 Exit run(const Options& options, Output& output) {
+  if (is_graph_file(options.engine.model)) {
+    const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
+    return bench_graph(options.engine.model, options.graph, options.bench.repeats, graph, output);
+  }
+  if (!options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile) {
+    fail(ErrorCode::usage, "--input, --shape and --profile are for .onnx models");
+  }
   const auto engine = open_engine(options.engine, output);
   runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
   bench::check(options.bench, engine->manifest().contract.context_length);
@@ -78,6 +87,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();
+  add_graph_bench_flags(command, options->graph);
   return [options](Output& output) { return run(*options, output); };
 }
 
@@ -85,7 +95,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& bench_verb() {
   static const Verb verb{.name = "bench",
-                         .description = "tokens per second and memory",
+                         .description = "tokens per second and memory; of an .onnx graph, milliseconds a call",
                          .example = "lathe bench smollm2.lathe --prompt 512 --generate 128 --depth 0,4096 --repeat 9",
                          .add = add};
   return verb;

@@ -1,0 +1,23 @@
+// `lathe bench M.onnx`: milliseconds a call of a compiled graph.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cli/run_graph.h"
+
+namespace lathe::cli {
+
+struct GraphBenchFlags {
+  std::vector<std::string> inputs;  // NAME=FILE
+  std::vector<std::string> shapes;  // NAME=1x3x224x224
+  bool profile = false;
+};
+void add_graph_bench_flags(CLI::App& command, GraphBenchFlags& flags);
+
+// Throws usage for flags that are malformed, unsupported for inputs whose lengths nobody gave.
+Exit bench_graph(const std::filesystem::path& model, const GraphBenchFlags& flags, int repeats,
+                 const runtime::GraphOptions& options, const Output& output);
+
+}  // namespace lathe::cli
