@@ -17,14 +17,17 @@ bool same_bytes(const tensor::Dims& dims) {
 }
 
 const GraphKernel* find_graph_kernel(const Device& device, Problem& problem, std::vector<std::string>* refusals) {
-  for (const GraphKernel* kernel : device.graph_kernels) {
-    const auto& ops = kernel->ops;
-    if (std::find(ops.begin(), ops.end(), problem.instruction->op) == ops.end()) continue;
-    const Problem before = problem;
-    const auto why = kernel->fit(problem);
-    if (!why) return kernel;
-    problem = before;
-    if (refusals) refusals->push_back(fmt::format("{}: {}", kernel->name, *why));
+  for (const bool views : {true, false}) {  // what moves nothing first
+    for (const GraphKernel* kernel : device.graph_kernels) {
+      const auto& ops = kernel->ops;
+      if ((kernel->run == nullptr) != views) continue;
+      if (std::find(ops.begin(), ops.end(), problem.instruction->op) == ops.end()) continue;
+      const Problem before = problem;
+      const auto why = kernel->fit(problem);
+      if (!why) return kernel;
+      problem = before;
+      if (refusals) refusals->push_back(fmt::format("{}: {}", kernel->name, *why));
+    }
   }
   return nullptr;
 }

@@ -3,6 +3,7 @@
 // One file of backend/cpu/graph: `const GraphKernel& <file>_graph_kernel()`; the file's name is the registration.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -62,6 +63,11 @@ struct GraphCall {
   std::vector<std::byte*> outputs;
   std::byte* scratch = nullptr;    // scratch_size() bytes, 64-byte aligned, shared by the team
   const void* prepared = nullptr;  // what prepare() made
+  std::atomic<bool>* refused = nullptr;
+
+  // For data that the kernel cannot compute with (an index out of range): the reference is asked instead, which says
+  // what is wrong. Inputs of such kernels are row-major.
+  void refuse() const noexcept { refused->store(true, std::memory_order_relaxed); }
 
   template <class T = float>
   const T* input(size_t i) const {

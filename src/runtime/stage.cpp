@@ -60,9 +60,15 @@ Tensor output_tensor(const StageStep& step, size_t i) {
 void Stage::run_step(StageStep& step, TeamMember& member) noexcept {
   if (step.kernel) {
     if (step.kernel->run) step.kernel->run(step.call, member);
-    return;
+    member.barrier();
+    // What a kernel did not want the reference computes, or says what is wrong.
+    if (!step.refused.load(std::memory_order_relaxed)) return;
   }
-  if (member.index() != 0) return;
+  if (member.index() == 0) evaluate_step(step);
+  member.barrier();
+}
+
+void Stage::evaluate_step(StageStep& step) noexcept {
   try {
     const plan::Instruction& instruction = *step.problem.instruction;
     with_context(fmt::format("{} \"{}\"", instruction.op, instruction.name), [&] { evaluate(step); });
@@ -76,6 +82,7 @@ void Stage::run(std::vector<ValueState>& states, Team& team, const After& after)
     const ValueState& state = states[size_t(patch.value)];
     steps[patch.step]->call.inputs[patch.input] = state.address ? state.address : state.datum.tensor().bytes().data();
   }
+  for (const auto& step : steps) step->refused = false;
   const auto check = [&] {
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   };
@@ -90,7 +97,6 @@ void Stage::run(std::vector<ValueState>& states, Team& team, const After& after)
       for (const auto& step : steps) {
         if (step->kernel && !step->kernel->run) continue;
         run_step(*step, member);
-        member.barrier();
         if (failure_) return;
       }
     });

@@ -34,6 +34,7 @@ struct StageStep {
   backend::Problem problem;
   backend::GraphCall call;
   std::shared_ptr<const void> prepared;
+  std::atomic<bool> refused = false;
   std::vector<int64_t> outputs;  // values, -1 for what is no value of the graph (a reorder)
 };
 
@@ -66,7 +67,9 @@ struct Stage {
 
  private:
   std::exception_ptr failure_;
+  // Ends with a barrier.
   void run_step(StageStep& step, TeamMember& member) noexcept;
+  void evaluate_step(StageStep& step) noexcept;
 };
 
 // The tensor of output `i` of a step that has run, row-major whatever its order.

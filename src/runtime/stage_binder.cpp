@@ -198,6 +198,9 @@ class Binder {
     step->problem = std::move(problem);
     std::vector<std::string> refusals;
     step->kernel = backend::find_graph_kernel(context_.device, step->problem, &refusals);
+    if (!step->kernel) {  // the reference reads row-major
+      for (ProblemValue& input : step->problem.inputs) input.order = Order::plain;
+    }
     const auto& read = step->problem.inputs;
     const bool packed = std::any_of(read.begin(), read.end(), [](const auto& v) { return v.layout != "plain"; });
     if (!step->kernel && packed) {  // the reference knows plain constants only
@@ -375,6 +378,7 @@ class Binder {
     for (size_t s = 0; s < steps_.size(); ++s) {
       StageStep& step = *steps_[s];
       step.call.problem = &step.problem;
+      step.call.refused = &step.refused;
       step.call.scratch = arena + bytes;
       for (size_t i = 0; i < input_places_[s].size(); ++i) {
         const Place& place = input_places_[s][i];

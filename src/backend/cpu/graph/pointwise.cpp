@@ -6,8 +6,7 @@
 #include <cstring>
 
 #include "backend/cpu/pointwise_program.h"
-#include "backend/graph_kernel.h"
-#include "op/values.h"
+#include "backend/graph_order.h"
 
 namespace lathe::backend {
 namespace {
@@ -32,29 +31,11 @@ struct Prepared {
   int64_t count = 0;
 };
 
-// `dims` of rank r in the order in which elements lie: the permutation of axes.
-std::vector<size_t> axes_in_order(size_t rank, Order order) {
-  std::vector<size_t> axes;
-  for (size_t i = 0; i < rank; ++i) axes.push_back(i);
-  if (order == Order::channels_last && rank >= 3) {
-    axes.erase(axes.begin() + 1);
-    axes.push_back(1);
-  }
-  return axes;
-}
-
 // Strides of `value` for each axis of a result of that rank, by axis.
-std::vector<int64_t> strides_of(const ProblemValue& value, size_t rank) {
-  const size_t own = value.dims.size();
-  std::vector<int64_t> by_axis(own, 0);
-  int64_t stride = 1;
-  const auto axes = axes_in_order(own, value.order);
-  for (size_t i = own; i-- > 0;) {
-    by_axis[axes[i]] = value.dims[axes[i]] == 1 ? 0 : stride;
-    stride *= value.dims[axes[i]];
-  }
-  std::vector<int64_t> result(rank - own, 0);
-  result.insert(result.end(), by_axis.begin(), by_axis.end());
+std::vector<int64_t> broadcast_strides(const ProblemValue& value, size_t rank) {
+  const std::vector<int64_t> own = strides_of(value.dims, value.order);
+  std::vector<int64_t> result(rank - own.size(), 0);
+  result.insert(result.end(), own.begin(), own.end());
   return result;
 }
 
@@ -84,8 +65,8 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
     prepared->steps.push_back(cpu::compile_step(step, cpu::Isa(problem.isa)));
   }
   std::vector<std::vector<int64_t>> strides;
-  for (const ProblemValue& input : problem.inputs) strides.push_back(strides_of(input, rank));
-  strides.push_back(strides_of(y, rank));
+  for (const ProblemValue& input : problem.inputs) strides.push_back(broadcast_strides(input, rank));
+  strides.push_back(broadcast_strides(y, rank));
   // Axes from the outermost, each joined to the one before it where every operand walks both as one.
   std::vector<size_t> kept;
   for (const size_t axis : axes_in_order(rank, y.order)) {

@@ -1,0 +1,22 @@
+// The tables of the tier that a problem runs on.
+#pragma once
+
+#include "backend/cpu/channels.h"
+#include "backend/cpu/conv.h"
+#include "backend/cpu/elementwise.h"
+#include "backend/cpu/isa.h"
+#include "backend/graph_kernel.h"
+
+namespace lathe::backend::cpu {
+
+inline Isa isa_of(const Problem& problem) {
+  return Isa(problem.isa);
+}
+inline const ChannelsTier& channels_tier(const Problem& problem) {
+  return isa_of(problem) == Isa::avx2 ? avx2::kChannelsTier : avx512::kChannelsTier;
+}
+inline const ConvTier& conv_tier(const Problem& problem) {
+  return isa_of(problem) == Isa::avx2 ? avx2::kConvTier : avx512::kConvTier;
+}
+
+}  // namespace lathe::backend::cpu
