@@ -61,6 +61,7 @@ Value mask_of(const Graph& graph, Value added) {
 struct Match {
   Value q, k, v, mask;
   double scale = 1;
+  bool rows_first = false;  // k is [batch, len, heads, dim]: its transposition to heads was joined with that to columns
 };
 
 // The softmax behind Where(IsNaN(p), 0, p), or p itself.
@@ -78,7 +79,10 @@ std::optional<Match> find_scores(const Graph& graph, Value scores) {
   if (!product) return std::nullopt;
   match.q = without_scale(graph, product->inputs[0], match.scale);
   const Node* transpose = find_producer(graph, without_scale(graph, product->inputs[1], match.scale), "Transpose");
-  if (!transpose || permutation(graph, *transpose) != std::vector<int64_t>{0, 1, 3, 2}) return std::nullopt;
+  if (!transpose) return std::nullopt;
+  const std::vector<int64_t> perm = permutation(graph, *transpose);
+  match.rows_first = perm == std::vector<int64_t>{0, 2, 3, 1};
+  if (!match.rows_first && perm != std::vector<int64_t>{0, 1, 3, 2}) return std::nullopt;
   match.k = without_scale(graph, transpose->inputs[0], match.scale);
   return match;
 }
@@ -96,10 +100,11 @@ std::optional<Match> find_match(const Graph& graph, const Node& node) {
     }
   }
   if (!match) return std::nullopt;
-  match->k = without_repeats(graph, match->k);
+  if (!match->rows_first) match->k = without_repeats(graph, match->k);
   match->v = without_repeats(graph, node.inputs[1]);
   const tensor::Shape& q = graph.type(match->q).shape;
-  const tensor::Shape& k = graph.type(match->k).shape;
+  tensor::Shape k = graph.type(match->k).shape;
+  if (match->rows_first && k.size() == 4) std::swap(k[1], k[2]);
   const tensor::Shape& v = graph.type(match->v).shape;
   if (q.size() != 4 || k.size() != 4 || v.size() != 4 || k[1] != v[1] || k[2] != v[2]) return std::nullopt;
   // A mask that is too short for Attention hides the rest; one that is added is broadcast.
@@ -136,8 +141,12 @@ NodeId place_of(const Graph& graph, const std::vector<Value>& reads, Value key, 
 
 bool apply(Graph& graph, NodeId id, RuleContext&) {
   const Node node = graph.node(id);
-  const auto match = find_match(graph, node);
+  auto match = find_match(graph, node);
   if (!match) return false;
+  if (match->rows_first) {
+    const std::vector<int64_t> to_heads{0, 2, 1, 3};
+    match->k = graph.node(graph.add_node("Transpose", {match->k}, {{"perm", to_heads}}, node.name, 1, id)).outputs[0];
+  }
   op::Attributes attributes{{"scale", match->scale}};
   const Node* keys = find_join(graph, match->k);
   const Node* values = find_join(graph, match->v);

@@ -171,17 +171,42 @@ void find_rows(const Prepared& p, const Position* positions, int64_t count, cons
   });
 }
 
+// One line of the kernel (its innermost axis) as the window sees it, zeros in the padding.
+void gather_line(const Prepared& p, const float* line, int64_t start, float* out) noexcept {
+  const int64_t taps = p.kernel[2], step = p.dilations[2], channels = p.channels, pitch = p.all_channels();
+  const bool inside = start >= 0 && start + (taps - 1) * step < p.lengths[2];
+  if (inside && step == 1 && channels == pitch) {
+    const float* from = line + start * channels;
+    for (int64_t i = 0; i < taps * channels; ++i) out[i] = from[i];
+    return;
+  }
+  for (int64_t t = 0; t < taps; ++t) {
+    const int64_t at = start + t * step;
+    const bool there = at >= 0 && at < p.lengths[2];
+    for (int64_t c = 0; c < channels; ++c) *out++ = there ? line[at * pitch + c] : 0.0f;
+  }
+}
+
 // The same with the taps of each row one after another in `gathered`: one tap of many columns.
 void gather_rows(const Prepared& p, const Position* positions, int64_t count, const float* x, float* gathered,
                  const float** rows) noexcept {
+  const int64_t line = p.kernel[2] * p.channels;
   for (int64_t r = 0; r < count; ++r) {
+    const Position& position = positions[r];
     float* out = gathered + r * p.columns();
     rows[r] = out;
-    for_each_tap(p, [&](const int64_t (&tap)[kAxes], int64_t) {
-      const float* address = tap_address(p, positions[r], x, tap);
-      for (int64_t c = 0; c < p.channels; ++c) out[c] = address ? address[c] : 0.0f;
-      out += p.channels;
-    });
+    for (int64_t z = 0; z < p.kernel[0]; ++z) {
+      const int64_t iz = position.start[0] + z * p.dilations[0];
+      for (int64_t y = 0; y < p.kernel[1]; ++y, out += line) {
+        const int64_t iy = position.start[1] + y * p.dilations[1];
+        if (iz < 0 || iz >= p.lengths[0] || iy < 0 || iy >= p.lengths[1]) {
+          std::fill(out, out + line, 0.0f);
+          continue;
+        }
+        const int64_t first = ((position.image * p.lengths[0] + iz) * p.lengths[1] + iy) * p.lengths[2];
+        gather_line(p, x + first * p.all_channels(), position.start[2], out);
+      }
+    }
   }
 }
 

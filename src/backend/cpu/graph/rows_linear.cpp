@@ -1,4 +1,4 @@
-// lathe.Linear on weights in f32_panel.
+// lathe.Linear on weights in f32_panel by the kernel of the packed form: for few rows, norms and gates.
 #include "backend/cpu/linear.h"
 #include "backend/cpu/linear_activation.h"
 #include "backend/graph_kernel.h"
@@ -75,7 +75,7 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
 
 }  // namespace
 
-const GraphKernel& linear_graph_kernel() {
+const GraphKernel& rows_linear_graph_kernel() {
   static const GraphKernel kernel = {.name = "cpu.linear",
                                      .ops = {"lathe.Linear"},
                                      .fit = fit,

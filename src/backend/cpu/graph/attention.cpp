@@ -1,0 +1,186 @@
+// Attention without a cache: for each head, keys and values packed into panels once, then blocks of query rows times
+// keys, softmax, times values.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backend/cpu/graph_attributes.h"
+#include "backend/cpu/products.h"
+#include "backend/cpu/tiers.h"
+#include "backend/graph_order.h"
+
+namespace lathe::backend {
+namespace {
+
+constexpr size_t kQ = 0, kK = 1, kV = 2, kMask = 3;
+constexpr int64_t kBlockRows = 24;  // whole tiles of 6, 8 and 12 rows
+
+// Where the rows of a head lie: [batch, heads, length, size] or [batch, length, heads * size].
+struct Heads {
+  int64_t heads, length, size;
+  int64_t batch_stride, head_stride, row_stride;
+};
+
+struct Prepared {
+  Heads q, k, v, y;
+  int64_t batch, repeats;  // query heads for each key head
+  float scale;
+  bool causal, mask_is_bool;
+  int64_t mask_strides[3] = {};  // of batch, head, query; the last axis lies row by row
+  bool has_mask;
+};
+
+Heads heads_of(const tensor::Dims& dims, int64_t heads) {
+  if (dims.size() == 4) return {dims[1], dims[2], dims[3], dims[1] * dims[2] * dims[3], dims[2] * dims[3], dims[3]};
+  const int64_t size = heads == 0 ? 0 : dims[2] / heads;
+  return {heads, dims[1], size, dims[1] * dims[2], size, dims[2]};
+}
+
+std::optional<std::string> fit(Problem& problem) {
+  const op::Attributes& attributes = problem.attributes();
+  for (size_t i = 0; i < 3; ++i) {
+    if (!is_f32(problem.inputs[i])) return "types other than f32";
+  }
+  for (size_t i = 4; i < problem.inputs.size(); ++i) {
+    if (problem.has_input(i)) return "a cache, or lengths";
+  }
+  if (problem.outputs.size() > 1) return "more than one output";
+  if (attributes.get_float("softcap", 0) != 0) return "softcap";
+  for (const char* side : {"left_window_size", "right_window_size"}) {
+    if (attributes.get_int(side, -1) != -1) return "a window";
+  }
+  const Heads q = heads_of(problem.inputs[kQ].dims, attributes.get_int("q_num_heads", 0));
+  const Heads k = heads_of(problem.inputs[kK].dims, attributes.get_int("kv_num_heads", 0));
+  const bool causal = attributes.get_int("is_causal", 0) != 0;
+  if (causal && q.length != k.length) return "is_causal with other numbers of queries than keys";
+  if (k.length == 0 || q.length == 0 || q.size == 0) return "nothing to attend to";
+  if (problem.has_input(kMask)) {
+    const ProblemValue& mask = problem.inputs[kMask];
+    if (mask.dtype != tensor::DType::boolean && !is_f32(mask)) return "a mask that is neither f32 nor bool";
+    if (mask.dims.empty() || mask.dims.back() != k.length) return "a mask that is too short";
+  }
+  for (ProblemValue& input : problem.inputs) input.order = Order::plain;
+  return std::nullopt;
+}
+
+std::shared_ptr<const void> prepare(const Problem& problem) {
+  const op::Attributes& attributes = problem.attributes();
+  auto p = std::make_shared<Prepared>();
+  const int64_t heads = attributes.get_int("q_num_heads", 0), kv_heads = attributes.get_int("kv_num_heads", 0);
+  p->q = heads_of(problem.inputs[kQ].dims, heads);
+  p->k = heads_of(problem.inputs[kK].dims, kv_heads);
+  p->v = heads_of(problem.inputs[kV].dims, kv_heads);
+  p->y = heads_of(problem.outputs[0].dims, heads);
+  p->batch = problem.inputs[kQ].dims[0];
+  p->repeats = p->q.heads / p->k.heads;
+  p->scale = float(attributes.get_float("scale", 1 / std::sqrt(double(p->q.size))));
+  p->causal = attributes.get_int("is_causal", 0) != 0;
+  p->has_mask = problem.has_input(kMask);
+  if (p->has_mask) {
+    const ProblemValue& mask = problem.inputs[kMask];
+    p->mask_is_bool = mask.dtype == tensor::DType::boolean;
+    const std::vector<int64_t> strides = strides_of(mask.dims, Order::plain);
+    for (size_t i = 0; i < 3; ++i) {  // from the last but one
+      if (mask.dims.size() >= i + 2) p->mask_strides[2 - i] = strides[mask.dims.size() - 2 - i];
+    }
+  }
+  return p;
+}
+
+struct Memory {
+  float* keys;
+  float* values;
+  float* scores;
+  float* sums;
+};
+int64_t keys_floats(const Prepared& p) { return cpu::packed_floats(p.k.size, p.k.length); }
+int64_t values_floats(const Prepared& p) { return cpu::packed_floats(p.v.length, p.v.size); }
+int64_t scores_floats(const Prepared& p) { return (kBlockRows * p.k.length + 15) / 16 * 16; }
+int64_t member_floats(const Prepared& p) {
+  return keys_floats(p) + values_floats(p) + scores_floats(p) + cpu::kTileFloats;
+}
+
+size_t scratch_size(const Problem& problem) {
+  const auto p = prepare(problem);
+  return size_t(member_floats(*static_cast<const Prepared*>(p.get())) * problem.threads) * sizeof(float);
+}
+
+void mask_row(const GraphCall& call, const Prepared& p, int64_t batch, int64_t head, int64_t query,
+              float* row) noexcept {
+  constexpr float kHidden = -std::numeric_limits<float>::infinity();
+  if (p.causal) std::fill(row + query + 1, row + p.k.length, kHidden);
+  if (!p.has_mask) return;
+  const int64_t at = batch * p.mask_strides[0] + head * p.mask_strides[1] + query * p.mask_strides[2];
+  if (p.mask_is_bool) {
+    const bool* seen = call.input<bool>(kMask) + at;
+    for (int64_t j = 0; j < p.k.length; ++j) {
+      if (!seen[j]) row[j] = kHidden;
+    }
+  } else {
+    cpu::channels_tier(*call.problem).add_into(call.input(kMask) + at, p.k.length, row);
+  }
+}
+
+// Query rows [begin, end) of one head.
+void attend(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t batch, int64_t head, int64_t begin,
+            int64_t end) noexcept {
+  const cpu::ConvTier& tier = cpu::conv_tier(*call.problem);
+  const cpu::ChannelsTier& channels = cpu::channels_tier(*call.problem);
+  const cpu::ElementwiseKernels& kernels = cpu::elementwise_kernels(cpu::isa_of(*call.problem));
+  const float* q = call.input(kQ) + batch * p.q.batch_stride + head * p.q.head_stride;
+  float* y = call.output() + batch * p.y.batch_stride + head * p.y.head_stride;
+  for (int64_t row = begin; row < end; row += kBlockRows) {
+    const int64_t rows = std::min(kBlockRows, end - row);
+    cpu::multiply_panels(tier, {.a = q + row * p.q.row_stride, .a_stride = p.q.row_stride, .rows = rows, .k = p.q.size,
+                                .n = p.k.length, .panels = memory.keys, .first = 0, .end = (p.k.length + 15) / 16,
+                                .y = memory.scores, .y_stride = p.k.length, .sums = memory.sums});
+    for (int64_t r = 0; r < rows; ++r) {
+      float* scores = memory.scores + r * p.k.length;
+      mask_row(call, p, batch, head, row + r, scores);
+      // A query that sees nothing gives 0.
+      if ((p.has_mask || p.causal) && channels.row_max(scores, p.k.length) == -std::numeric_limits<float>::infinity()) {
+        std::fill(scores, scores + p.k.length, 0.0f);
+      } else {
+        kernels.softmax(scores, 1, p.k.length, scores);
+      }
+    }
+    cpu::multiply_panels(tier, {.a = memory.scores, .a_stride = p.k.length, .rows = rows, .k = p.k.length,
+                                .n = p.v.size, .panels = memory.values, .first = 0, .end = (p.v.size + 15) / 16,
+                                .y = y + row * p.y.row_stride, .y_stride = p.y.row_stride, .sums = memory.sums});
+  }
+}
+
+void run(const GraphCall& call, TeamMember& member) noexcept {
+  const auto& p = *static_cast<const Prepared*>(call.prepared);
+  float* own = reinterpret_cast<float*>(call.scratch) + member_floats(p) * member.index();
+  const Memory memory{own, own + keys_floats(p), own + keys_floats(p) + values_floats(p),
+                      own + keys_floats(p) + values_floats(p) + scores_floats(p)};
+  // Whole key heads where there are enough for all members, else everyone takes some rows of each.
+  const int64_t heads = p.batch * p.k.heads;
+  const bool by_heads = heads % member.size() == 0 || heads >= 8 * member.size();
+  const auto [first, last] = by_heads ? member.share(heads) : TeamMember::Range{0, heads};
+  const auto [begin, end] = by_heads ? TeamMember::Range{0, p.q.length} : member.share(p.q.length, kBlockRows);
+  for (int64_t item = first; item < last; ++item) {
+    const int64_t batch = item / p.k.heads, key_head = item % p.k.heads;
+    const float* k = call.input(kK) + batch * p.k.batch_stride + key_head * p.k.head_stride;
+    const float* v = call.input(kV) + batch * p.v.batch_stride + key_head * p.v.head_stride;
+    cpu::pack_columns({k, p.k.size, p.k.length, 1, p.k.row_stride}, 0, (p.k.length + 15) / 16, memory.keys);
+    cpu::channels_tier(*call.problem).scale(p.scale, keys_floats(p), memory.keys);
+    cpu::pack_columns({v, p.v.length, p.v.size, p.v.row_stride, 1}, 0, (p.v.size + 15) / 16, memory.values);
+    for (int64_t i = 0; i < p.repeats; ++i) attend(call, p, memory, batch, key_head * p.repeats + i, begin, end);
+  }
+}
+
+}  // namespace
+
+const GraphKernel& attention_graph_kernel() {
+  static const GraphKernel kernel = {.name = "cpu.attention",
+                                     .ops = {"Attention"},
+                                     .fit = fit,
+                                     .scratch_size = scratch_size,
+                                     .prepare = prepare,
+                                     .run = run};
+  return kernel;
+}
+
+}  // namespace lathe::backend

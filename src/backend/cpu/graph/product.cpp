@@ -1,0 +1,152 @@
+// lathe.Linear of several rows on weights in f32_panel, without norm and gates: tiles of rows as they lie times panels.
+#include <algorithm>
+#include <limits>
+
+#include "backend/cpu/graph_attributes.h"
+#include "backend/cpu/linear_activation.h"
+#include "backend/cpu/pointwise_program.h"
+#include "backend/cpu/tiers.h"
+
+namespace lathe::backend {
+namespace {
+
+// Inputs of lathe.Linear, see op/lathe_linear.cpp.
+constexpr size_t kX = 0, kResidual = 1, kWeights = 4, kBias = 5;
+constexpr int64_t kMinRows = 4;  // fewer are bound by the weights' bytes: cpu.linear streams them
+constexpr int64_t kPanel = 16;
+constexpr int64_t kSums = cpu::kMaxTileRows * cpu::kMaxTilePanels * kPanel;
+
+struct Prepared {
+  int64_t rows, columns, outputs;
+  float low = -std::numeric_limits<float>::infinity();
+  bool has_activation = false;
+  cpu::PointwiseInstruction activation;
+};
+
+int64_t rows_of(const Problem& problem) {
+  const ProblemValue& y = problem.outputs[0];
+  return y.dims.back() == 0 ? 0 : y.size() / y.dims.back();
+}
+
+// The step that an activation of lathe.Linear is; empty for none; nullopt for gates.
+std::optional<std::string_view> step_of(std::string_view activation) {
+  if (activation == "none") return "";
+  if (activation == "relu") return "Relu 0";
+  if (activation == "silu") return "Swish 0 #1";
+  if (activation == "gelu") return "Gelu 0";
+  if (activation == "gelu_tanh") return "GeluTanh 0";
+  return std::nullopt;
+}
+
+std::optional<std::string> fit(Problem& problem) {
+  const op::Attributes& attributes = problem.attributes();
+  if (!is_f32(problem.inputs[kX]) || problem.inputs[kWeights].layout != "f32_panel") return "not f32";
+  if (attributes.get_int("parts", 1) != 1) return "several parts";
+  if (attributes.get_string("norm", "none") != "none") return "a norm";
+  if (!step_of(attributes.get_string("activation", "none"))) return "a gate";
+  if (rows_of(problem) < kMinRows) return "few rows";
+  for (ProblemValue& input : problem.inputs) input.order = Order::plain;
+  return std::nullopt;
+}
+
+size_t scratch_size(const Problem& problem) {
+  return size_t(kSums * problem.threads) * sizeof(float);
+}
+
+std::shared_ptr<const void> prepare(const Problem& problem) {
+  auto p = std::make_shared<Prepared>();
+  p->rows = rows_of(problem);
+  p->columns = problem.inputs[kX].dims.back();
+  p->outputs = problem.outputs[0].dims.back();
+  const std::string activation = problem.attributes().get_string("activation", "none");
+  if (activation == "relu") {
+    p->low = 0;
+  } else if (activation != "none") {
+    p->has_activation = true;
+    p->activation = cpu::compile_step(op::parse_step(*step_of(activation), 1), cpu::isa_of(problem));
+  }
+  return p;
+}
+
+// activation(sums + bias) + residual
+void finish(const GraphCall& call, const Prepared& p, const cpu::ConvTier& tier, float* sums, int64_t row, int64_t rows,
+            int64_t stride, int64_t first, int64_t count) noexcept {
+  const float* bias = call.input(kBias);
+  const float* residual = call.input(kResidual);
+  cpu::FinishTileCall last{.sums = sums,
+                           .row_count = rows,
+                           .sum_stride = stride,
+                           .features = count,
+                           .bias = bias ? bias + first : nullptr,
+                           .residual = residual ? residual + row * p.outputs + first : nullptr,
+                           .y = call.output() + row * p.outputs + first,
+                           .stride = p.outputs,
+                           .low = p.low,
+                           .high = std::numeric_limits<float>::infinity()};
+  // (A clamp comes after the residual there, before it here.)
+  if (!p.has_activation && !(residual && p.low == 0)) return tier.finish(last);
+  cpu::FinishTileCall inner = last;
+  inner.residual = nullptr;
+  inner.y = sums;
+  inner.stride = stride;
+  tier.finish(inner);
+  if (p.has_activation) {
+    p.activation.function({.a = sums, .a_step = 1, .b = nullptr, .b_step = 0, .p = p.activation.p, .q = p.activation.q,
+                           .count = rows * stride, .y = sums});
+  }
+  last.bias = nullptr;
+  last.low = -std::numeric_limits<float>::infinity();
+  tier.finish(last);
+}
+
+void run(const GraphCall& call, TeamMember& member) noexcept {
+  const auto& p = *static_cast<const Prepared*>(call.prepared);
+  const cpu::ConvTier& tier = cpu::conv_tier(*call.problem);
+  float* sums = reinterpret_cast<float*>(call.scratch) + kSums * member.index();
+  const int64_t panels = (p.outputs + kPanel - 1) / kPanel;
+  const int64_t stride = p.columns * kPanel;
+  const bool by_rows = p.rows >= member.size() * 4 * cpu::kMaxTileRows;
+  const auto [first_row, last_row] = by_rows ? member.share(p.rows, 24) : TeamMember::Range{0, p.rows};
+  const auto [first_panel, last_panel] = by_rows ? TeamMember::Range{0, panels} : member.share(panels);
+  const int64_t own_panels = last_panel - first_panel;
+  const int64_t runs = (own_panels + tier.max_panels - 1) / tier.max_panels;
+  // Rows that stay in the second cache while all panels pass.
+  const int64_t block = std::max<int64_t>(24, (int64_t{256} << 10) / std::max<int64_t>(1, p.columns * 4) / 24 * 24);
+  const float* rows[cpu::kMaxTileRows];
+  for (int64_t at = first_row; at < last_row; at += block) {
+    const int64_t end = std::min(at + block, last_row);
+    for (int64_t run = 0; run < runs; ++run) {
+      const int64_t first = first_panel + own_panels * run / runs;
+      const int64_t count = first_panel + own_panels * (run + 1) / runs - first;
+      const int64_t tile_rows = tier.tile_rows[count];
+      for (int64_t row = at; row < end; row += tile_rows) {
+        const int64_t row_count = std::min(tile_rows, end - row);
+        for (int64_t r = 0; r < row_count; ++r) rows[r] = call.input(kX) + (row + r) * p.columns;
+        tier.tile({.rows = rows,
+                   .row_count = row_count,
+                   .taps = 1,
+                   .columns = p.columns,
+                   .panels = call.input(kWeights) + first * stride,
+                   .panel_stride = stride,
+                   .panel_count = count,
+                   .sums = sums});
+        finish(call, p, tier, sums, row, row_count, count * kPanel, first * kPanel,
+               std::min(count * kPanel, p.outputs - first * kPanel));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const GraphKernel& product_graph_kernel() {
+  static const GraphKernel kernel = {.name = "cpu.product",
+                                     .ops = {"lathe.Linear"},
+                                     .fit = fit,
+                                     .scratch_size = scratch_size,
+                                     .prepare = prepare,
+                                     .run = run};
+  return kernel;
+}
+
+}  // namespace lathe::backend
