@@ -116,8 +116,11 @@ MODELS = {f.__name__: f for f in (resnet50, mobilenet_v3, minilm, unet, detector
 
 
 def randomise_norms(model):
-    """Batch norms as training leaves them, so that folding them is not folding ones."""
+    """Norms as training leaves them, so that folding them is not folding ones and zeros."""
     for module in model.modules():
+        if isinstance(module, (nn.GroupNorm, nn.LayerNorm)) and module.weight is not None:
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
@@ -136,7 +139,8 @@ def main():
         torch.manual_seed(0)
         model, inputs = MODELS[name](args)
         model = model.eval()
-        randomise_norms(model)
+        if name != "minilm":
+            randomise_norms(model)
         path = args.out / f"{name}.onnx"
         torch.onnx.export(model, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=["y"],
                           opset_version=18, dynamo=True, external_data=False, verbose=False)

@@ -18,6 +18,8 @@ struct ChannelsTier {
   // The sum, and the sum of (x - shift)^2, of one row.
   float (*row_sum)(const float* x, int64_t count);
   float (*row_squares)(const float* x, float shift, int64_t count);
+  // x = e^(x - shift); returns their sum. -infinity becomes 0.
+  float (*row_exp)(float* x, float shift, int64_t count);
   float (*row_max)(const float* x, int64_t count);  // -infinity for none; NaN is not looked for
 };
 

@@ -75,6 +75,16 @@ float row_squares(const float* x, float shift, int64_t count) {
   });
   return sum_lanes(sum);
 }
+float row_exp(float* x, float shift, int64_t count) {
+  F32 sum = zero();
+  const F32 off = splat(shift);
+  each_vector(count, [&](int64_t i, int lanes) {
+    const F32 e = exp(sub(get(x + i, lanes), off));
+    put(x + i, e, lanes);
+    sum = add(sum, lanes == kWidth ? e : keep_first(e, lanes, zero()));
+  });
+  return sum_lanes(sum);
+}
 float row_max(const float* x, int64_t count) {
   F32 largest = splat(-HUGE_VALF);
   each_vector(count, [&](int64_t i, int lanes) {
@@ -88,6 +98,6 @@ float row_max(const float* x, int64_t count) {
 
 extern const ChannelsTier kChannelsTier;
 const ChannelsTier kChannelsTier = {max_into, add_into,   scale,   add_scaled, scale_shift,
-                                    moments,  row_sum,    row_squares, row_max};
+                                    moments,  row_sum,    row_squares, row_exp, row_max};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

@@ -11,7 +11,7 @@ namespace lathe::backend::cpu {
 constexpr int64_t kMaxTileRows = 12;
 constexpr int64_t kMaxTilePanels = 4;
 
-// sums[r][p * 16 + j] = sum over taps t, columns c: rows[t * row_count + r][c] * panels[p][(t * columns + c) * 16 + j]
+// sums[r * sum_stride + p * 16 + j] = sum over taps t, columns c: rows[t * row_count + r][c] * panels[p][(t * columns + c) * 16 + j]
 struct TileCall {
   const float* const* rows;
   int64_t row_count;  // at most the tier's for so many panels
@@ -20,7 +20,8 @@ struct TileCall {
   const float* panels;
   int64_t panel_stride;  // floats from one panel to the next
   int64_t panel_count;   // at most kMaxTilePanels
-  float* sums;           // [row_count][panel_count * 16]
+  float* sums;
+  int64_t sum_stride;  // at least panel_count * 16
 };
 
 // y[r][j] = clamp(sums[r][j] + bias[j] + residual[r][j], low, high)

@@ -38,7 +38,7 @@ void tile(const TileCall& call) {
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) store(call.sums + (r * V + v) * kWidth, sums[r][v]);
+    for (int v = 0; v < V; ++v) store(call.sums + r * call.sum_stride + v * kWidth, sums[r][v]);
   }
 }
 

@@ -36,6 +36,9 @@ void multiply_panels(const ConvTier& tier, const ProductsCall& call) noexcept {
     for (int64_t row = 0; row < call.rows; row += tile_rows) {
       const int64_t row_count = std::min(tile_rows, call.rows - row);
       for (int64_t r = 0; r < row_count; ++r) rows[r] = call.a + (row + r) * call.a_stride;
+      // Where all columns exist, the sums go where they belong.
+      float* y = call.y + row * call.y_stride + first * 16;
+      const bool whole = (first + count) * 16 <= call.n;
       tier.tile({.rows = rows,
                  .row_count = row_count,
                  .taps = 1,
@@ -43,14 +46,16 @@ void multiply_panels(const ConvTier& tier, const ProductsCall& call) noexcept {
                  .panels = call.panels + first * call.k * 16,
                  .panel_stride = call.k * 16,
                  .panel_count = count,
-                 .sums = call.sums});
+                 .sums = whole ? y : call.sums,
+                 .sum_stride = whole ? call.y_stride : count * 16});
+      if (whole) continue;
       tier.finish({.sums = call.sums,
                    .row_count = row_count,
                    .sum_stride = count * 16,
-                   .features = std::min(count * 16, call.n - first * 16),
+                   .features = call.n - first * 16,
                    .bias = nullptr,
                    .residual = nullptr,
-                   .y = call.y + row * call.y_stride + first * 16,
+                   .y = y,
                    .stride = call.y_stride,
                    .low = -std::numeric_limits<float>::infinity(),
                    .high = std::numeric_limits<float>::infinity()});

@@ -166,7 +166,9 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
   }
   std::vector<Value> inputs{match->q, match->k, match->v};
   if (match->mask) inputs.push_back(match->mask);
-  return replace_same_type(graph, id, graph.add_node("Attention", inputs, attributes, node.name, 1, id));
+  if (replace_same_type(graph, id, graph.add_node("Attention", inputs, attributes, node.name, 1, id))) return true;
+  if (match->rows_first) graph.erase(graph.producer(match->k));
+  return false;
 }
 
 }  // namespace

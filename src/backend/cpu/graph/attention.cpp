@@ -95,7 +95,9 @@ struct Memory {
 };
 int64_t keys_floats(const Prepared& p) { return cpu::packed_floats(p.k.size, p.k.length); }
 int64_t values_floats(const Prepared& p) { return cpu::packed_floats(p.v.length, p.v.size); }
-int64_t scores_floats(const Prepared& p) { return (kBlockRows * p.k.length + 15) / 16 * 16; }
+// Rows of scores are whole panels; what lies behind the last key is never read.
+int64_t padded(int64_t keys) { return (keys + 15) / 16 * 16; }
+int64_t scores_floats(const Prepared& p) { return kBlockRows * padded(p.k.length); }
 int64_t member_floats(const Prepared& p) {
   return keys_floats(p) + values_floats(p) + scores_floats(p) + cpu::kTileFloats;
 }
@@ -126,27 +128,29 @@ void attend(const GraphCall& call, const Prepared& p, const Memory& memory, int6
             int64_t end) noexcept {
   const cpu::ConvTier& tier = cpu::conv_tier(*call.problem);
   const cpu::ChannelsTier& channels = cpu::channels_tier(*call.problem);
-  const cpu::ElementwiseKernels& kernels = cpu::elementwise_kernels(cpu::isa_of(*call.problem));
+  float shares[kBlockRows];
   const float* q = call.input(kQ) + batch * p.q.batch_stride + head * p.q.head_stride;
   float* y = call.output() + batch * p.y.batch_stride + head * p.y.head_stride;
   for (int64_t row = begin; row < end; row += kBlockRows) {
     const int64_t rows = std::min(kBlockRows, end - row);
     cpu::multiply_panels(tier, {.a = q + row * p.q.row_stride, .a_stride = p.q.row_stride, .rows = rows, .k = p.q.size,
-                                .n = p.k.length, .panels = memory.keys, .first = 0, .end = (p.k.length + 15) / 16,
-                                .y = memory.scores, .y_stride = p.k.length, .sums = memory.sums});
+                                .n = padded(p.k.length), .panels = memory.keys, .first = 0,
+                                .end = padded(p.k.length) / 16, .y = memory.scores, .y_stride = padded(p.k.length),
+                                .sums = memory.sums});
     for (int64_t r = 0; r < rows; ++r) {
-      float* scores = memory.scores + r * p.k.length;
+      float* scores = memory.scores + r * padded(p.k.length);
       mask_row(call, p, batch, head, row + r, scores);
+      const float largest = channels.row_max(scores, p.k.length);
       // A query that sees nothing gives 0.
-      if ((p.has_mask || p.causal) && channels.row_max(scores, p.k.length) == -std::numeric_limits<float>::infinity()) {
-        std::fill(scores, scores + p.k.length, 0.0f);
-      } else {
-        kernels.softmax(scores, 1, p.k.length, scores);
-      }
+      const bool blind = largest == -std::numeric_limits<float>::infinity();
+      const float sum = channels.row_exp(scores, blind ? 0.0f : largest, p.k.length);
+      shares[r] = blind ? 0.0f : 1 / sum;
     }
-    cpu::multiply_panels(tier, {.a = memory.scores, .a_stride = p.k.length, .rows = rows, .k = p.k.length,
+    cpu::multiply_panels(tier, {.a = memory.scores, .a_stride = padded(p.k.length), .rows = rows, .k = p.k.length,
                                 .n = p.v.size, .panels = memory.values, .first = 0, .end = (p.v.size + 15) / 16,
                                 .y = y + row * p.y.row_stride, .y_stride = p.y.row_stride, .sums = memory.sums});
+    // Softmax divides by its sum here, where rows are short.
+    for (int64_t r = 0; r < rows; ++r) channels.scale(shares[r], p.v.size, y + (row + r) * p.y.row_stride);
   }
 }
 

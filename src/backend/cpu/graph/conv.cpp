@@ -280,7 +280,8 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
                     .panels = weights + part.first * panel_stride,
                     .panel_stride = panel_stride,
                     .panel_count = part.count,
-                    .sums = memory.sums});
+                    .sums = memory.sums,
+                    .sum_stride = part.count * kPanel});
       const int64_t feature = part.first * kPanel;
       finish_tile(call, p, memory.sums, part.count * kPanel, row, count, group * p.features + feature,
                   std::min(part.count * kPanel, p.features - feature));

@@ -129,7 +129,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
                    .panels = call.input(kWeights) + first * stride,
                    .panel_stride = stride,
                    .panel_count = count,
-                   .sums = sums});
+                   .sums = sums,
+                   .sum_stride = count * kPanel});
         finish(call, p, tier, sums, row, row_count, count * kPanel, first * kPanel,
                std::min(count * kPanel, p.outputs - first * kPanel));
       }
