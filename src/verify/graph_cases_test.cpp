@@ -1,0 +1,234 @@
+// Runs tests/graph/*.ir: graphs, compiled, against the reference executor, for several lengths, on every instruction set
+// this machine has, on one thread and on two, fused and as they are.
+//
+//   // case: name
+//   // with: n = 2, h = 7        lengths for the symbols of the inputs; a line for each call, made one after another
+//   // kernels: cpu.conv         kernels that must take part when fused: a test of a kernel must not pass without it
+//   graph g { ... }              constants by name are noise; integer inputs are 0 and 1
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+#include <sstream>
+
+#include "backend/device.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "compiler/graph_build.h"
+#include "opt/numeric_check.h"
+#include "runtime/graph_session.h"
+#include "verify/tensor_difference.h"
+
+namespace lathe::verify {
+namespace {
+
+using Bindings = std::map<std::string, int64_t, std::less<>>;
+using Data = runtime::GraphSession::Data;
+
+struct Case {
+  std::string file;
+  int line = 0;
+  std::string name;
+  std::vector<Bindings> calls;
+  std::set<std::string> kernels;
+  std::string graph;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.file << ".ir: " << c.name; }
+
+Bindings read_bindings(std::string text) {
+  Bindings bindings;
+  std::replace(text.begin(), text.end(), ',', ' ');
+  std::istringstream stream(text);
+  std::string name, equals;
+  for (int64_t value = 0; stream >> name >> equals >> value;) bindings.emplace(name, value);
+  return bindings;
+}
+
+std::vector<Case> read_cases(const std::filesystem::path& path) {
+  std::vector<Case> cases;
+  std::istringstream stream(read_text_file(path));
+  int number = 0;
+  const auto rest = [](const std::string& line, std::string_view key) -> std::optional<std::string> {
+    return line.starts_with(key) ? std::optional(line.substr(key.size())) : std::nullopt;
+  };
+  bool inside = false;
+  for (std::string line; std::getline(stream, line);) {
+    ++number;
+    if (const auto name = rest(line, "// case: ")) {
+      cases.push_back({path.stem().string(), number, *name, {}, {}, ""});
+    } else if (const auto with = rest(line, "// with: ")) {
+      cases.back().calls.push_back(read_bindings(*with));
+    } else if (const auto kernels = rest(line, "// kernels: ")) {
+      std::istringstream words(*kernels);
+      for (std::string word; words >> word;) cases.back().kernels.insert(word);
+    } else if (line.starts_with("graph ") || inside) {
+      cases.back().graph += line + "\n";
+      inside = line != "}";
+    }
+  }
+  return cases;
+}
+
+std::vector<Case> all_cases() {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(LATHE_TESTS_DIR "/graph")) {
+    if (entry.path().extension() == ".ir") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::vector<Case> cases;
+  for (const auto& file : files) {
+    for (Case& c : read_cases(file)) cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+ir::Graph parse(const std::string& text) {
+  return ir::parse(text, [](const std::string& name, tensor::DType dtype, tensor::Encoding, const tensor::Dims& dims) {
+    tensor::Tensor tensor(dtype, dims);
+    opt::fill_with_noise(tensor, name);
+    return tensor::memory_source(tensor, name);
+  });
+}
+
+std::map<std::string, tensor::Tensor> make_inputs(const ir::Graph& graph, const Bindings& bindings) {
+  std::map<std::string, tensor::Tensor> inputs;
+  for (const ir::Value input : graph.inputs()) {
+    tensor::Dims dims;
+    for (const tensor::Dim& dim : graph.type(input).shape) dims.push_back(dim.bind(bindings).value());
+    tensor::Tensor tensor(graph.type(input).dtype, dims);
+    opt::fill_with_noise(tensor, graph.name(input));
+    inputs.emplace(graph.name(input), std::move(tensor));
+  }
+  return inputs;
+}
+
+double largest_of(const tensor::Tensor& tensor) {
+  double largest = 0;
+  for (const float value : tensor::to_floats(tensor)) {
+    if (std::isfinite(value)) largest = std::max(largest, double(std::abs(value)));
+  }
+  return largest;
+}
+
+// Gate 2's band: 1e-4 of the tensor's largest, at least 1e-6.
+void expect_same(const std::string& name, const tensor::Tensor& expected, const op::Datum& found) {
+  ASSERT_TRUE(found.is_tensor()) << name;
+  const bool real = tensor::is_float(expected.dtype());
+  const double bound = real ? std::max(1e-6, 1e-4 * largest_of(expected)) : 0;
+  const auto difference = find_difference(expected, found.tensor(), {0, bound});
+  EXPECT_FALSE(difference) << name << ": " << difference.value_or("");
+}
+
+std::vector<std::string> isas_here() {
+  std::vector<std::string> isas;
+  for (const backend::Capability& capability : backend::get_device("cpu").capabilities()) {
+    if (capability.found) isas.push_back(capability.isa);
+  }
+  return isas;
+}
+
+class GraphCase : public testing::TestWithParam<Case> {};
+
+TEST_P(GraphCase, IsTheReference) {
+  const Case& c = GetParam();
+  SCOPED_TRACE(fmt::format("{}.ir:{}: {}", c.file, c.line, c.name));
+  const ir::Graph graph = parse(c.graph);
+  const std::vector<Bindings> calls = c.calls.empty() ? std::vector<Bindings>{{}} : c.calls;
+  std::vector<std::map<std::string, tensor::Tensor>> inputs, expected;
+  for (const Bindings& bindings : calls) {
+    inputs.push_back(make_inputs(graph, bindings));
+    expected.push_back(ir::evaluate(graph, inputs.back()));
+  }
+  for (const bool fuse : {true, false}) {
+    const auto model = compiler::build_graph(graph, {.device = "cpu", .fuse = fuse});
+    for (const std::string& isa : isas_here()) {
+      for (const int threads : {1, 2, 3}) {
+        SCOPED_TRACE(fmt::format("{}, {}, {} threads", fuse ? "fused" : "as it is", isa, threads));
+        runtime::GraphSession session(model, {.threads = threads, .isa = isa, .limits = {}});
+        // Twice each: lengths that come back find what was bound before.
+        for (size_t i = 0; i < 2 * calls.size(); ++i) {
+          const size_t call = i % calls.size();
+          const auto found = session.run({inputs[call].begin(), inputs[call].end()});
+          for (const auto& [name, tensor] : expected[call]) expect_same(name, tensor, found.at(name));
+        }
+        if (!fuse) continue;
+        std::set<std::string> used;
+        for (const auto& time : session.profile({inputs[0].begin(), inputs[0].end()})) used.insert(time.kernel);
+        for (const std::string& kernel : c.kernels) EXPECT_TRUE(used.contains(kernel)) << kernel << " was not used";
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, GraphCase, testing::ValuesIn(all_cases()), [](const auto& test) {
+  return fmt::format("{}_{}", test.param.file, test.param.line);
+});
+
+// What a call with wrong inputs says.
+std::string error_of(const std::string& text, const Data& inputs) {
+  runtime::GraphSession session(compiler::build_graph(parse(text)), {.threads = 1, .isa = {}, .limits = {}});
+  try {
+    session.run(inputs);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_input) << error.what();
+    return error.what();
+  }
+  return "";
+}
+
+TEST(GraphSession, WrongInputsAreNamed) {
+  const std::string text = "graph g {\n  input %x: f32[n, 3]\n  input %i: i64[n]\n  %y = Gather(%x, %i)\n  output %y\n}\n";
+  const auto x = tensor::Tensor::of<float>({2, 3}, {1, 2, 3, 4, 5, 6});
+  const auto i = tensor::Tensor::of<int64_t>({2}, {0, 1});
+  using testing::HasSubstr;
+  EXPECT_EQ(error_of(text, {{"x", x}, {"i", i}}), "");
+  EXPECT_THAT(error_of(text, {{"x", x}}), HasSubstr("input \"i\" is missing"));
+  EXPECT_THAT(error_of(text, {{"x", x}, {"i", i}, {"z", i}}), HasSubstr("no input \"z\""));
+  EXPECT_THAT(error_of(text, {{"x", i}, {"i", i}}), HasSubstr("expected f32[n, 3], found i64[2]"));
+  EXPECT_THAT(error_of(text, {{"x", x}, {"i", tensor::Tensor::of<int64_t>({3}, {0, 1, 0})}}), HasSubstr("found"));
+  // The kernel refuses, the reference says where.
+  EXPECT_THAT(error_of(text, {{"x", x}, {"i", tensor::Tensor::of<int64_t>({2}, {0, 2})}}), HasSubstr("2"));
+}
+
+TEST(GraphSession, TapShowsValuesAsTheGraphMeansThem) {
+  const std::string text =
+      "graph g {\n  input %x: f32[1, 3, 5, 4]\n  const %w: f32[7, 3, 3, 3] = \"w\" plain\n"
+      "  %a = Conv(%x, %w)\n  %b = MaxPool(%a) {kernel_shape = [2, 2]}\n  output %b\n}\n";
+  const ir::Graph graph = parse(text);
+  const auto inputs = make_inputs(graph, {});
+  runtime::GraphSession session(compiler::build_graph(graph), {.threads = 2, .isa = {}, .limits = {}});
+  std::map<std::string, tensor::Tensor> seen;
+  session.set_tap([&](const std::string& name, const tensor::Tensor& value) {
+    tensor::Tensor copy(value.dtype(), value.dims());
+    std::copy(value.bytes().begin(), value.bytes().end(), copy.mutable_bytes().begin());
+    seen.emplace(name, copy);
+  });
+  session.run({inputs.begin(), inputs.end()});
+  ir::EvaluateOptions options;
+  options.results = {*graph.find("a"), *graph.find("b")};
+  for (const auto& [name, tensor] : ir::evaluate(graph, inputs, options)) {
+    ASSERT_TRUE(seen.contains(name)) << name;
+    expect_same(name, tensor, seen.at(name));
+  }
+}
+
+TEST(GraphSession, ASecondCallOfTheSameLengthsKeepsItsMemory) {
+  const std::string text =
+      "graph g {\n  input %x: f32[n, 64]\n  const %w: f32[64, 64] = \"w\" plain\n  %a = MatMul(%x, %w)\n"
+      "  %b = Relu(%a)\n  %c = MatMul(%b, %w)\n  output %c\n}\n";
+  const ir::Graph graph = parse(text);
+  runtime::GraphSession session(compiler::build_graph(graph), {.threads = 1, .isa = {}, .limits = {}});
+  const auto inputs = make_inputs(graph, {{"n", 8}});
+  session.run({inputs.begin(), inputs.end()});
+  const size_t bytes = session.arena_bytes();
+  session.run({inputs.begin(), inputs.end()});
+  EXPECT_EQ(session.arena_bytes(), bytes);
+  EXPECT_LT(bytes, 8 * 64 * 4 * 3 + 65536);  // two values live at a time, and scratch
+}
+
+}  // namespace
+}  // namespace lathe::verify
