@@ -1,6 +1,6 @@
 """The ONNX backend tests: what fails is exactly what docs/conformance.md lists. Standard library only.
 
-Usage: LATHE_ONNX_TESTS=FOLDER check_conformance.py LATHE
+Usage: LATHE_ONNX_TESTS=FOLDER check_conformance.py LATHE [--compiled]
 FOLDER is onnx/backend/test/data of the wheel onnx 1.22.0 (scripts/test fetches it).
 """
 import json
@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-LATHE = sys.argv[1]
+LATHE, FLAGS = sys.argv[1], sys.argv[2:]
 TESTS = os.environ.get("LATHE_ONNX_TESTS", "")
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/conformance.md"
 # Folder: tests in it, and how many must pass whatever the page says.
@@ -23,7 +23,7 @@ if not TESTS:
 listed = set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE))
 failed = set()
 for folder, (total, least) in FOLDERS.items():
-    run = subprocess.run([LATHE, "conformance", f"{TESTS}/{folder}", "--json"], capture_output=True, text=True)
+    run = subprocess.run([LATHE, "conformance", f"{TESTS}/{folder}", "--json", *FLAGS], capture_output=True, text=True)
     assert run.returncode in (0, 1), f"{folder}: exit {run.returncode}: {run.stderr}"
     report = json.loads(run.stdout)
     print(f"{folder}: {report['passed']} of {report['total']}")
