@@ -1,12 +1,15 @@
 #include "compiler/graph_build.h"
 
+#include <algorithm>
 #include <map>
 
 #include "backend/device.h"
 #include "backend/graph_kernel.h"
 #include "base/error.h"
+#include "ir/body.h"
 #include "opt/lowering.h"
 #include "opt/pipeline.h"
+#include "plan/graph_body.h"
 
 namespace lathe::compiler {
 namespace {
@@ -33,8 +36,9 @@ Tensor load_constant(const tensor::SourcePtr& source) {
 
 class Builder {
  public:
-  Builder(const ir::Graph& graph, const backend::Device& device) : graph_(graph), device_(device) {
-    model_->plan.device = device.name;
+  Builder(const ir::Graph& graph, const GraphBuildOptions& options)
+      : graph_(graph), options_(options), device_(backend::get_device(options.device)) {
+    model_->plan.device = device_.name;
   }
 
   std::shared_ptr<const GraphModel> run() {
@@ -99,7 +103,7 @@ class Builder {
     Instruction instruction;
     instruction.op = node.op;
     instruction.name = node.name.empty() && node.outputs[0] ? graph_.name(node.outputs[0]) : node.name;
-    instruction.attributes = node.attributes;
+    instruction.attributes = with_bodies(node);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const Value input = node.inputs[i];
       const bool is_constant = graph_.is_constant(input);
@@ -112,7 +116,19 @@ class Builder {
     model_->plan.instructions.push_back(std::move(instruction));
   }
 
+  // The node's attributes, graphs in them compiled as well.
+  op::Attributes with_bodies(const Node& node) const {
+    op::Attributes attributes = node.attributes;
+    ir::each_body(node, [&](const std::string& name, const ir::Graph& body) {
+      const auto& plain = std::get<op::SubgraphPtr>(std::find_if(node.attributes.begin(), node.attributes.end(), [&](
+          const auto& entry) { return entry.first == name; })->second);
+      attributes.set(name, std::make_shared<plan::GraphBody>(plain, build_graph(body, options_)));
+    });
+    return attributes;
+  }
+
   const ir::Graph& graph_;
+  const GraphBuildOptions& options_;
   const backend::Device& device_;
   std::shared_ptr<GraphModel> model_ = std::make_shared<GraphModel>();
   std::map<Value, int64_t> values_;
@@ -122,14 +138,13 @@ class Builder {
 }  // namespace
 
 std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options) {
-  const backend::Device& device = backend::get_device(options.device);
   if (options.fuse) {
     opt::PassOptions passes;
     passes.level = opt::Level::o2;
     opt::optimise(graph, passes);
     opt::run_passes(graph, opt::lowering_passes(), passes);
   }
-  return Builder(graph, device).run();
+  return Builder(graph, options).run();
 }
 
 }  // namespace lathe::compiler

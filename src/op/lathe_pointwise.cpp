@@ -40,7 +40,6 @@ const OpDef& lathe_pointwise_op() {
       .min_inputs = 1,
       .max_inputs = kVariadic,
       .attributes = {{.name = "steps", .kind = AttributeKind::strings, .required = true}},
-      .elementwise = true,
       .infer = infer_pointwise,
       .evaluate = evaluate_pointwise,
   };

@@ -7,6 +7,8 @@
 #include "backend/device.h"
 #include "base/error.h"
 #include "op/bindings.h"
+#include "plan/graph_body.h"
+#include "runtime/shape_values.h"
 #include "runtime/stage_binder.h"
 
 namespace lathe::runtime {
@@ -36,12 +38,56 @@ bool is_number(tensor::DType dtype) {
   return dtype != tensor::DType::undefined && dtype != tensor::DType::string;
 }
 
+// Results are views of the session's memory: whoever keeps them copies them.
+Tensor copy_of(const Tensor& tensor) {
+  if (!tensor.defined() || tensor.dtype() == tensor::DType::string) return tensor;
+  Tensor copy(tensor.dtype(), tensor.dims());
+  std::copy(tensor.bytes().begin(), tensor.bytes().end(), copy.mutable_bytes().begin());
+  return copy;
+}
+
+op::Datum copy_of(const op::Datum& datum) {
+  if (datum.is_tensor()) return copy_of(datum.tensor());
+  if (!datum.is_sequence()) return datum;
+  std::vector<Tensor> items;
+  for (const Tensor& item : datum.items()) items.push_back(copy_of(item));
+  return op::Datum::sequence(std::move(items));
+}
+
 }  // namespace
+
+// A graph inside an instruction that runs in a session of its own.
+class GraphSession::Body final : public op::Subgraph {
+ public:
+  Body(const plan::GraphBody& body, const GraphOptions& options, std::shared_ptr<Team> team)
+      : plain_(body.plain()), model_(body.model()), session_(model_, options, std::move(team)) {}
+
+  std::vector<op::TypeInfo> input_types() const override { return plain_->input_types(); }
+  std::vector<op::TypeInfo> output_types() const override { return plain_->output_types(); }
+  bool same_as(const op::Subgraph& other) const override { return plain_->same_as(other); }
+  std::vector<op::Datum> evaluate(std::vector<op::Datum> inputs, const op::RunLimits&) const override {
+    const plan::GraphPlan& plan = model_->plan;
+    LATHE_CHECK(inputs.size() == plan.inputs.size(), "a body of {} inputs, not {}", plan.inputs.size(), inputs.size());
+    Data named;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      named.emplace(plan.values[size_t(plan.inputs[i])].name, std::move(inputs[i]));
+    }
+    const Data results = session_.run(named);
+    std::vector<op::Datum> outputs;
+    for (const plan::GraphOutput& output : plan.outputs) outputs.push_back(copy_of(results.at(output.name)));
+    return outputs;
+  }
+
+ private:
+  op::SubgraphPtr plain_;
+  std::shared_ptr<const plan::GraphModel> model_;
+  mutable GraphSession session_;  // evaluating changes what it has bound, not what it computes
+};
 
 struct GraphSession::Impl {
   std::shared_ptr<const plan::GraphModel> model;
   GraphOptions options;
-  std::unique_ptr<Team> team;
+  std::shared_ptr<Team> team;  // bodies share it: they run while it waits
   BindingContext context;
   std::map<std::string, const op::TypeInfo*, std::less<>> declared;
   std::vector<ValueState> states;
@@ -53,15 +99,31 @@ struct GraphSession::Impl {
   };
   std::map<size_t, std::list<Kept>> stages;  // by first instruction, the latest used first
 
-  Impl(std::shared_ptr<const plan::GraphModel> m, const GraphOptions& o)
-      : model(std::move(m)), options(o), context{*model, backend::get_device(model->plan.device)} {
+  std::map<size_t, op::Attributes> compiled;  // of instructions with bodies: these as sessions
+  std::vector<bool> shapes;
+
+  Impl(std::shared_ptr<const plan::GraphModel> m, const GraphOptions& o, std::shared_ptr<Team> shared)
+      : model(std::move(m)), options(o), team(std::move(shared)),
+        context{*model, backend::get_device(model->plan.device)} {
     const plan::GraphPlan& plan = model->plan;
     context.isa = context.device.choose_isa(options.isa);
-    team = context.device.make_team(options.threads);
+    if (!team) team = context.device.make_team(options.threads);
     context.threads = team->size();
+    shapes = shape_values(plan);
+    for (size_t i = 0; i < plan.instructions.size(); ++i) compile_bodies(i);
     context.last_use = last_uses(plan);
     for (const int64_t input : plan.inputs) {
       declared.emplace(plan.values[size_t(input)].name, &plan.values[size_t(input)].type);
+    }
+  }
+
+  void compile_bodies(size_t at) {
+    const op::Attributes& attributes = model->plan.instructions[at].attributes;
+    for (const auto& [name, value] : attributes) {
+      const auto* body = std::get_if<op::SubgraphPtr>(&value);
+      const auto* graph = body ? dynamic_cast<const plan::GraphBody*>(body->get()) : nullptr;
+      if (!graph) continue;
+      compiled.try_emplace(at, attributes).first->second.set(name, std::make_shared<Body>(*graph, options, team));
     }
   }
 
@@ -115,19 +177,22 @@ struct GraphSession::Impl {
   }
 
   // An instruction whose results only the run can measure.
-  void run_dynamic(const plan::Instruction& instruction) {
+  void run_dynamic(size_t at) {
+    const plan::Instruction& instruction = model->plan.instructions[at];
+    const auto with_sessions = compiled.find(at);
+    const op::Attributes& attributes = with_sessions == compiled.end() ? instruction.attributes : with_sessions->second;
     std::vector<op::Datum> inputs;
     for (const Operand& input : instruction.inputs) inputs.push_back(datum_of(input));
     auto results = with_context(fmt::format("{} \"{}\"", instruction.op, instruction.name), [&] {
-      return op::evaluate_data(op::get_op(instruction.op), std::move(inputs), instruction.attributes,
-                               instruction.outputs.size(), options.limits);
+      return op::evaluate_data(op::get_op(instruction.op), std::move(inputs), attributes, instruction.outputs.size(),
+                               options.limits);
     });
     for (size_t i = 0; i < results.size(); ++i) {
       if (instruction.outputs[i].kind != OperandKind::buffer) continue;
       ValueState& state = states[size_t(instruction.outputs[i].index)];
       state.datum = std::move(results[i]);
       state.set = true;
-      state.fixed = state.datum.is_tensor() && is_number(state.datum.tensor().dtype()) &&
+      state.fixed = shapes[size_t(instruction.outputs[i].index)] && state.datum.is_tensor() && is_number(state.datum.tensor().dtype()) &&
                     state.datum.tensor().size() <= kMaxKnown;
       if (tap && state.datum.is_tensor()) {
         tap(model->plan.values[size_t(instruction.outputs[i].index)].name, state.datum.tensor());
@@ -143,7 +208,7 @@ struct GraphSession::Impl {
       stage.run(states, *team, after);
       at = stage.end;
       if (at >= plan.instructions.size()) break;
-      run_dynamic(plan.instructions[at]);
+      run_dynamic(at);
       if (dynamic) dynamic(plan.instructions[at]);
     }
     Data outputs;
@@ -159,7 +224,10 @@ struct GraphSession::Impl {
 };
 
 GraphSession::GraphSession(std::shared_ptr<const plan::GraphModel> model, const GraphOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(model), options)) {}
+    : GraphSession(std::move(model), options, nullptr) {}
+GraphSession::GraphSession(std::shared_ptr<const plan::GraphModel> model, const GraphOptions& options,
+                           std::shared_ptr<Team> team)
+    : impl_(std::make_unique<Impl>(std::move(model), options, std::move(team))) {}
 GraphSession::~GraphSession() = default;
 
 GraphSession::Data GraphSession::run(const Data& inputs) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/team.h"
 #include "op/op.h"
 #include "plan/graph_plan.h"
 
@@ -52,6 +53,8 @@ class GraphSession {
   int threads() const;
 
  private:
+  class Body;
+  GraphSession(std::shared_ptr<const plan::GraphModel> model, const GraphOptions& options, std::shared_ptr<Team> team);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
