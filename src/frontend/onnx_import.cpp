@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "frontend/contrib.h"
 #include "frontend/onnx_importer.h"
 
 namespace lathe::frontend {
@@ -59,11 +60,15 @@ ir::Graph Importer::run() {
 
 void Importer::check_known(const io::OnnxModel& model) const {
   std::map<std::string, std::set<std::string>> unknown;
+  std::map<std::string, std::string_view> reasons;  // of operators that are known, but not what they do
   const auto look = [&](const std::vector<OnnxNode>& nodes) {
     for (const OnnxNode& node : nodes) {
       const bool ours = node.op_type.starts_with("lathe.") || node.domain.starts_with("lathe");
       if (functions_.contains(key_of(node.domain, node.op_type, node.overload))) continue;
       if (!ours && (op::find_op(op_name(node)) || (is_standard(node.domain) && is_retired_op(node.op_type)))) continue;
+      const ContribOp* contrib = find_contrib(node.domain, node.op_type);
+      if (contrib && contrib->refusal.empty()) continue;
+      if (contrib) reasons[op_name(node)] = contrib->refusal;
       unknown[op_name(node)].insert(node.name.empty() && !node.outputs.empty() ? node.outputs[0] : node.name);
     }
   };
@@ -71,7 +76,10 @@ void Importer::check_known(const io::OnnxModel& model) const {
   for (const io::OnnxFunction& function : model.functions) look(function.nodes);
   if (unknown.empty()) return;
   std::vector<std::string> texts;
-  for (const auto& [op, nodes] : unknown) texts.push_back(fmt::format("{} ({})", op, fmt::join(nodes, ", ")));
+  for (const auto& [op, nodes] : unknown) {
+    texts.push_back(fmt::format("{} ({})", op, fmt::join(nodes, ", ")));
+    if (reasons.contains(op)) texts.back() += fmt::format(": {}", reasons.at(op));
+  }
   fail(ErrorCode::unsupported, "no operator named {}", fmt::join(texts, "; "));
 }
 
@@ -220,6 +228,12 @@ std::vector<Value> Importer::add_newest_operator(const OnnxNode& node, Place& pl
       fail(ErrorCode::unsupported, "opset {}: only 1 to {} can be read", opset, kNewestImportOpset);
     }
     if (auto results = upgrade_node(place.builder.graph, pending, opset)) return *std::move(results);
+  }
+  const ContribOp* contrib = op::find_op(pending.op) ? nullptr : find_contrib(node.domain, node.op_type);
+  if (contrib) {
+    const int64_t opset = opset_of(node.domain, place);
+    if (!is_standard(node.domain) && opset != 1) fail(ErrorCode::unsupported, "{} of opset {}", node.domain, opset);
+    return expand_contrib(place.builder.graph, *contrib, pending);
   }
   const ir::NodeId id = place.builder.graph.add_node(pending.op, std::move(pending.inputs),
                                                      std::move(pending.attributes), pending.name, pending.outputs);

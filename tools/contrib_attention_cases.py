@@ -1,0 +1,5 @@
+"""Cases of make_contrib_goldens.py: attentions and rotary embedding."""
+
+
+def write_cases():
+    pass
