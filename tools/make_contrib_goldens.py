@@ -84,6 +84,8 @@ def write(folder, model, feeds, outputs, tolerance):
 def case(name, op, inputs, outputs=(np.float32,), formula=None, *, domain="com.microsoft", opset=21, dims=None,
          tolerance=None, **attributes):
     """One folder. `outputs` are types, None for an output that is not wanted; `dims` names dimensions of inputs."""
+    if "opset_" in attributes:  # an attribute of this name
+        attributes["opset"] = attributes.pop("opset_")
     types = [t and helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in outputs]
     feeds = {f"x{i}": x for i, x in enumerate(inputs) if x is not None and not isinstance(x, Constant)}
     settings = {"domain": domain, "opset": opset, "dims": dims}

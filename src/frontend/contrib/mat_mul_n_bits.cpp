@@ -1,4 +1,5 @@
-// MatMulNBits: A times the transpose of a matrix [N, K] in blocks of 2, 4 or 8 bits, plus a bias.
+// MatMulNBits: A times the transpose of a matrix [N, K] in blocks of 2, 4 or 8 bits, plus a bias. The matrix is not rounded
+// to A's type, and the result only once, as ONNX Runtime's CPU kernel has it.
 #include "base/checked.h"
 #include "base/error.h"
 #include "frontend/contrib/packed_codes.h"
@@ -37,8 +38,9 @@ Results expand(const ContribNode& n) {
   }
   Value w = dequantize(b, m, n.in(kB), n.in(kScales), n.in(kZeroPoints));  // [N, K and what fills its last block]
   if (k < m.columns) w = b.slice(w, 0, k, 1);
-  const Value y = b.node("MatMul", {n.in(kA), b.transpose(w, {1, 0})});
-  return {n.has(kBias) ? b.add(y, n.in(kBias)) : y};
+  const auto wide = [&](Value x) { return b.cast(x, tensor::DType::f32); };
+  const Value y = b.node("MatMul", {wide(n.in(kA)), b.transpose(w, {1, 0})});
+  return {b.cast(n.has(kBias) ? b.add(y, wide(n.in(kBias))) : y, n.dtype(kA))};
 }
 
 // accuracy_level permits A to be rounded, which is not done here.

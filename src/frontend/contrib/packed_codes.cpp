@@ -90,6 +90,12 @@ Value reshaped(const Builder& b, Value x, const std::vector<int64_t>& dims) {
   return b.graph().type(x).shape == tensor::to_shape(dims) ? x : b.reshape(x, dims);
 }
 
+// DequantizeLinear with a result in f32, also of narrower scales.
+Value to_floats(const Builder& b, std::vector<Value> inputs, op::Attributes attributes) {
+  if (b.graph().type(inputs[1]).dtype != DType::f32) attributes.set("output_dtype", int64_t(DType::f32));
+  return b.node("DequantizeLinear", std::move(inputs), std::move(attributes));
+}
+
 // Constants with integer zero points, or none.
 Value dequantize_constant(const Builder& b, const PackedMatrix& m, Value codes, Value scales, Value zero_points) {
   const SourcePtr source = b.graph().source(codes);
@@ -102,15 +108,12 @@ Value dequantize_constant(const Builder& b, const PackedMatrix& m, Value codes, 
   std::vector<Value> inputs = {b.graph().add_constant(name, typed)};
   inputs.push_back(reshaped(b, scales, by_row ? std::vector{m.rows * m.blocks()} : std::vector{m.rows, m.blocks()}));
   if (zeros) inputs.push_back(zeros);
-  if (!by_row) {
-    return b.node("DequantizeLinear", inputs, {{"axis", int64_t{1}}, {"block_size", m.block_size}});
-  }
-  return b.reshape(b.node("DequantizeLinear", inputs, {{"axis", int64_t{0}}}), {m.rows, m.columns});
+  if (!by_row) return to_floats(b, std::move(inputs), {{"axis", int64_t{1}}, {"block_size", m.block_size}});
+  return b.reshape(to_floats(b, std::move(inputs), {{"axis", int64_t{0}}}), {m.rows, m.columns});
 }
 
-// (codes - zero points) * scales in the type of the scales, of zero points that are no integers.
+// (codes - zero points) * scales, of zero points that are no integers.
 Value dequantize_by_real(const Builder& b, const PackedMatrix& m, Value codes, Value scales, Value zero_points) {
-  const DType dtype = b.graph().type(scales).dtype;
   Value wide;
   if (b.graph().is_constant(codes)) {
     const SourcePtr typed = packed_source(b.graph().source(codes), m.bits, m.rows * m.blocks(), m.block_size, false);
@@ -118,8 +121,8 @@ Value dequantize_by_real(const Builder& b, const PackedMatrix& m, Value codes, V
   } else {
     wide = unpack(b, codes, m.bits, m.rows * m.blocks(), m.block_size);
   }
-  const auto column = [&](Value x) { return b.reshape(x, {m.rows * m.blocks(), 1}); };
-  const Value shifted = b.sub(b.cast(wide, dtype), column(zero_points));
+  const auto column = [&](Value x) { return b.cast(b.reshape(x, {m.rows * m.blocks(), 1}), DType::f32); };
+  const Value shifted = b.sub(b.cast(wide, DType::f32), column(zero_points));
   return b.reshape(b.mul(shifted, column(scales)), {m.rows, m.columns});
 }
 
@@ -157,9 +160,8 @@ Value dequantize(const Builder& b, const PackedMatrix& m, Value codes, Value sca
   } else {
     zeros = b.node("Expand", {b.scalar(double(int64_t{1} << (m.bits - 1)), DType::u8), b.ints({m.rows, m.blocks()})});
   }
-  return b.node("DequantizeLinear",
-                {unpack(b, codes, m.bits, m.rows, m.columns), reshaped(b, scales, {m.rows, m.blocks()}), zeros},
-                {{"axis", int64_t{1}}, {"block_size", m.block_size}});
+  return to_floats(b, {unpack(b, codes, m.bits, m.rows, m.columns), reshaped(b, scales, {m.rows, m.blocks()}), zeros},
+                   {{"axis", int64_t{1}}, {"block_size", m.block_size}});
 }
 
 }  // namespace lathe::frontend
