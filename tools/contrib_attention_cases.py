@@ -29,14 +29,16 @@ def rotary_cases():
     op = "RotaryEmbedding"
     flat, heads = floats("rotary", 2, 3, 16), floats("rotary 4", 2, 2, 3, 8)
     table = np.array([[0, 1, 2], [4, 5, 6]], I64)
-    case("rotary_embedding", op, [flat, table, *rope(8, 4)], dims={0: ["batch", "sequence", 16], 1: ["batch", "sequence"]})
+    case("rotary_embedding", op, [flat, table, *rope(8, 4)],
+         dims={0: ["batch", "sequence", 16], 1: ["batch", "sequence"]})
     case("rotary_embedding_interleaved", op, [flat, table, *rope(8, 4)], interleaved=1)
     case("rotary_embedding_offset", op, [flat, np.array([3], I64), *rope(8, 4)],
          dims={0: ["batch", "sequence", 16]})
     case("rotary_embedding_heads", op, [heads, table, *rope(8, 4)], dims={0: ["batch", 2, "sequence", 8]})
     case("rotary_embedding_heads_offset", op, [heads, np.array([2], I64), *rope(8, 4)], interleaved=1)
     case("rotary_embedding_part", op, [flat, table, *rope(8, 2)], num_heads=2, rotary_embedding_dim=4)
-    case("rotary_embedding_part_heads", op, [heads, table, *rope(8, 2)], num_heads=2, rotary_embedding_dim=4, interleaved=1)
+    case("rotary_embedding_part_heads", op, [heads, table, *rope(8, 2)], num_heads=2, rotary_embedding_dim=4,
+         interleaved=1)
     case("rotary_embedding_f16", op, [flat.astype(F16), table, *rope(8, 4, F16)], (F16,))
 
 
@@ -97,12 +99,14 @@ def attention_cases():
     attention("mask_filter", [x, w, bias, np.array([[1, 1, 0], [0, 1, 1]], I32)], mask_filter_value=-2.0)
     attention("mask_of_queries", [x, w, bias, np.array([[[1, 0, 0], [1, 1, 0], [0, 1, 1]]] * 2, I32)])
     attention("score_bias", [x, w, bias, None, None, floats("ascores", 2, 1, 3, 3)])
-    attention("past", [x, w, bias, None, past], (F32, F32), unidirectional=1, dims={**names, 4: [2, "batch", 2, "past", 4]})
+    attention("past", [x, w, bias, None, past], (F32, F32), unidirectional=1,
+              dims={**names, 4: [2, "batch", 2, "past", 4]})
     mask7 = np.array([[1, 1, 0, 1, 1, 1, 1], [0, 1, 1, 1, 0, 1, 1]], I32)
     attention("past_mask", [x, w, bias, mask7, past], (F32, F32), unidirectional=1,
               dims={**names, 3: ["batch", "total"], 4: [2, "batch", 2, "past", 4]})
     attention("past_lengths", [x, w, bias, np.array([7, 5], I32), past], (F32, F32))
-    attention("sizes", [x, Constant(floats("aw28", 6, 28)), Constant(floats("abias28", 28))], qkv_hidden_sizes=[8, 8, 12])
+    attention("sizes", [x, Constant(floats("aw28", 6, 28)), Constant(floats("abias28", 28))],
+              qkv_hidden_sizes=[8, 8, 12])
     quantised_cases(names, past)
 
 
@@ -119,7 +123,8 @@ def quantised_cases(names, past):
     case("q_attention_past", op, [x, w, bias, sx, sw, None, zx, zw, past], (F32, F32), num_heads=2, unidirectional=1)
 
 
-def group_query(name, batch, sequence, past, lengths, *, heads=2, kv_heads=1, dim=16, packed=False, rotary=0, positions=None,
+def group_query(name, batch, sequence, past, lengths, *, heads=2, kv_heads=1, dim=16, packed=False, rotary=0,
+                positions=None,
                 bias=None, sink=False, norms=False, dtype=F32, total=None, capacity=None, outputs=3, dims=None,
                 formula=None, **attributes):
     """`past` rows of a cache (None: no cache) of `capacity` rows; `lengths` of each row, new tokens included."""
@@ -135,7 +140,8 @@ def group_query(name, batch, sequence, past, lengths, *, heads=2, kv_heads=1, di
     total = total or (past or 0) + sequence
     inputs = [*first, *cache, np.array(lengths, I32) - I32(1), np.array(total, I32)]
     inputs += rope(16, rotary, dtype) if rotary else [None, None]
-    inputs += [None if positions is None else np.array(positions, I64), bias, floats(name + " sink", heads, dtype=dtype) if sink else None]
+    inputs += [None if positions is None else np.array(positions, I64), bias]
+    inputs += [floats(name + " sink", heads, dtype=dtype) if sink else None]
     if norms:
         inputs += [None, None, Constant(floats("qn", dim)), Constant(floats("kn", dim))]
     case(f"group_query_attention_{name}", "GroupQueryAttention", inputs, (dtype,) * outputs, formula, dims=dims,

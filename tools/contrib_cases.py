@@ -1,4 +1,4 @@
-"""Cases of make_contrib_goldens.py: activations, norms, products and convolutions in floats, operators before ONNX had them."""
+"""Cases of make_contrib_goldens.py: what computes in floats, and operators that ONNX has by now."""
 import math
 
 import numpy as np
@@ -68,7 +68,8 @@ def embed_cases():
     ids = np.array([[3, 1, 4, 1], [5, 9, 2, 0]], I32)
     segments = np.array([[0, 0, 1, 1], [0, 1, 1, 1]], I32)
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], I32)
-    words, positions, kinds = (Constant(floats(n, rows, 8)) for n, rows in (("words", 10), ("positions", 6), ("kinds", 2)))
+    tables = {"words": 10, "positions": 6, "kinds": 2}
+    words, positions, kinds = (Constant(floats(name, rows, 8)) for name, rows in tables.items())
     gamma, beta = Constant(floats("gamma", 8)), Constant(floats("beta", 8))
     op = "EmbedLayerNormalization"
     case("embed_layer_normalization", op, [ids, segments, words, positions, kinds, gamma, beta, mask], (F32, I32),
@@ -94,8 +95,8 @@ def group_norm_cases():
     first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     skip, bias = floats("pictures skip", 2, 3, 3, 8), floats("norm bias", 8)
     case("group_norm", "GroupNorm", [x, gamma, beta], (F32,), lambda *v: [group_norm(*v, 4)], activation=0, groups=4)
-    case("group_norm_silu", "GroupNorm", [x.astype(F16), gamma, beta], (F16,), lambda *v: [group_norm(*v, 2, 1e-3, True)],
-         activation=1, groups=2, epsilon=1e-3)
+    case("group_norm_silu", "GroupNorm", [x.astype(F16), gamma, beta], (F16,),
+         lambda *v: [group_norm(*v, 2, 1e-3, True)], activation=1, groups=2, epsilon=1e-3)
     case("group_norm_channels_first", "GroupNorm", [first, gamma, beta], (F32,),
          lambda *v: [group_norm(x, gamma, beta, 4).transpose(0, 3, 1, 2)], activation=0, groups=4, channels_last=0)
     case("skip_group_norm", "SkipGroupNorm", [x, gamma, beta, skip, bias], (F32, F32),
@@ -107,8 +108,8 @@ def group_norm_cases():
 def product_cases():
     a, b = floats("a", 2, 3, 4, 5), floats("b", 2, 3, 5, 6)
     case("fused_mat_mul", "FusedMatMul", [a, b], alpha=0.5)
-    case("fused_mat_mul_transposed", "FusedMatMul", [np.swapaxes(a, 2, 3).copy(), np.swapaxes(b, 2, 3).copy()], transA=1,
-         transB=1, dims={0: ["batch", 3, 5, 4], 1: ["batch", 3, 6, 5]})
+    case("fused_mat_mul_transposed", "FusedMatMul", [np.swapaxes(a, 2, 3).copy(), np.swapaxes(b, 2, 3).copy()],
+         transA=1, transB=1, dims={0: ["batch", 3, 5, 4], 1: ["batch", 3, 6, 5]})
     case("fused_mat_mul_batches", "FusedMatMul", [floats("ab", 4, 2, 3, 5), floats("bb", 5, 2, 3, 6)], transBatchA=1,
          transBatchB=1)
     case("fused_mat_mul_batches_transposed", "FusedMatMul", [floats("abt", 5, 2, 3, 4), floats("bbt", 6, 2, 3, 5)],
@@ -124,6 +125,7 @@ def product_cases():
          lambda p, q: [np.maximum(p @ q * F32(0.5), 0)], alpha=0.5, activation="Relu")
     matrices = floats("matrices", 2, 3, 4, 4)
     matrices[0, 0] = np.array([[0, 2, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1], [0, 0, 4, 0]])  # every pivot elsewhere
+    # The condition of a matrix multiplies what either side rounds.
     case("inverse", "Inverse", [matrices], dims={0: ["batch", 3, 4, 4]}, tolerance=(1e-4, 1e-5))
     case("inverse_matrix", "Inverse", [floats("matrix", 3, 3)], tolerance=(1e-4, 1e-5))
 

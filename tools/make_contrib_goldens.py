@@ -3,7 +3,7 @@
 
     make_contrib_goldens.py OUT        (needs numpy, onnx, onnxruntime 1.31)
 
-One folder a case, as ONNX backend tests have them (model.onnx, test_data_set_0/*.pb), with data.json for the tolerances.
+One folder a case, as ONNX backend tests have them (model.onnx, test_data_set_0/*.pb), with tolerances in data.json.
 The outputs are what ONNX Runtime's CPU provider computes, unoptimised. Where it has no kernel for the operator or the
 variant, a case brings a formula in numpy, written from the operator's published schema; the model's doc_string says
 which of the two it was. The cases are in contrib_cases.py, contrib_quantized_cases.py and contrib_attention_cases.py.
@@ -46,7 +46,8 @@ def run_onnxruntime(model, feeds):
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feeds), ""
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return session.run(None, feeds), ""
     except Exception as error:  # no common type: NotImplemented, Fail, InvalidGraph, RuntimeException
         return None, str(error).splitlines()[0]
 

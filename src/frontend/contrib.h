@@ -2,7 +2,8 @@
 // standard operators when a file is imported.
 //
 // An operator is an entry of a table in `frontend/contrib/<name>.cpp`, which defines
-// `std::span<const ContribOp> <name>_contrib()`. The file's name is the registration (docs/adding-a-contrib-operator.md).
+// `std::span<const ContribOp> <name>_contrib()`. The file's name is the registration
+// (docs/adding-a-contrib-operator.md).
 #pragma once
 
 #include <span>
@@ -20,13 +21,13 @@ using Results = std::vector<Value>;
 class ContribNode;
 
 struct ContribOp {
-  std::string_view name;        // "MatMulNBits"
-  std::string_view inputs;      // by name, in order: "A B zero_points? bias?"; a last "..." is any number of further ones
+  std::string_view name;    // "MatMulNBits"
+  std::string_view inputs;  // by name, in order: "A B zero_points? bias?"; a last "..." is any number of further ones
   std::string_view attributes;  // those that `expand` honours, any other is refused: "K N bits"
   int outputs = 1;
   // The results, absent where an output has no expansion.
   Results (*expand)(const ContribNode&) = nullptr;
-  bool standard_domain = false;  // ONNX Runtime writes it into ONNX's own domain, too
+  bool standard_domain = false;   // ONNX Runtime writes it into ONNX's own domain, too
   std::string_view refusal = {};  // of an operator that cannot be expanded at all: why, and what to do
 };
 
@@ -35,8 +36,8 @@ const ContribOp* find_contrib(std::string_view domain, std::string_view op);
 // All of them, by file and then as they stand there.
 std::span<const ContribOp* const> all_contrib_ops();
 
-// Adds the nodes that stand for `node` and returns their results. Throws unsupported, naming it, for an attribute, input
-// or form that has no expansion; invalid_input for a node that breaks the operator's signature.
+// Adds the nodes that stand for `node` and returns their results. Throws unsupported, naming it, for an attribute,
+// input or form that has no expansion; invalid_input for a node that breaks the operator's signature.
 Results expand_contrib(ir::Graph& graph, const ContribOp& op, const PendingNode& node);
 
 // What an expansion works with: a builder on the graph, and the node.
@@ -70,7 +71,9 @@ class ContribNode {
   int64_t get_int(std::string_view name, int64_t otherwise) const { return node_.attributes.get_int(name, otherwise); }
   int64_t get_int(std::string_view name) const;  // required
   bool get_bool(std::string_view name, bool otherwise = false) const { return get_int(name, otherwise ? 1 : 0) != 0; }
-  double get_float(std::string_view name, double otherwise) const { return node_.attributes.get_float(name, otherwise); }
+  double get_float(std::string_view name, double otherwise) const {
+    return node_.attributes.get_float(name, otherwise);
+  }
   // Throws unsupported, with the reason, unless the attribute is absent or has this value.
   void only(std::string_view name, int64_t value, std::string_view why) const;
   // The attributes of those names that the node has.

@@ -39,8 +39,8 @@ Results quick_gelu(const ContribNode& n) {
 
 // left * Gelu(right) of the two halves of X + bias
 Results bias_split_gelu(const ContribNode& n) {
-  const auto halves = n.b.nodes("Split", {n.b.add(n.in(0), n.in(1))},
-                                {{"axis", int64_t{-1}}, {"num_outputs", int64_t{2}}}, 2);
+  const auto halves =
+      n.b.nodes("Split", {n.b.add(n.in(0), n.in(1))}, {{"axis", int64_t{-1}}, {"num_outputs", int64_t{2}}}, 2);
   return {n.b.mul(halves[0], n.b.node("Gelu", {halves[1]}))};
 }
 
@@ -61,6 +61,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> activations_contrib() { return kOps; }
+std::span<const ContribOp> activations_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

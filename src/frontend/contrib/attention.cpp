@@ -44,9 +44,9 @@ Results attend(const ContribNode& n, Value projection, size_t weights, size_t pa
     inputs.push_back(part(0));
     inputs.push_back(part(1));
   }
-  const auto results = b.nodes("Attention", inputs,
-                               attention_attributes(n, heads, heads, true, n.get_bool("unidirectional")),
-                               n.wants(1) ? 3 : 1);
+  const auto results =
+      b.nodes("Attention", inputs, attention_attributes(n, heads, heads, true, n.get_bool("unidirectional")),
+              n.wants(1) ? 3 : 1);
   if (!n.wants(1)) return {results[0]};
   return {results[0], b.concat({b.unsqueeze(results[1], {0}), b.unsqueeze(results[2], {0})}, 0)};
 }
@@ -76,7 +76,8 @@ Results expand_q_attention(const ContribNode& n) {
 constexpr ContribOp kOps[] = {
     {.name = "Attention",
      .inputs = "input weights bias? mask_index? past? attention_bias? past_sequence_length?",
-     .attributes = "do_rotary mask_filter_value num_heads past_present_share_buffer qkv_hidden_sizes scale unidirectional",
+     .attributes =
+         "do_rotary mask_filter_value num_heads past_present_share_buffer qkv_hidden_sizes scale unidirectional",
      .outputs = 2,
      .expand = expand_attention_node},
     {.name = "QAttention",
@@ -88,6 +89,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> attention_contrib() { return kOps; }
+std::span<const ContribOp> attention_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -41,7 +41,9 @@ Value split_heads(const Builder& b, Value x, int64_t heads) {
   return b.transpose(b.reshape(x, {0, 0, heads, -1}), {0, 2, 1, 3});
 }
 
-Value join_heads(const Builder& b, Value x) { return b.reshape(b.transpose(x, {0, 2, 1, 3}), {0, 0, -1}); }
+Value join_heads(const Builder& b, Value x) {
+  return b.reshape(b.transpose(x, {0, 2, 1, 3}), {0, 0, -1});
+}
 
 Value rotate(const Builder& b, Value x, int64_t heads, Value cos, Value sin, Value positions, bool interleaved) {
   op::Attributes attributes;

@@ -9,8 +9,8 @@ namespace lathe::frontend {
 Value split_heads(const Builder& b, Value x, int64_t heads);
 Value join_heads(const Builder& b, Value x);
 
-// RotaryEmbedding of [batch, seq, heads * dim] (of [batch, heads, seq, dim] where `heads` is 0) by the rows of the caches
-// [max, pairs] at `positions` [batch, seq]; further elements of a head stay as they are.
+// RotaryEmbedding of [batch, seq, heads * dim] (of [batch, heads, seq, dim] where `heads` is 0) by the rows of the
+// caches [max, pairs] at `positions` [batch, seq]; further elements of a head stay as they are.
 Value rotate(const Builder& b, Value x, int64_t heads, Value cos, Value sin, Value positions, bool interleaved);
 
 // What is added to scores [batch, heads, seq, total]: all of it optional, and in terms of the operator's own inputs.
@@ -19,8 +19,8 @@ struct ScoreBias {
   size_t bias;             // input of the scores' type
   double filter = -10000;  // added where the mask is 0
 };
-// Absent where the node has neither. `keys` [batch, total, ..] or the like and `past` (absent, or with its length at axis
-// `past_axis`) say how long total is; `batch` is the batch's dimension.
+// Absent where the node has neither. `keys` [batch, total, ..] or the like and `past` (absent, or with its length at
+// axis `past_axis`) say how long total is; `batch` is the batch's dimension.
 struct KeyLength {
   tensor::Dim batch;
   Value keys;

@@ -23,9 +23,8 @@ Results expand(const ContribNode& n) {
   const Builder& b = n.b;
   n.require_rank(kIds, {2});
   if (n.has(kSegments) != n.has(kSegmentTable)) n.refuse_input(kSegments, "it goes together with segment_embedding");
-  const Value positions = n.has(kPositionIds)
-                              ? n.in(kPositionIds)
-                              : b.unsqueeze(count_up(b, length_of(b, n.in(kIds), 1)), {0});  // [1, seq]
+  const Value positions = n.has(kPositionIds) ? n.in(kPositionIds)
+                                              : b.unsqueeze(count_up(b, length_of(b, n.in(kIds), 1)), {0});  // [1, seq]
   Value sum = b.add(b.node("Gather", {n.in(kWords), n.in(kIds)}), b.node("Gather", {n.in(kPositionTable), positions}));
   if (n.has(kSegments)) sum = b.add(sum, b.node("Gather", {n.in(kSegmentTable), n.in(kSegments)}));
   const Value y = b.node("LayerNormalization", {sum, n.in(kGamma), n.in(kBeta)},
@@ -44,6 +43,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> embed_layer_normalization_contrib() { return kOps; }
+std::span<const ContribOp> embed_layer_normalization_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

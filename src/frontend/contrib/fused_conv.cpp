@@ -58,6 +58,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> fused_conv_contrib() { return kOps; }
+std::span<const ContribOp> fused_conv_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -75,6 +75,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> fused_mat_mul_contrib() { return kOps; }
+std::span<const ContribOp> fused_mat_mul_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

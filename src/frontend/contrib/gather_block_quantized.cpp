@@ -92,6 +92,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> gather_block_quantized_contrib() { return kOps; }
+std::span<const ContribOp> gather_block_quantized_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -54,6 +54,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> group_norm_contrib() { return kOps; }
+std::span<const ContribOp> group_norm_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

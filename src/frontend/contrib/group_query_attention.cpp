@@ -42,7 +42,8 @@ void refuse_forms(const ContribNode& n) {
   n.only("qk_output", 0, "scores as an output have no expansion");
   for (const std::string_view name : {"k_quant_type", "v_quant_type"}) {
     const std::string type = n.attributes().get_string(name, "NONE");
-    if (type != "NONE") fail(ErrorCode::unsupported, "attribute \"{}\" is {}: a quantised cache has no expansion", name, type);
+    if (type != "NONE")
+      fail(ErrorCode::unsupported, "attribute \"{}\" is {}: a quantised cache has no expansion", name, type);
   }
   for (const size_t i : {size_t{kKeyScale}, size_t{kValueScale}}) n.no_input(i, "a quantised cache has no expansion");
   if (n.has(kPastKey) != n.has(kPastValue)) n.refuse_input(kPastKey, "it goes together with past_value");
@@ -68,8 +69,9 @@ Qkv read_qkv(const ContribNode& n, const Heads& heads) {
     const int64_t width = n.number(kQuery, 2);
     if (width % parts != 0) n.refuse_input(kQuery, fmt::format("{} heads do not divide its width", parts));
     const int64_t dim = width / parts;
-    const auto split = b.nodes("Split", {x.query, b.ints({heads.query * dim, heads.key_value * dim, heads.key_value * dim})},
-                               {{"axis", int64_t{2}}}, 3);
+    const auto split =
+        b.nodes("Split", {x.query, b.ints({heads.query * dim, heads.key_value * dim, heads.key_value * dim})},
+                {{"axis", int64_t{2}}}, 3);
     x = {split[0], split[1], split[2]};
   } else {
     n.require_rank(kKey, {3});
@@ -115,8 +117,8 @@ Cache read_cache(const ContribNode& n) {
   }
   // A prompt has nothing before it, even where padding makes it longer than its row.
   const Value count = b.add(as_i64(b, n.in(kLastIndex)), b.scalar(1, DType::i64));
-  cache.past = b.node("Where", {b.node("Equal", {cache.total, cache.sequence}), b.scalar(0, DType::i64),
-                                b.sub(count, cache.sequence)});
+  cache.past = b.node(
+      "Where", {b.node("Equal", {cache.total, cache.sequence}), b.scalar(0, DType::i64), b.sub(count, cache.sequence)});
   return cache;
 }
 
@@ -128,8 +130,7 @@ Value positions_of(const Builder& b, const Cache& cache) {
 // The cache [batch, heads, seq, dim] with the new rows behind those that count; as long as the past was or the longest
 // row is. Rows beyond are of no meaning.
 Value extended(const Builder& b, const Cache& cache, Value past, Value added) {
-  const Value zeros =
-      b.node("Expand", {b.scalar(0, b.graph().type(added).dtype), b.node("Shape", {added})});
+  const Value zeros = b.node("Expand", {b.scalar(0, b.graph().type(added).dtype), b.node("Shape", {added})});
   const Value all = b.node("TensorScatter", {b.concat({past, zeros}, 2), added, cache.past}, {{"axis", int64_t{2}}});
   if (cache.total_is_full) return all;
   const Value end = b.node("Max", {cache.total, length_of(b, past, 2)});
@@ -151,7 +152,8 @@ Value seen_keys(const ContribNode& n, const Cache& cache) {
   return b.node("And", {past, b.node("Greater", {keys, b.sub(queries, b.scalar(double(window), DType::i64))})});
 }
 
-// A key that scores 0 and counts for nothing, and what is added to its score: it takes the sink's share of each softmax.
+// A key that scores 0 and counts for nothing, and what is added to its score: it takes the sink's share of each
+// softmax.
 void append_sink(const ContribNode& n, const Heads& heads, Value& key, Value& value, Value& mask) {
   const Builder& b = n.b;
   const DType dtype = b.graph().type(key).dtype;
@@ -161,7 +163,8 @@ void append_sink(const ContribNode& n, const Heads& heads, Value& key, Value& va
   };
   key = with_zeros(key);
   value = with_zeros(value);
-  const Value sink = n.has(kSink) ? b.reshape(n.in(kSink), {1, heads.query, 1, 1}) : b.node("Expand", {b.scalar(0, dtype), b.ints({1, 1, 1, 1})});
+  const Value sink = n.has(kSink) ? b.reshape(n.in(kSink), {1, heads.query, 1, 1})
+                                  : b.node("Expand", {b.scalar(0, dtype), b.ints({1, 1, 1, 1})});
   const Value column = b.slice(mask, 0, 1, 3);  // of which only the shape counts
   const Value sinks = b.node("Where", {b.node("Less", {column, column}), column, sink});
   const Value shape = b.node("Shape", {sinks}, {{"start", int64_t{0}}, {"end", int64_t{3}}});
@@ -252,6 +255,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> group_query_attention_contrib() { return kOps; }
+std::span<const ContribOp> group_query_attention_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -65,6 +65,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> integer_mat_mul_contrib() { return kOps; }
+std::span<const ContribOp> integer_mat_mul_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

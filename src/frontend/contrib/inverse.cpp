@@ -25,7 +25,8 @@ class Elimination {
 
   Value run() {
     for (int64_t column = 0; column < rows_; ++column) step(column);
-    const Value order = b_.cast(b_.concat(taken_, -2), b_.graph().type(augmented_).dtype);  // row i has the place of row i
+    const Value order =
+        b_.cast(b_.concat(taken_, -2), b_.graph().type(augmented_).dtype);  // row i has the place of row i
     return b_.node("MatMul", {order, b_.slice(augmented_, rows_, 2 * rows_, -1)});
   }
 
@@ -37,19 +38,19 @@ class Elimination {
   }
 
   void step(int64_t column) {
-    const Value factors = b_.slice(augmented_, column, column + 1, -1);                 // [.., rows, 1]
-    Value sizes = b_.node("Squeeze", {b_.node("Abs", {factors}), b_.ints({-1})});       // [.., rows]
+    const Value factors = b_.slice(augmented_, column, column + 1, -1);            // [.., rows, 1]
+    Value sizes = b_.node("Squeeze", {b_.node("Abs", {factors}), b_.ints({-1})});  // [.., rows]
     if (used_) sizes = b_.node("Where", {used_, b_.scalar(-1, b_.graph().type(sizes).dtype), sizes});
     const Value pivot = b_.node("ArgMax", {sizes}, {{"axis", int64_t{-1}}, {"keepdims", int64_t{1}}});
-    const Value is_pivot = b_.node("Equal", {row_numbers_, pivot});                     // [.., rows]
-    const Value at_pivot = b_.unsqueeze(is_pivot, {-1});                                // [.., rows, 1]
+    const Value is_pivot = b_.node("Equal", {row_numbers_, pivot});  // [.., rows]
+    const Value at_pivot = b_.unsqueeze(is_pivot, {-1});             // [.., rows, 1]
     const Value zero = b_.scalar(0, b_.graph().type(augmented_).dtype);
     const Value only = b_.node("Where", {at_pivot, augmented_, zero});
     const Value row = b_.node("ReduceSum", {only, b_.ints({-2})}, {{"keepdims", int64_t{1}}});
-    const Value one = b_.div(row, b_.slice(row, column, column + 1, -1));               // [.., 1, 2 rows]
+    const Value one = b_.div(row, b_.slice(row, column, column + 1, -1));  // [.., 1, 2 rows]
     augmented_ = b_.node("Where", {at_pivot, one, b_.sub(augmented_, b_.mul(factors, one))});
     used_ = used_ ? b_.node("Or", {used_, is_pivot}) : is_pivot;
-    taken_.push_back(b_.unsqueeze(is_pivot, {-2}));                                     // [.., 1, rows]
+    taken_.push_back(b_.unsqueeze(is_pivot, {-2}));  // [.., 1, rows]
   }
 
   const Builder& b_;
@@ -75,6 +76,8 @@ constexpr ContribOp kOps[] = {{.name = "Inverse", .inputs = "X", .attributes = "
 
 }  // namespace
 
-std::span<const ContribOp> inverse_contrib() { return kOps; }
+std::span<const ContribOp> inverse_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -1,5 +1,5 @@
-// MatMulNBits: A times the transpose of a matrix [N, K] in blocks of 2, 4 or 8 bits, plus a bias. The matrix is not rounded
-// to A's type, and the result only once, as ONNX Runtime's CPU kernel has it.
+// MatMulNBits: A times the transpose of a matrix [N, K] in blocks of 2, 4 or 8 bits, plus a bias. The matrix is not
+// rounded to A's type, and the result only once, as ONNX Runtime's CPU kernel has it.
 #include "base/checked.h"
 #include "base/error.h"
 #include "frontend/contrib/packed_codes.h"
@@ -53,6 +53,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> mat_mul_n_bits_contrib() { return kOps; }
+std::span<const ContribOp> mat_mul_n_bits_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -74,8 +74,8 @@ Results expand(const ContribNode& n) {
   std::vector<Value> inputs = {x.query, x.key, x.value, score_bias(n, bias, length, n.dtype(kQuery))};
   if (n.has(kPastKey)) inputs.insert(inputs.end(), {n.in(kPastKey), n.in(kPastValue)});
   const bool causal = n.get_bool("unidirectional");
-  auto results = b.nodes("Attention", inputs, attention_attributes(n, heads, heads, !x.cached, causal),
-                         std::min(n.outputs(), 3));
+  auto results =
+      b.nodes("Attention", inputs, attention_attributes(n, heads, heads, !x.cached, causal), std::min(n.outputs(), 3));
   if (x.cached) results[0] = join_heads(b, results[0]);
   results.resize(4);  // the scores have no expansion
   return results;
@@ -92,6 +92,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> multi_head_attention_contrib() { return kOps; }
+std::span<const ContribOp> multi_head_attention_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -77,6 +77,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> normalizations_contrib() { return kOps; }
+std::span<const ContribOp> normalizations_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

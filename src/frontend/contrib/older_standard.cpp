@@ -62,11 +62,16 @@ constexpr ContribOp kOps[] = {
     {.name = "Pad", .inputs = "data pads value?", .attributes = "mode", .expand = pad},
     {.name = "Range", .inputs = "start limit delta?", .attributes = "", .expand = range},
     {.name = "QuantizeLinear", .inputs = "x y_scale y_zero_point?", .attributes = "axis", .expand = quantize_linear},
-    {.name = "DequantizeLinear", .inputs = "x x_scale x_zero_point?", .attributes = "axis", .expand = dequantize_linear},
+    {.name = "DequantizeLinear",
+     .inputs = "x x_scale x_zero_point?",
+     .attributes = "axis",
+     .expand = dequantize_linear},
 };
 
 }  // namespace
 
-std::span<const ContribOp> older_standard_contrib() { return kOps; }
+std::span<const ContribOp> older_standard_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

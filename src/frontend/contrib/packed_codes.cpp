@@ -12,14 +12,17 @@ using tensor::Tensor;
 
 DType code_type(int64_t bits, bool is_signed) {
   switch (bits) {
-    case 2: return is_signed ? DType::i2 : DType::u2;
-    case 4: return is_signed ? DType::i4 : DType::u4;
-    default: return is_signed ? DType::i8 : DType::u8;
+    case 2:
+      return is_signed ? DType::i2 : DType::u2;
+    case 4:
+      return is_signed ? DType::i4 : DType::u4;
+    default:
+      return is_signed ? DType::i8 : DType::u8;
   }
 }
 
-// The same bytes, each with some bits flipped, as elements of another type. The top bit of each code flipped is the code
-// less 2^(bits - 1) in two's complement.
+// The same bytes, each with some bits flipped, as elements of another type. The top bit of each code flipped is the
+// code less 2^(bits - 1) in two's complement.
 class RetypedSource final : public tensor::Source {
  public:
   // `base` has as many rows as `dims`.
@@ -49,7 +52,9 @@ class RetypedSource final : public tensor::Source {
   std::byte flip_;
 };
 
-int64_t bytes_for(int64_t codes, int64_t bits) { return (codes * bits + 7) / 8; }
+int64_t bytes_for(int64_t codes, int64_t bits) {
+  return (codes * bits + 7) / 8;
+}
 
 // Packed rows that end within a byte, as one row of codes without gaps.
 Tensor joined_rows(const SourcePtr& packed, const PackedMatrix& m) {

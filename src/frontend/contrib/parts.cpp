@@ -38,8 +38,7 @@ Value activate(const Builder& b, Value x, const std::string& name, const Activat
   if (name == "Relu" || name == "Tanh" || name == "Sigmoid") return b.node(name, {x});
   if (name == "LeakyRelu") return b.node(name, {x}, {{"alpha", need(parameters.alpha, "alpha")}});
   if (name == "HardSigmoid") {
-    return b.node(name, {x},
-                  {{"alpha", need(parameters.alpha, "alpha")}, {"beta", need(parameters.beta, "beta")}});
+    return b.node(name, {x}, {{"alpha", need(parameters.alpha, "alpha")}, {"beta", need(parameters.beta, "beta")}});
   }
   if (name == "Clip") {
     const auto bound = [&](double value) { return b.scalar(value, b.graph().type(x).dtype); };

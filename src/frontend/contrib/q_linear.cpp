@@ -86,14 +86,13 @@ constexpr ContribOp kOps[] = {
      .inputs = "condition X x_scale x_zero_point Y y_scale y_zero_point z_scale z_zero_point",
      .attributes = "",
      .expand = q_linear_where},
-    {.name = "QLinearConcat",
-     .inputs = "Y_scale Y_zero_point ...",
-     .attributes = "axis",
-     .expand = q_linear_concat},
+    {.name = "QLinearConcat", .inputs = "Y_scale Y_zero_point ...", .attributes = "axis", .expand = q_linear_concat},
 };
 
 }  // namespace
 
-std::span<const ContribOp> q_linear_contrib() { return kOps; }
+std::span<const ContribOp> q_linear_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

@@ -65,6 +65,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> q_linear_windows_contrib() { return kOps; }
+std::span<const ContribOp> q_linear_windows_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

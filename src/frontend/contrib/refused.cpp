@@ -18,6 +18,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> refused_contrib() { return kOps; }
+std::span<const ContribOp> refused_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend

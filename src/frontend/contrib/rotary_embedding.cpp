@@ -43,6 +43,8 @@ constexpr ContribOp kOps[] = {
 
 }  // namespace
 
-std::span<const ContribOp> rotary_embedding_contrib() { return kOps; }
+std::span<const ContribOp> rotary_embedding_contrib() {
+  return kOps;
+}
 
 }  // namespace lathe::frontend
