@@ -89,15 +89,15 @@ std::string ContribNode::input_name(size_t i) const {
   std::string_view name = i < names.size() ? names[i] : "";
   if (name == "...") name = "";
   if (name.ends_with('?')) name.remove_suffix(1);
-  return name.empty() ? fmt::format("input {}", i) : fmt::format("input {} ({})", i, name);
+  std::string text = name.empty() ? fmt::format("input {}", i) : fmt::format("input {} ({})", i, name);
+  if (has(i)) text += " " + op::to_string(b.graph().type(node_.inputs[i]));
+  return text;
 }
 
 const op::TypeInfo& ContribNode::type(size_t i) const {
   if (!has(i)) fail(ErrorCode::invalid_input, "{} is missing", input_name(i));
   const op::TypeInfo& type = b.graph().type(node_.inputs[i]);
-  if (!type.is_plain()) {
-    fail(ErrorCode::unsupported, "{}: its rank must be known, found {}", input_name(i), op::to_string(type));
-  }
+  if (!type.is_plain()) refuse_input(i, "its rank must be known");
   return type;
 }
 
@@ -105,28 +105,29 @@ const tensor::Dim& ContribNode::dim(size_t i, int axis) const {
   const tensor::Shape& of = shape(i);
   const int64_t at = axis < 0 ? axis + int64_t(of.size()) : axis;
   if (at < 0 || at >= int64_t(of.size())) {
-    fail(ErrorCode::invalid_input, "{}: no axis {} in {}", input_name(i), axis, op::to_string(type(i)));
+    bad_input(i, fmt::format("it has no axis {}", axis));
   }
   return of[size_t(at)];
 }
 
 int64_t ContribNode::number(size_t i, int axis) const {
   const tensor::Dim& found = dim(i, axis);
-  if (!found.is_constant()) {
-    fail(ErrorCode::unsupported, "{}: axis {} of {} must be a number", input_name(i), axis, op::to_string(type(i)));
-  }
+  if (!found.is_constant()) refuse_input(i, fmt::format("axis {} must be a number", axis));
+  if (found.value() >= int64_t{1} << 31) bad_input(i, fmt::format("axis {} is too long", axis));
   return found.value();
 }
 
 void ContribNode::require_rank(size_t i, std::initializer_list<size_t> ranks) const {
   if (std::find(ranks.begin(), ranks.end(), rank(i)) != ranks.end()) return;
-  fail(ErrorCode::invalid_input, "{}: expected rank {}, found {}", input_name(i), fmt::join(ranks, " or "),
-       op::to_string(type(i)));
+  bad_input(i, fmt::format("expected rank {}", fmt::join(ranks, " or ")));
+}
+
+void ContribNode::bad_input(size_t i, std::string_view why) const {
+  fail(ErrorCode::invalid_input, "{}: {}", input_name(i), why);
 }
 
 void ContribNode::refuse_input(size_t i, std::string_view why) const {
-  fail(ErrorCode::unsupported, "{}{}: {}", input_name(i),
-       has(i) ? fmt::format(" {}", op::to_string(b.graph().type(node_.inputs[i]))) : "", why);
+  fail(ErrorCode::unsupported, "{}: {}", input_name(i), why);
 }
 
 int64_t ContribNode::get_int(std::string_view name) const {

@@ -3,7 +3,7 @@
 //
 // An operator is an entry of a table in `frontend/contrib/<name>.cpp`, which defines
 // `std::span<const ContribOp> <name>_contrib()`. The file's name is the registration
-// (docs/adding-a-contrib-operator.md).
+// (docs/contrib-operators.md).
 #pragma once
 
 #include <span>
@@ -55,12 +55,15 @@ class ContribNode {
   const tensor::Shape& shape(size_t i) const { return type(i).shape; }
   size_t rank(size_t i) const { return shape(i).size(); }
   tensor::DType dtype(size_t i) const { return type(i).dtype; }
-  // A dimension, counted from the back if negative; number() throws unsupported where it is symbolic.
+  // A dimension, counted from the back if negative; number() throws unsupported where it is symbolic, and invalid_input
+  // from 2^31 on: two numbers multiply without overflow.
   const tensor::Dim& dim(size_t i, int axis) const;
   int64_t number(size_t i, int axis) const;
   bool is_constant(size_t i) const { return has(i) && b.graph().is_constant(node_.inputs[i]); }
   // Throws unless the input has one of these ranks.
   void require_rank(size_t i, std::initializer_list<size_t> ranks) const;
+  // Throw invalid_input and unsupported.
+  [[noreturn]] void bad_input(size_t i, std::string_view why) const;
   [[noreturn]] void refuse_input(size_t i, std::string_view why) const;
   void no_input(size_t i, std::string_view why) const {
     if (has(i)) refuse_input(i, why);
@@ -83,7 +86,7 @@ class ContribNode {
   int outputs() const { return node_.outputs; }
 
  private:
-  std::string input_name(size_t i) const;
+  std::string input_name(size_t i) const;  // with its type, where it is there
 
   const ContribOp& op_;
   const PendingNode& node_;

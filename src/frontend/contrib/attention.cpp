@@ -13,11 +13,12 @@ std::vector<int64_t> projection_widths(const ContribNode& n, size_t weights, int
   const int64_t all = n.number(weights, 1);
   auto widths = n.attributes().find_ints("qkv_hidden_sizes").value_or(std::vector<int64_t>());
   if (widths.empty()) {
-    if (all % 3 != 0) n.refuse_input(weights, "its width is not three times anything");
+    if (all % 3 != 0) n.bad_input(weights, "its width is not three times anything");
     widths = {all / 3, all / 3, all / 3};
   }
-  bool fits = widths.size() == 3 && widths[0] == widths[1] && widths[0] + widths[1] + widths[2] == all;
-  for (const int64_t width : widths) fits = fits && width > 0 && width % heads == 0;
+  bool fits = widths.size() == 3 && widths[0] == widths[1];
+  for (const int64_t width : widths) fits = fits && width > 0 && width <= all && width % heads == 0;
+  fits = fits && widths[0] + widths[1] + widths[2] == all;
   if (!fits) {
     fail(ErrorCode::invalid_input, "{} heads, query, key and value of {} in {}", heads, fmt::join(widths, ", "), all);
   }

@@ -51,7 +51,9 @@ Value rotate(const Builder& b, Value x, int64_t heads, Value cos, Value sin, Val
   const tensor::Shape& shape = b.graph().type(x).shape;
   const Dim width = heads > 0 ? divide_exactly(shape.back(), Dim(heads)).value_or(Dim(0)) : shape.back();
   const Dim& pairs = b.graph().type(cos).shape.back();
-  if (!pairs.is_constant()) fail(ErrorCode::unsupported, "the width of cos_cache must be a number");
+  if (!pairs.is_constant() || pairs.value() >= int64_t{1} << 31) {
+    fail(ErrorCode::unsupported, "the width of cos_cache is {}", pairs.to_string());
+  }
   if (heads > 0) attributes.set("num_heads", heads);
   if (!(width == pairs * Dim(2))) attributes.set("rotary_embedding_dim", 2 * pairs.value());
   return b.node("RotaryEmbedding", {x, cos, sin, positions}, attributes);

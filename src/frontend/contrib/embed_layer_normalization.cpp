@@ -22,7 +22,7 @@ Value mask_index(const ContribNode& n) {
 Results expand(const ContribNode& n) {
   const Builder& b = n.b;
   n.require_rank(kIds, {2});
-  if (n.has(kSegments) != n.has(kSegmentTable)) n.refuse_input(kSegments, "it goes together with segment_embedding");
+  if (n.has(kSegments) != n.has(kSegmentTable)) n.bad_input(kSegments, "it goes together with segment_embedding");
   const Value positions = n.has(kPositionIds) ? n.in(kPositionIds)
                                               : b.unsqueeze(count_up(b, length_of(b, n.in(kIds), 1)), {0});  // [1, seq]
   Value sum = b.add(b.node("Gather", {n.in(kWords), n.in(kIds)}), b.node("Gather", {n.in(kPositionTable), positions}));

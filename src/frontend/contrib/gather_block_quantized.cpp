@@ -15,14 +15,17 @@ int64_t axis_of(const ContribNode& n, std::string_view name, int64_t otherwise, 
   return axis < 0 ? axis + rank : axis;
 }
 
+// All but the last.
+tensor::Dims leading_dims(const ContribNode& n, size_t i) {
+  tensor::Dims dims;
+  for (int axis = 0; axis + 1 < int(n.rank(i)); ++axis) dims.push_back(n.number(i, axis));
+  return dims;
+}
+
 // The u8 input `i` [.., bytes], each byte holding 8 / bits codes, as u8 codes [.., count].
 Value unpack_last_axis(const ContribNode& n, size_t i, int64_t bits, int64_t count) {
-  std::vector<int64_t> dims;
-  int64_t rows = 1;
-  for (int axis = 0; axis + 1 < int(n.rank(i)); ++axis) {
-    dims.push_back(n.number(i, axis));
-    rows *= dims.back();
-  }
+  tensor::Dims dims = leading_dims(n, i);
+  const int64_t rows = tensor::element_count(dims);
   dims.push_back(count);
   return n.b.reshape(unpack(n.b, n.in(i), bits, rows, count), dims);
 }
@@ -41,13 +44,11 @@ Codes packed_codes(const ContribNode& n, int64_t quantize_axis, int64_t block) {
   const int64_t columns = n.number(kData, -1) * (8 / bits);
   const bool along_last = quantize_axis == last;
   const int64_t zero_columns = along_last ? (columns + block - 1) / block : columns;
-  int64_t rows = 1;
-  for (int axis = 0; axis < last; ++axis) rows *= n.number(kData, axis);
   if (n.is_constant(kData) && !n.has(kZeroPoints)) {  // the usual case stays packed
-    std::vector<int64_t> dims;
-    for (int axis = 0; axis < last; ++axis) dims.push_back(n.number(kData, axis));
-    dims.push_back(columns);
+    tensor::Dims dims = leading_dims(n, kData);
+    const int64_t rows = tensor::element_count(dims);
     const auto matrix = packed_source(b.graph().source(n.in(kData)), bits, rows, columns, true);
+    dims.push_back(columns);
     const std::string name = b.graph().source_name(n.in(kData));
     return {b.graph().add_constant(name, tensor::reshaped_source(matrix, dims)), Value()};
   }

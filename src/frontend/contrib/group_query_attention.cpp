@@ -46,9 +46,9 @@ void refuse_forms(const ContribNode& n) {
       fail(ErrorCode::unsupported, "attribute \"{}\" is {}: a quantised cache has no expansion", name, type);
   }
   for (const size_t i : {size_t{kKeyScale}, size_t{kValueScale}}) n.no_input(i, "a quantised cache has no expansion");
-  if (n.has(kPastKey) != n.has(kPastValue)) n.refuse_input(kPastKey, "it goes together with past_value");
-  if (n.has(kCos) != n.has(kSin)) n.refuse_input(kCos, "it goes together with sin_cache");
-  if (n.has(kQueryNorm) != n.has(kKeyNorm)) n.refuse_input(kQueryNorm, "it goes together with k_norm_weight");
+  if (n.has(kPastKey) != n.has(kPastValue)) n.bad_input(kPastKey, "it goes together with past_value");
+  if (n.has(kCos) != n.has(kSin)) n.bad_input(kCos, "it goes together with sin_cache");
+  if (n.has(kQueryNorm) != n.has(kKeyNorm)) n.bad_input(kQueryNorm, "it goes together with k_norm_weight");
 }
 
 // Each head by itself: x / sqrt(mean(x^2) + epsilon) * weight.
@@ -63,11 +63,11 @@ Qkv read_qkv(const ContribNode& n, const Heads& heads) {
   const Builder& b = n.b;
   n.require_rank(kQuery, {3});
   Qkv x{n.in(kQuery), n.in(kKey), n.in(kValue)};
-  if (n.has(kKey) != n.has(kValue)) n.refuse_input(kKey, "it goes together with the value");
+  if (n.has(kKey) != n.has(kValue)) n.bad_input(kKey, "it goes together with the value");
   if (!n.has(kKey)) {
     const int64_t parts = heads.query + 2 * heads.key_value;
     const int64_t width = n.number(kQuery, 2);
-    if (width % parts != 0) n.refuse_input(kQuery, fmt::format("{} heads do not divide its width", parts));
+    if (width % parts != 0) n.bad_input(kQuery, fmt::format("{} heads do not divide its width", parts));
     const int64_t dim = width / parts;
     const auto split =
         b.nodes("Split", {x.query, b.ints({heads.query * dim, heads.key_value * dim, heads.key_value * dim})},
@@ -219,7 +219,8 @@ Results attend_by_row(const ContribNode& n, const Heads& heads, const Cache& cac
 Results expand(const ContribNode& n) {
   refuse_forms(n);
   const Heads heads{n.get_int("num_heads"), n.get_int("kv_num_heads")};
-  if (heads.query < 1 || heads.key_value < 1 || heads.query % heads.key_value != 0) {
+  const bool fits = heads.query >= 1 && heads.query < int64_t{1} << 31 && heads.key_value >= 1;
+  if (!fits || heads.query % heads.key_value != 0) {
     fail(ErrorCode::invalid_input, "{} heads on {}", heads.query, heads.key_value);
   }
   const int64_t window = n.get_int("local_window_size", -1);
@@ -229,7 +230,7 @@ Results expand(const ContribNode& n) {
   Qkv x = read_qkv(n, heads);
   const Cache cache = read_cache(n);
   if (n.get_bool("do_rotary")) {
-    if (!n.has(kCos)) n.refuse_input(kCos, "do_rotary needs it");
+    if (!n.has(kCos)) n.bad_input(kCos, "do_rotary needs it");
     const Value positions = n.has(kPositions) ? n.in(kPositions) : positions_of(n.b, cache);
     const bool interleaved = n.get_bool("rotary_interleaved");
     x.query = rotate(n.b, x.query, heads.query, n.in(kCos), n.in(kSin), positions, interleaved);

@@ -62,7 +62,7 @@ class Elimination {
 };
 
 Results expand(const ContribNode& n) {
-  if (n.rank(0) < 2) n.refuse_input(0, "expected matrices");
+  if (n.rank(0) < 2) n.bad_input(0, "expected matrices");
   const int64_t rows = n.number(0, -1);
   if (rows != n.number(0, -2)) fail(ErrorCode::invalid_input, "{} by {} has no inverse", n.number(0, -2), rows);
   if (rows < 1 || rows > kMostRows) {

@@ -14,7 +14,7 @@ PackedMatrix matrix_of(const ContribNode& n) {
   if (m.bits != 2 && m.bits != 4 && m.bits != 8) {
     fail(ErrorCode::unsupported, "attribute \"bits\" is {}: 2, 4 and 8 have an expansion", m.bits);
   }
-  constexpr int64_t kLimit = int64_t{1} << 31;
+  constexpr int64_t kLimit = int64_t{1} << 29;  // N * K * bits does not overflow
   const bool power = m.block_size >= 16 && m.block_size < kLimit && (m.block_size & (m.block_size - 1)) == 0;
   if (!power || m.rows < 1 || m.columns < 1 || m.rows > kLimit || m.columns > kLimit) {
     fail(ErrorCode::invalid_input, "N = {}, K = {}, block_size = {}", m.rows, m.columns, m.block_size);
@@ -33,7 +33,7 @@ Results expand(const ContribNode& n) {
     if (!n.has(i) || (i == kZeroPoints && n.dtype(i) == tensor::DType::u8)) continue;
     const tensor::Dim count = tensor::element_count(n.shape(i));
     if (count.is_constant() && count.value() != m.rows * m.blocks()) {
-      n.refuse_input(i, fmt::format("expected {} numbers, one for each block", m.rows * m.blocks()));
+      n.bad_input(i, fmt::format("expected {} numbers, one for each block", m.rows * m.blocks()));
     }
   }
   Value w = dequantize(b, m, n.in(kB), n.in(kScales), n.in(kZeroPoints));  // [N, K and what fills its last block]

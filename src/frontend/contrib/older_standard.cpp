@@ -37,7 +37,7 @@ Results range(const ContribNode& n) {
 // Without an axis there is one scale for all.
 op::Attributes quantization_axis(const ContribNode& n) {
   const bool one = tensor::element_count(n.shape(1)) == tensor::Dim(1);
-  if (!one && !n.has_attribute("axis")) n.refuse_input(1, "more than one needs the attribute \"axis\"");
+  if (!one && !n.has_attribute("axis")) n.bad_input(1, "more than one needs the attribute \"axis\"");
   return n.take({"axis"});
 }
 

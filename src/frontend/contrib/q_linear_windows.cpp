@@ -10,7 +10,7 @@ namespace {
 template <class Pool>
 Value with_channels_first(const ContribNode& n, bool last, Value x, Pool&& pool) {
   const size_t rank = n.rank(0);
-  if (rank < 3) n.refuse_input(0, "expected a batch, channels and at least one axis");
+  if (rank < 3) n.bad_input(0, "expected a batch, channels and at least one axis");
   return last ? channels_last(n.b, pool(channels_first(n.b, x, rank)), rank) : pool(x);
 }
 
