@@ -66,6 +66,15 @@ const ContribOp* find_contrib(std::string_view domain, std::string_view op) {
   return nullptr;
 }
 
+std::string_view contrib_refusal(std::string_view domain, std::string_view op) {
+  if (domain == "com.microsoft.nchwc") {
+    return "a layout for the CPU that the file was optimised on; optimise it at level EXTENDED, or export the original "
+           "model";
+  }
+  const ContribOp* contrib = find_contrib(domain, op);
+  return contrib ? contrib->refusal : std::string_view();
+}
+
 Results expand_contrib(ir::Graph& graph, const ContribOp& op, const PendingNode& node) {
   if (!op.refusal.empty()) fail(ErrorCode::unsupported, "{}", op.refusal);
   check_inputs(op, node);

@@ -33,6 +33,8 @@ struct ContribOp {
 
 // nullptr when there is none. `domain` as the file has it.
 const ContribOp* find_contrib(std::string_view domain, std::string_view op);
+// Why an operator of that name is refused; empty where nothing is known of it.
+std::string_view contrib_refusal(std::string_view domain, std::string_view op);
 // All of them, by file and then as they stand there.
 std::span<const ContribOp* const> all_contrib_ops();
 

@@ -96,6 +96,8 @@ TEST(Contrib, EveryOperatorHasAnExpansionOrAReason) {
   EXPECT_EQ(find_contrib("com.microsoft", "Conv"), nullptr);
   EXPECT_EQ(find_contrib("", "MatMulNBits"), nullptr);
   EXPECT_EQ(find_contrib("com.microsoft.nchwc", "FusedConv"), nullptr);
+  EXPECT_FALSE(contrib_refusal("com.microsoft.nchwc", "Conv").empty());
+  EXPECT_TRUE(contrib_refusal("com.microsoft", "Conv").empty());
   EXPECT_NE(find_contrib("", "SimplifiedLayerNormalization"), nullptr);
 }
 

@@ -60,15 +60,15 @@ ir::Graph Importer::run() {
 
 void Importer::check_known(const io::OnnxModel& model) const {
   std::map<std::string, std::set<std::string>> unknown;
-  std::map<std::string, std::string_view> reasons;  // of operators that are known, but not what they do
+  std::map<std::string_view, std::set<std::string>> reasons;  // of those that are known and have no place here
   const auto look = [&](const std::vector<OnnxNode>& nodes) {
     for (const OnnxNode& node : nodes) {
       const bool ours = node.op_type.starts_with("lathe.") || node.domain.starts_with("lathe");
       if (functions_.contains(key_of(node.domain, node.op_type, node.overload))) continue;
       if (!ours && (op::find_op(op_name(node)) || (is_standard(node.domain) && is_retired_op(node.op_type)))) continue;
-      const ContribOp* contrib = find_contrib(node.domain, node.op_type);
-      if (contrib && contrib->refusal.empty()) continue;
-      if (contrib) reasons[op_name(node)] = contrib->refusal;
+      const std::string_view reason = contrib_refusal(node.domain, node.op_type);
+      if (reason.empty() && find_contrib(node.domain, node.op_type)) continue;
+      if (!reason.empty()) reasons[reason].insert(op_name(node));
       unknown[op_name(node)].insert(node.name.empty() && !node.outputs.empty() ? node.outputs[0] : node.name);
     }
   };
@@ -76,10 +76,8 @@ void Importer::check_known(const io::OnnxModel& model) const {
   for (const io::OnnxFunction& function : model.functions) look(function.nodes);
   if (unknown.empty()) return;
   std::vector<std::string> texts;
-  for (const auto& [op, nodes] : unknown) {
-    texts.push_back(fmt::format("{} ({})", op, fmt::join(nodes, ", ")));
-    if (reasons.contains(op)) texts.back() += fmt::format(": {}", reasons.at(op));
-  }
+  for (const auto& [op, nodes] : unknown) texts.push_back(fmt::format("{} ({})", op, fmt::join(nodes, ", ")));
+  for (const auto& [reason, ops] : reasons) texts.push_back(fmt::format("{}: {}", fmt::join(ops, ", "), reason));
   fail(ErrorCode::unsupported, "no operator named {}", fmt::join(texts, "; "));
 }
 
