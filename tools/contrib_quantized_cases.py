@@ -68,6 +68,9 @@ def gather_cases():
     u4 = TensorProto.UINT4
     case("gather_block_quantized_u4", op, [Constant(codes, u4), indices, scales, Constant(points, u4)], block_size=32,
          gather_axis=0, quantize_axis=1)
+    case("gather_block_quantized_u4_odd", op,  # zero points whose rows end within a byte
+         [Constant(ints("odd", U8, 6, 96, low=0, high=16), u4), indices, Constant(0.02 + np.abs(floats("odd", 6, 3))),
+          Constant(ints("odd zeros", U8, 6, 3, low=0, high=16), u4)], block_size=32, gather_axis=0, quantize_axis=1)
     case("gather_block_quantized_i4", op, [Constant(codes.astype(I8) - I8(8), TensorProto.INT4), indices, scales],
          block_size=32, gather_axis=0, quantize_axis=-1, dims={1: ["batch", "sequence"]})
     case("gather_block_quantized_blocks", op,

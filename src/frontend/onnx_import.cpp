@@ -23,6 +23,13 @@ std::string op_name(const OnnxNode& node) {
   return is_standard(node.domain) ? node.op_type : node.domain + "." + node.op_type;
 }
 
+// Elements of 2 or 4 bits whose rows end within a byte; ONNX begins the next row there.
+bool rows_split_bytes(const io::OnnxTensor& tensor) {
+  const bool known = tensor.data_type > 0 && tensor.data_type <= int32_t(tensor::DType::i2);
+  const int bits = known ? tensor::bits(tensor::DType(tensor.data_type)) : 0;
+  return bits > 0 && bits < 8 && tensor.dims.size() > 1 && tensor.dims.back() % (8 / bits) != 0;
+}
+
 }  // namespace
 
 bool is_standard(const std::string& domain) {
@@ -99,15 +106,22 @@ void Importer::define(Place& place, const std::string& name, Value value) {
 }
 
 void Importer::add_initializers(const io::OnnxGraph& from, Place& place) {
+  ir::Graph& graph = place.builder.graph;
   for (const io::OnnxTensor& tensor : from.initializers) {
-    const bool text = tensor.data_type == int32_t(tensor::DType::string);
-    ir::Graph& graph = place.builder.graph;
-    define(place, tensor.name,
-           text ? graph.add_constant(tensor.name, file_->load(tensor))
-                : graph.add_constant(tensor.name, file_->tensor_source(tensor)));
+    if (tensor.data_type == int32_t(tensor::DType::string)) {
+      define(place, tensor.name, graph.add_constant(tensor.name, file_->load(tensor)));
+    } else if (rows_split_bytes(tensor)) {  // a source reads whole rows: all of them in one, then
+      io::OnnxTensor line = tensor;
+      line.dims = {tensor::element_count(std::span<const int64_t>(tensor.dims))};
+      const Value values = graph.add_constant(tensor.name, file_->tensor_source(line));
+      define(place, tensor.name,
+             add(graph, "Reshape", {values, add_ints(graph, tensor.dims)}, {{"allowzero", int64_t{1}}}));
+    } else {
+      define(place, tensor.name, graph.add_constant(tensor.name, file_->tensor_source(tensor)));
+    }
   }
   for (const io::OnnxSparseTensor& sparse : from.sparse_initializers) {
-    define(place, sparse.values.name, place.builder.graph.add_constant(sparse.values.name, dense(sparse, *file_)));
+    define(place, sparse.values.name, graph.add_constant(sparse.values.name, dense(sparse, *file_)));
   }
 }
 
