@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "base/error.h"
+#include "frontend/contrib/packed_codes.h"
 #include "io/onnx.h"
 
 namespace lathe::frontend {
@@ -189,6 +192,33 @@ TEST(Contrib, StoredCodesAreNotWidened) {
         EXPECT_EQ(source->contiguous()->data(), codes.bytes().data());
       }
     }
+  }
+}
+
+// All ways of reading what was repacked give the same: codes out of bytes, and bytes out of codes.
+TEST(Contrib, RepackedSourcesAreReadInParts) {
+  Tensor codes(DType::u8, {4, 2, 8});
+  for (int64_t i = 0; i < codes.size(); ++i) tensor::set_element(codes, i, double(i * 37 % 256));
+  ir::Graph graph;
+  const Builder b(graph);
+  const PackedMatrix matrix{.bits = 4, .rows = 4, .columns = 32, .block_size = 16};
+  const Value weights = dequantize(b, matrix, graph.add_constant("codes", codes),
+                                   graph.add_constant("scales", Tensor(DType::f32, {4, 2})), {});
+  const tensor::SourcePtr centred = graph.source(graph.node(graph.producer(weights)).inputs[0]);
+  ASSERT_EQ(centred->dtype(), DType::i4);
+  const Tensor all = tensor::load(*centred);
+  EXPECT_EQ(tensor::element_as_double(all, 2), 37 % 16 - 8);
+  const tensor::SourcePtr bytes = packed_bytes(centred);
+  EXPECT_EQ(bytes->dims(), (tensor::Dims{4, 16}));
+  const Tensor again = tensor::load(*bytes);
+  EXPECT_TRUE(std::ranges::equal(again.bytes(), std::as_const(codes).bytes()));
+  for (const int64_t begin : {0, 4, 28}) {
+    std::array<std::byte, 4> part{};
+    centred->read_part(1, 2, begin, 4, part);
+    EXPECT_EQ(part[0], all.bytes()[size_t(16 + begin / 2)]);
+    EXPECT_EQ(part[3], all.bytes()[size_t(32 + begin / 2 + 1)]);
+    bytes->read_part(1, 2, begin / 2, 2, part);
+    EXPECT_EQ(part[3], again.bytes()[size_t(32 + begin / 2 + 1)]);
   }
 }
 

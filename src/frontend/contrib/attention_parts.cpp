@@ -56,7 +56,8 @@ Value rotate(const Builder& b, Value x, int64_t heads, Value cos, Value sin, Val
   }
   if (heads > 0) attributes.set("num_heads", heads);
   if (!(width == pairs * Dim(2))) attributes.set("rotary_embedding_dim", 2 * pairs.value());
-  return b.node("RotaryEmbedding", {x, cos, sin, positions}, attributes);
+  const auto rows = [&](Value cache) { return b.node("Gather", {cache, positions}, {{"axis", int64_t{0}}}); };
+  return b.node("RotaryEmbedding", {x, rows(cos), rows(sin)}, attributes);  // cos and sin [batch, seq, pairs]
 }
 
 Value score_bias(const ContribNode& n, const ScoreBias& from, const KeyLength& length, DType dtype) {

@@ -38,8 +38,10 @@ class RetypedSource final : public tensor::Source {
   }
   void read_part(int64_t first, int64_t count, int64_t begin, int64_t elements,
                  std::span<std::byte> out) const override {
-    const int64_t per_byte = 8 / tensor::bits(dtype());
-    base_->read_part(first, count, begin / per_byte, int64_t(tensor::byte_size(dtype(), elements)), out);
+    const auto in_base = [&](int64_t of_this) {
+      return of_this * tensor::bits(dtype()) / tensor::bits(base_->dtype());
+    };
+    base_->read_part(first, count, in_base(begin), in_base(elements), out);
     for (std::byte& byte : out) byte ^= flip_;
   }
   std::optional<std::span<const std::byte>> contiguous() const override {
@@ -54,6 +56,14 @@ class RetypedSource final : public tensor::Source {
 
 int64_t bytes_for(int64_t codes, int64_t bits) {
   return (codes * bits + 7) / 8;
+}
+
+// A constant u8 tensor as [rows, columns] of `bits` each; with the middle value taken off (signed) or as it is.
+SourcePtr packed_source(const SourcePtr& bytes, int64_t bits, int64_t rows, int64_t columns, bool centred) {
+  static constexpr unsigned kTopBits[] = {0, 0, 0xaa, 0, 0x88, 0, 0, 0, 0x80};
+  const std::byte flip{uint8_t(centred ? kTopBits[bits] : 0)};
+  return std::make_shared<RetypedSource>(tensor::reshaped_source(bytes, {rows, bytes_for(columns, bits)}),
+                                         code_type(bits, centred), Dims{rows, columns}, flip);
 }
 
 // Packed rows that end within a byte, as one row of codes without gaps.
@@ -95,6 +105,11 @@ Value reshaped(const Builder& b, Value x, const std::vector<int64_t>& dims) {
   return b.graph().type(x).shape == tensor::to_shape(dims) ? x : b.reshape(x, dims);
 }
 
+// u8 [rows, columns] of bytes in any shape.
+Value unpack_rows(const Builder& b, Value packed, int64_t bits, int64_t rows, int64_t columns) {
+  return unpack(b, b.reshape(packed, {rows, bytes_for(columns, bits)}), bits, columns);
+}
+
 // DequantizeLinear with a result in f32, also of narrower scales.
 Value to_floats(const Builder& b, std::vector<Value> inputs, op::Attributes attributes) {
   if (b.graph().type(inputs[1]).dtype != DType::f32) attributes.set("output_dtype", int64_t(DType::f32));
@@ -124,7 +139,7 @@ Value dequantize_by_real(const Builder& b, const PackedMatrix& m, Value codes, V
     const SourcePtr typed = packed_source(b.graph().source(codes), m.bits, m.rows * m.blocks(), m.block_size, false);
     wide = b.graph().add_constant(b.graph().source_name(codes), typed);
   } else {
-    wide = unpack(b, codes, m.bits, m.rows * m.blocks(), m.block_size);
+    wide = unpack_rows(b, codes, m.bits, m.rows * m.blocks(), m.block_size);
   }
   const auto column = [&](Value x) { return b.cast(b.reshape(x, {m.rows * m.blocks(), 1}), DType::f32); };
   const Value shifted = b.sub(b.cast(wide, DType::f32), column(zero_points));
@@ -133,23 +148,27 @@ Value dequantize_by_real(const Builder& b, const PackedMatrix& m, Value codes, V
 
 }  // namespace
 
-SourcePtr packed_source(const SourcePtr& bytes, int64_t bits, int64_t rows, int64_t columns, bool centred) {
-  static constexpr unsigned kTopBits[] = {0, 0, 0xaa, 0, 0x88, 0, 0, 0, 0x80};
-  const std::byte flip{uint8_t(centred ? kTopBits[bits] : 0)};
-  return std::make_shared<RetypedSource>(tensor::reshaped_source(bytes, {rows, bytes_for(columns, bits)}),
-                                         code_type(bits, centred), Dims{rows, columns}, flip);
+SourcePtr packed_bytes(const SourcePtr& codes) {
+  Dims dims = codes->dims();
+  dims.back() /= 2;
+  const std::byte flip{uint8_t(codes->dtype() == DType::i4 ? 0x88 : 0)};
+  return std::make_shared<RetypedSource>(codes, DType::u8, std::move(dims), flip);
 }
 
-Value unpack(const Builder& b, Value packed, int64_t bits, int64_t rows, int64_t columns) {
-  const Value bytes = b.reshape(packed, {rows, bytes_for(columns, bits)});
+Value unpack(const Builder& b, Value bytes, int64_t bits, int64_t columns) {
   if (bits == 8) return bytes;
-  std::vector<Value> parts;  // [rows, bytes, 1] each
+  const int64_t rank = int64_t(b.graph().type(bytes).shape.size());
+  std::vector<Value> parts;  // [.., bytes, 1] each
   const auto number = [&](int64_t value) { return b.scalar(double(value), DType::u8); };
   for (int64_t shift = 0; shift < 8; shift += bits) {
     const Value down = b.node("BitShift", {bytes, number(shift)}, {{"direction", std::string("RIGHT")}});
-    parts.push_back(b.unsqueeze(b.node("BitwiseAnd", {down, number((1 << bits) - 1)}), {2}));
+    parts.push_back(b.unsqueeze(b.node("BitwiseAnd", {down, number((1 << bits) - 1)}), {rank}));
   }
-  return b.slice(b.reshape(b.concat(parts, 2), {rows, -1}), 0, columns, 1);
+  const int64_t stored = bytes_for(columns, bits) * (8 / bits);
+  std::vector<int64_t> dims(size_t(rank), 0);
+  dims.back() = stored;
+  const Value codes = b.reshape(b.concat(parts, rank), dims);
+  return stored == columns ? codes : b.slice(codes, 0, columns, rank - 1);
 }
 
 Value dequantize(const Builder& b, const PackedMatrix& m, Value codes, Value scales, Value zero_points) {
@@ -161,11 +180,12 @@ Value dequantize(const Builder& b, const PackedMatrix& m, Value codes, Value sca
   if (constant) return dequantize_constant(b, m, codes, scales, zero_points);
   Value zeros;
   if (zero_points) {
-    zeros = unpack(b, zero_points, m.bits, m.rows, m.blocks());
+    zeros = unpack_rows(b, zero_points, m.bits, m.rows, m.blocks());
   } else {
     zeros = b.node("Expand", {b.scalar(double(int64_t{1} << (m.bits - 1)), DType::u8), b.ints({m.rows, m.blocks()})});
   }
-  return to_floats(b, {unpack(b, codes, m.bits, m.rows, m.columns), reshaped(b, scales, {m.rows, m.blocks()}), zeros},
+  return to_floats(b,
+                   {unpack_rows(b, codes, m.bits, m.rows, m.columns), reshaped(b, scales, {m.rows, m.blocks()}), zeros},
                    {{"axis", int64_t{1}}, {"block_size", m.block_size}});
 }
 

@@ -15,16 +15,15 @@ struct PackedMatrix {
   int64_t blocks() const { return columns / block_size; }
 };
 
-// u8 values [rows, columns] of a packed u8 tensor whose rows fill whole bytes, by operators. For what is no constant.
-Value unpack(const Builder& b, Value packed, int64_t bits, int64_t rows, int64_t columns);
+// u8 [.., columns] of packed bytes [.., as many as that takes], by operators.
+Value unpack(const Builder& b, Value bytes, int64_t bits, int64_t columns);
 
 // The matrix [rows, columns] in f32 that `codes` (u8, any shape with that many bytes), `scales` (as many as blocks, by
 // row) and `zero_points` make; absent zero points are 2^(bits - 1), u8 ones are packed by row, others are numbers of
 // the scales' type. Constants stay as they lie in the file and are read as 2-, 4- or 8-bit integers.
 Value dequantize(const Builder& b, const PackedMatrix& matrix, Value codes, Value scales, Value zero_points);
 
-// A constant u8 tensor as [rows, columns] of `bits` each; with the middle value taken off (signed) or as it is.
-tensor::SourcePtr packed_source(const tensor::SourcePtr& bytes, int64_t bits, int64_t rows, int64_t columns,
-                                bool centred);
+// A constant of u4 or i4 whose rows fill whole bytes as u8 [.., half as many], signed codes with 8 added.
+tensor::SourcePtr packed_bytes(const tensor::SourcePtr& codes);
 
 }  // namespace lathe::frontend
