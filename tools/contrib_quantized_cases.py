@@ -143,6 +143,21 @@ def window_cases(dtype, name, sx, zx, sy, zy):
     case(f"q_linear_conv_first_{name}", "QLinearConv", [x, *conv], (dtype,), group=2, strides=[2, 1])
 
 
+def embed_cases():
+    ids, segments = np.array([[3, 1, 4, 1], [5, 9, 2, 0]], I32), np.array([[0, 0, 1, 1], [0, 1, 1, 1]], I32)
+    mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], I32)
+    words, positions, kinds = (Constant(ints("table", U8, rows, 8)) for rows in (10, 6, 2))
+    gamma, beta = Constant(ints("q gamma", U8, 8)), Constant(ints("q beta", U8, 8))
+    scales = [scale(x) for x in (0.011, 0.012, 0.013, 0.014, 0.015)]
+    zeros = [Constant(np.array(x, U8)) for x in (128, 127, 120, 100, 131)]
+    tables = [words, positions, kinds, gamma, beta]
+    op = "QEmbedLayerNormalization"
+    case("q_embed_layer_normalization", op, [ids, segments, *tables, mask, *scales, *zeros], (F32, I32), epsilon=1e-5)
+    without = [None if i == 2 else x for i, x in enumerate(tables)], [None if i == 2 else x for i, x in enumerate(scales)]
+    case("q_embed_layer_normalization_no_segments", op,
+         [ids, None, *without[0], None, *without[1], *[None if i == 2 else x for i, x in enumerate(zeros)]], (F32, I32))
+
+
 def product_cases():
     a, w = ints("pa", U8, 2, 3, 8), Constant(ints("pw", I8, 8, 5))
     zero_a, zero_w = Constant(np.array(131, U8)), Constant(ints("pz", I8, 5))
@@ -185,5 +200,6 @@ def write_cases():
     n_bits_cases()
     gather_cases()
     q_linear_cases()
+    embed_cases()
     product_cases()
     linear_cases()
