@@ -134,9 +134,6 @@ def group_query(name, batch, sequence, past, lengths, *, heads=2, kv_heads=1, di
     cache = [None, None]
     if past is not None:
         cache = [floats(f"{name} past {part}", batch, kv_heads, capacity or past, dim, dtype=dtype) for part in "kv"]
-        for b, length in enumerate(lengths):  # rows that do not count yet
-            for part in cache:
-                part[b, :, max(length - sequence, 0):] = 0
     total = total or (past or 0) + sequence
     inputs = [*first, *cache, np.array(lengths, I32) - I32(1), np.array(total, I32)]
     inputs += rope(16, rotary, dtype) if rotary else [None, None]

@@ -127,11 +127,15 @@ Value positions_of(const Builder& b, const Cache& cache) {
   return b.add(b.unsqueeze(cache.past, {1}), b.unsqueeze(count_up(b, cache.sequence), {0}));
 }
 
-// The cache [batch, heads, seq, dim] with the new rows behind those that count; as long as the past was or the longest
-// row is. Rows beyond are of no meaning.
+// The cache [batch, heads, seq, dim] with the new rows behind those that count, and zeros behind them; as long as the
+// past was or the longest row is.
 Value extended(const Builder& b, const Cache& cache, Value past, Value added) {
-  const Value zeros = b.node("Expand", {b.scalar(0, b.graph().type(added).dtype), b.node("Shape", {added})});
-  const Value all = b.node("TensorScatter", {b.concat({past, zeros}, 2), added, cache.past}, {{"axis", int64_t{2}}});
+  const Value zero = b.scalar(0, b.graph().type(added).dtype);
+  const Value room = b.node("Expand", {zero, b.node("Shape", {added})});
+  Value all = b.node("TensorScatter", {b.concat({past, room}, 2), added, cache.past}, {{"axis", int64_t{2}}});
+  const Value rows = b.unsqueeze(count_up(b, length_of(b, all, 2)), {0, 1, 3});
+  const Value counts = b.unsqueeze(b.add(cache.past, cache.sequence), {1, 2, 3});
+  all = b.node("Where", {b.node("Less", {rows, counts}), all, zero});
   if (cache.total_is_full) return all;
   const Value end = b.node("Max", {cache.total, length_of(b, past, 2)});
   return b.node("Slice", {all, b.ints({0}), b.unsqueeze(end, {0}), b.ints({2})});
