@@ -33,7 +33,7 @@ void check_inputs(const ContribOp& op, const PendingNode& node) {
     most = std::numeric_limits<size_t>::max();
   }
   if (node.inputs.size() > most)
-    fail(ErrorCode::invalid_input, "expected {} inputs, found {}", most, node.inputs.size());
+    fail(ErrorCode::invalid_input, "expected at most {} inputs, found {}", most, node.inputs.size());
   for (size_t i = 0; i < names.size(); ++i) {
     const bool given = i < node.inputs.size() && node.inputs[i];
     if (!names[i].ends_with('?') && !given) fail(ErrorCode::invalid_input, "input {} ({}) is missing", i, names[i]);

@@ -166,6 +166,8 @@ TEST(Contrib, NodesThatBreakTheSignatureAreInvalid) {
   refusal(n_bits({}, {{"N", int64_t{1} << 62}, {"K", int64_t{1} << 62}}), ErrorCode::invalid_input);
   refusal(n_bits({{DType::u8, {8, 3}}}), ErrorCode::invalid_input);
   refusal(group_query({{"kv_num_heads", int64_t{3}}}), ErrorCode::invalid_input);
+  refusal(group_query({{"do_rotary", int64_t{1}}}), ErrorCode::invalid_input);
+  refusal(group_query({{"do_rotary", int64_t{1}}}, {floats({}), floats({})}), ErrorCode::invalid_input);
   refusal({"Inverse", {floats({2, 3})}}, ErrorCode::invalid_input);
   refusal({"QLinearConcat", {floats({}), {DType::u8, {}}, {DType::u8, {2}}}, {{"axis", int64_t{0}}}},
           ErrorCode::invalid_input);

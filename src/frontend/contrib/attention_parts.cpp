@@ -48,9 +48,9 @@ Value join_heads(const Builder& b, Value x) {
 Value rotate(const Builder& b, Value x, int64_t heads, Value cos, Value sin, Value positions, bool interleaved) {
   op::Attributes attributes;
   if (interleaved) attributes.set("interleaved", int64_t{1});
-  const tensor::Shape& shape = b.graph().type(x).shape;
+  const tensor::Shape shape = b.graph().type(x).shape;
   const Dim width = heads > 0 ? divide_exactly(shape.back(), Dim(heads)).value_or(Dim(0)) : shape.back();
-  const Dim& pairs = b.graph().type(cos).shape.back();
+  const Dim pairs = b.graph().type(cos).shape.back();
   if (!pairs.is_constant() || pairs.value() >= int64_t{1} << 31) {
     fail(ErrorCode::unsupported, "the width of cos_cache is {}", pairs.to_string());
   }

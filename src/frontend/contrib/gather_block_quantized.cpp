@@ -50,7 +50,7 @@ Table table_of(const ContribNode& n, size_t i, const Form& form, int64_t packed_
   const bool whole = columns % 2 == 0 && form.gather + 1 < int64_t(n.rank(i));
   if (!n.is_constant(i) || !whole) return {widened(b, n.in(i)), 8, columns};
   const tensor::SourcePtr bytes = packed_bytes(b.graph().source(n.in(i)));
-  return {b.graph().add_constant(b.graph().source_name(n.in(i)), bytes), 4, columns};
+  return {b.graph().add_constant(std::string(b.graph().source_name(n.in(i))), bytes), 4, columns};
 }
 
 // u8 codes of the rows that the indices name.

@@ -234,7 +234,8 @@ Results expand(const ContribNode& n) {
   Qkv x = read_qkv(n, heads);
   const Cache cache = read_cache(n);
   if (n.get_bool("do_rotary")) {
-    if (!n.has(kCos)) n.bad_input(kCos, "do_rotary needs it");
+    n.require_rank(kCos, {2});
+    n.require_rank(kSin, {2});
     const Value positions = n.has(kPositions) ? n.in(kPositions) : positions_of(n.b, cache);
     const bool interleaved = n.get_bool("rotary_interleaved");
     x.query = rotate(n.b, x.query, heads.query, n.in(kCos), n.in(kSin), positions, interleaved);

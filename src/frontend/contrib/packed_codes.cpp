@@ -93,8 +93,8 @@ void require_bytes(const Builder& b, Value packed, int64_t bytes, std::string_vi
 
 // Zero points of the codes' own type for constants: [rows, blocks], or [rows * blocks] where rows end within a byte.
 Value constant_zero_points(const Builder& b, const PackedMatrix& m, Value zero_points) {
-  const SourcePtr& source = b.graph().source(zero_points);
-  const std::string& name = b.graph().source_name(zero_points);
+  const SourcePtr source = b.graph().source(zero_points);
+  const std::string name = b.graph().source_name(zero_points);
   if (m.blocks() * m.bits % 8 == 0) {
     return b.graph().add_constant(name, packed_source(source, m.bits, m.rows, m.blocks(), false));
   }
@@ -137,7 +137,7 @@ Value dequantize_by_real(const Builder& b, const PackedMatrix& m, Value codes, V
   Value wide;
   if (b.graph().is_constant(codes)) {
     const SourcePtr typed = packed_source(b.graph().source(codes), m.bits, m.rows * m.blocks(), m.block_size, false);
-    wide = b.graph().add_constant(b.graph().source_name(codes), typed);
+    wide = b.graph().add_constant(std::string(b.graph().source_name(codes)), typed);
   } else {
     wide = unpack_rows(b, codes, m.bits, m.rows * m.blocks(), m.block_size);
   }

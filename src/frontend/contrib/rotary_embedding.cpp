@@ -12,6 +12,7 @@ Results expand(const ContribNode& n) {
   const Builder& b = n.b;
   n.require_rank(kX, {3, 4});
   n.require_rank(kPositions, {1, 2});
+  for (const size_t cache : {size_t{kCos}, size_t{kSin}}) n.require_rank(cache, {2});
   n.only("is_packed_batching", 0, "sequences without padding between them have no expansion");
   if (n.get_float("scale", 1) != 1) fail(ErrorCode::unsupported, "attribute \"scale\" has no expansion");
   const bool flat = n.rank(kX) == 3;
