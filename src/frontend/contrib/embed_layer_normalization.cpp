@@ -74,6 +74,7 @@ Results expand_quantized(const ContribNode& n) {
   return embed(n, from, [&](Value ids) { return rows(kPositions, ids); });
 }
 
+// mask_index_type says only whether there is a mask index.
 constexpr ContribOp kOps[] = {
     {.name = "EmbedLayerNormalization",
      .inputs = "input_ids segment_ids? word_embedding position_embedding segment_embedding? gamma beta mask? "

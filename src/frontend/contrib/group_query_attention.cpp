@@ -169,8 +169,9 @@ void append_sink(const ContribNode& n, const Heads& heads, Value& key, Value& va
   value = with_zeros(value);
   const Value sink = n.has(kSink) ? b.reshape(n.in(kSink), {1, heads.query, 1, 1})
                                   : b.node("Expand", {b.scalar(0, dtype), b.ints({1, 1, 1, 1})});
-  const Value column = b.slice(mask, 0, 1, 3);  // of which only the shape counts
-  const Value sinks = b.node("Where", {b.node("Less", {column, column}), column, sink});
+  const Value column = b.slice(mask, 0, 1, 3);
+  const Value never = b.node("Less", {column, column});  // spreads the sinks over the mask's batch and queries
+  const Value sinks = b.node("Where", {never, column, sink});
   const Value shape = b.node("Shape", {sinks}, {{"start", int64_t{0}}, {"end", int64_t{3}}});
   const Value width = b.node("Shape", {mask}, {{"start", int64_t{3}}, {"end", int64_t{4}}});
   mask = b.concat({b.node("Expand", {mask, b.concat({shape, width}, 0)}), sinks}, 3);
