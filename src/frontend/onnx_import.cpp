@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "frontend/contrib.h"
 #include "frontend/onnx_importer.h"
 
 namespace lathe::frontend {
@@ -20,6 +21,13 @@ constexpr int64_t kMaxNodes = 500'000;  // ten times what the largest models hav
 // As our operators are called: "Add", "ai.onnx.ml.LabelEncoder".
 std::string op_name(const OnnxNode& node) {
   return is_standard(node.domain) ? node.op_type : node.domain + "." + node.op_type;
+}
+
+// Elements of 2 or 4 bits whose rows end within a byte; ONNX begins the next row there.
+bool rows_split_bytes(const io::OnnxTensor& tensor) {
+  const bool known = tensor.data_type > 0 && tensor.data_type <= int32_t(tensor::DType::i2);
+  const int bits = known ? tensor::bits(tensor::DType(tensor.data_type)) : 0;
+  return bits > 0 && bits < 8 && tensor.dims.size() > 1 && tensor.dims.back() % (8 / bits) != 0;
 }
 
 }  // namespace
@@ -59,11 +67,15 @@ ir::Graph Importer::run() {
 
 void Importer::check_known(const io::OnnxModel& model) const {
   std::map<std::string, std::set<std::string>> unknown;
+  std::map<std::string_view, std::set<std::string>> reasons;  // of those that are known and have no place here
   const auto look = [&](const std::vector<OnnxNode>& nodes) {
     for (const OnnxNode& node : nodes) {
       const bool ours = node.op_type.starts_with("lathe.") || node.domain.starts_with("lathe");
       if (functions_.contains(key_of(node.domain, node.op_type, node.overload))) continue;
       if (!ours && (op::find_op(op_name(node)) || (is_standard(node.domain) && is_retired_op(node.op_type)))) continue;
+      const std::string_view reason = contrib_refusal(node.domain, node.op_type);
+      if (reason.empty() && find_contrib(node.domain, node.op_type)) continue;
+      if (!reason.empty()) reasons[reason].insert(op_name(node));
       unknown[op_name(node)].insert(node.name.empty() && !node.outputs.empty() ? node.outputs[0] : node.name);
     }
   };
@@ -72,6 +84,7 @@ void Importer::check_known(const io::OnnxModel& model) const {
   if (unknown.empty()) return;
   std::vector<std::string> texts;
   for (const auto& [op, nodes] : unknown) texts.push_back(fmt::format("{} ({})", op, fmt::join(nodes, ", ")));
+  for (const auto& [reason, ops] : reasons) texts.push_back(fmt::format("{}: {}", fmt::join(ops, ", "), reason));
   fail(ErrorCode::unsupported, "no operator named {}", fmt::join(texts, "; "));
 }
 
@@ -93,15 +106,22 @@ void Importer::define(Place& place, const std::string& name, Value value) {
 }
 
 void Importer::add_initializers(const io::OnnxGraph& from, Place& place) {
+  ir::Graph& graph = place.builder.graph;
   for (const io::OnnxTensor& tensor : from.initializers) {
-    const bool text = tensor.data_type == int32_t(tensor::DType::string);
-    ir::Graph& graph = place.builder.graph;
-    define(place, tensor.name,
-           text ? graph.add_constant(tensor.name, file_->load(tensor))
-                : graph.add_constant(tensor.name, file_->tensor_source(tensor)));
+    if (tensor.data_type == int32_t(tensor::DType::string)) {
+      define(place, tensor.name, graph.add_constant(tensor.name, file_->load(tensor)));
+    } else if (rows_split_bytes(tensor)) {  // a source reads whole rows: all of them in one, then
+      io::OnnxTensor line = tensor;
+      line.dims = {tensor::element_count(std::span<const int64_t>(tensor.dims))};
+      const Value values = graph.add_constant(tensor.name, file_->tensor_source(line));
+      define(place, tensor.name,
+             add(graph, "Reshape", {values, add_ints(graph, tensor.dims)}, {{"allowzero", int64_t{1}}}));
+    } else {
+      define(place, tensor.name, graph.add_constant(tensor.name, file_->tensor_source(tensor)));
+    }
   }
   for (const io::OnnxSparseTensor& sparse : from.sparse_initializers) {
-    define(place, sparse.values.name, place.builder.graph.add_constant(sparse.values.name, dense(sparse, *file_)));
+    define(place, sparse.values.name, graph.add_constant(sparse.values.name, dense(sparse, *file_)));
   }
 }
 
@@ -220,6 +240,12 @@ std::vector<Value> Importer::add_newest_operator(const OnnxNode& node, Place& pl
       fail(ErrorCode::unsupported, "opset {}: only 1 to {} can be read", opset, kNewestImportOpset);
     }
     if (auto results = upgrade_node(place.builder.graph, pending, opset)) return *std::move(results);
+  }
+  const ContribOp* contrib = op::find_op(pending.op) ? nullptr : find_contrib(node.domain, node.op_type);
+  if (contrib) {
+    const int64_t opset = opset_of(node.domain, place);
+    if (!is_standard(node.domain) && opset != 1) fail(ErrorCode::unsupported, "{} of opset {}", node.domain, opset);
+    return expand_contrib(place.builder.graph, *contrib, pending);
   }
   const ir::NodeId id = place.builder.graph.add_node(pending.op, std::move(pending.inputs),
                                                      std::move(pending.attributes), pending.name, pending.outputs);

@@ -21,6 +21,8 @@ std::optional<int64_t> known_bytes(const op::TypeInfo& type) {
                           type.dtype == DType::bf16);
   const auto dims = tensor::to_dims(type.shape);
   if (!computable || !dims) return std::nullopt;
+  // What constants are read from wants rows of whole bytes.
+  if (dims->size() > 1 && tensor::bits(type.dtype) * (dims->back() % 8) % 8 != 0) return std::nullopt;
   return int64_t(tensor::byte_size(type.dtype, tensor::element_count(std::span<const int64_t>(*dims))));
 }
 

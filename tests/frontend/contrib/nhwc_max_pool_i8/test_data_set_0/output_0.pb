@@ -1,0 +1,1 @@
+JHç?v¼/YUbly`D&lzX[|Inyi.&lzÿ(>ZfggiUe/h;0/ybJ{e:=5{/[bz\a\)SV{[Jhº0

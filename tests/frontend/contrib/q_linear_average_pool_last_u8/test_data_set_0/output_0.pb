@@ -1,0 +1,1 @@
+J0@vtXqymuvcu?‚—nknˆ˜}}yxe~ehls{gk€k|zŸ_€›FUƒ

@@ -1,0 +1,1 @@
+JHTqnCftTj‘rn~‹‚oc…u{t•o—„Oqsfclf’wzkiy„–n£‰]nilXKy`Hƒ”u|uO€„_hxmm{‹}†p

@@ -1,0 +1,1 @@
+JHEpkCftDf¡rk„‹‚o…\ut•oª›=osfcl`¢y~gey„–kº”RldlXK|W2‹¥v|uO‡Uc{jm{‹‚o

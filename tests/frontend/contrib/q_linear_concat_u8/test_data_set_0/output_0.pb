@@ -1,0 +1,1 @@
+JPr€]0£~ÁVa+”oI…°ªD¹ŠaÉ.FP‡TœeIb¤`¦wh•h‰~TÂRƒ66{Æp°_ºE½czT]ÇwŸ@}S|gdWŸ£a\˜w]kš^

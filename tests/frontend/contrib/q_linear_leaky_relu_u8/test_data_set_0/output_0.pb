@@ -1,0 +1,1 @@
+J0s€of£~Ámoe”rk…°ªj¹ŠoÉej~mÂlƒgg{Ær°oºj½pzmoÇwŸi}

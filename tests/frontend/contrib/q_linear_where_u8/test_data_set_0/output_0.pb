@@ -1,0 +1,1 @@
+J0F€]l£S`Vaa+Vo|‰°HD¹Uam_F~RÂlžS`{Æ‘°V‹|‰cz”]U‚m_}
