@@ -1,9 +1,11 @@
 #include "backend/cpu/graph_layouts.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "backend/cpu/linear.h"
+#include "backend/cpu/winograd.h"
 #include "tensor/source.h"
 
 namespace lathe::backend::cpu {
@@ -78,6 +80,40 @@ Tensor pack_conv(const Instruction& instruction, const Tensor& plain) {
   return packed;
 }
 
+// Fewer channels are not worth the transforms; more, and four times the bytes of weights are.
+constexpr int64_t kMinChannels = 16;
+constexpr int64_t kMaxPairs = 65536;
+
+bool all_ones(const std::vector<int64_t>& values) {
+  return std::all_of(values.begin(), values.end(), [](int64_t value) { return value == 1; });
+}
+
+bool is_winograd(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
+  const op::Attributes& attributes = instruction.attributes;
+  return is_conv_weight(instruction, input, dtype, dims) && dims.size() == 4 && dims[2] == 3 && dims[3] == 3 &&
+         attributes.get_int("group", 1) == 1 && all_ones(attributes.find_ints("strides").value_or(Dims{1})) &&
+         all_ones(attributes.find_ints("dilations").value_or(Dims{1})) && dims[0] >= kMinChannels &&
+         dims[1] >= kMinChannels && dims[0] * dims[1] <= kMaxPairs;
+}
+
+Tensor pack_winograd(const Instruction&, const Tensor& plain) {
+  const int64_t features = plain.dims()[0], channels = plain.dims()[1];
+  const int64_t plane_floats = conv_panel_group(features, channels);
+  Tensor packed(DType::u8, {kWinogradPlanes * plane_floats * 4});
+  float* out = reinterpret_cast<float*>(packed.mutable_bytes().data());
+  const float* in = plain.data<float>().data();
+  double planes[kWinogradPlanes];
+  for (int64_t m = 0; m < features; ++m) {
+    for (int64_t c = 0; c < channels; ++c) {
+      transform_kernel(in + (m * channels + c) * 9, planes);
+      for (int64_t p = 0; p < kWinogradPlanes; ++p) {
+        out[p * plane_floats + (m / 16 * channels + c) * 16 + m % 16] = float(planes[p]);
+      }
+    }
+  }
+  return packed;
+}
+
 }  // namespace
 
 int64_t conv_panel_group(int64_t features_per_group, int64_t columns) {
@@ -87,8 +123,9 @@ int64_t conv_panel_group(int64_t features_per_group, int64_t columns) {
 std::span<const GraphLayout* const> graph_layouts() {
   static constexpr GraphLayout kLinear = {"f32_panel", is_linear_weight, pack_linear};
   static constexpr GraphLayout kDepthwise = {kConvDepthwise, is_depthwise, pack_depthwise};
+  static constexpr GraphLayout kWinograd = {kConvWinograd, is_winograd, pack_winograd};
   static constexpr GraphLayout kConv = {kConvPanel, is_conv_weight, pack_conv};
-  static constexpr std::array<const GraphLayout*, 3> kAll = {&kLinear, &kDepthwise, &kConv};
+  static constexpr std::array<const GraphLayout*, 4> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv};
   return kAll;
 }
 

@@ -5,6 +5,7 @@
 #include "backend/cpu/conv.h"
 #include "backend/cpu/elementwise.h"
 #include "backend/cpu/isa.h"
+#include "backend/cpu/winograd.h"
 #include "backend/graph_kernel.h"
 
 namespace lathe::backend::cpu {
@@ -17,6 +18,10 @@ inline const ChannelsTier& channels_tier(const Problem& problem) {
 }
 inline const ConvTier& conv_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kConvTier : avx512::kConvTier;
+}
+
+inline const WinogradTier& winograd_tier(const Problem& problem) {
+  return isa_of(problem) == Isa::avx2 ? avx2::kWinogradTier : avx512::kWinogradTier;
 }
 
 }  // namespace lathe::backend::cpu

@@ -2,18 +2,16 @@
 // Depthwise convolutions go position by position over all channels.
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
-#include "backend/cpu/conv.h"
+#include "backend/cpu/conv_finish.h"
 #include "backend/cpu/graph_layouts.h"
-#include "backend/cpu/pointwise_program.h"
-#include "backend/graph_kernel.h"
+#include "backend/cpu/tiers.h"
 #include "op/sliding_windows.h"
 
 namespace lathe::backend {
 namespace {
 
-constexpr size_t kX = 0, kWeights = 1, kBias = 2, kResidual = 3;
+constexpr size_t kX = cpu::kConvX, kWeights = cpu::kConvWeights, kResidual = cpu::kConvResidual;
 constexpr int kAxes = 3;  // spatial axes; fewer are filled up with ones in front
 constexpr int64_t kGatherChannels = 16;  // fewer than that are gathered to one long row
 constexpr int64_t kMaxTaps = 1024;
@@ -28,11 +26,7 @@ struct Prepared {
   int64_t group_panels;  // floats of a group's weights
   bool depthwise = false;
   bool gather = false;
-  float low = -std::numeric_limits<float>::infinity();
-  float high = std::numeric_limits<float>::infinity();
-  bool has_activation = false;  // one that is no clamp
-  bool residual_last = false;
-  cpu::PointwiseInstruction activation;
+  cpu::ConvEpilogue epilogue;
   const cpu::ConvTier* tier;
 
   int64_t all_channels() const { return channels * group; }
@@ -49,22 +43,6 @@ std::optional<std::string> fit(Problem& problem) {
   if (problem.has_input(kResidual)) problem.inputs[kResidual].order = Order::channels_last;
   problem.outputs[0].order = Order::channels_last;
   return std::nullopt;
-}
-
-void set_activation(const Problem& problem, Prepared& prepared) {
-  const auto text = problem.attributes().find_string("activation");
-  prepared.residual_last = problem.attributes().get_int("residual_last", 0) != 0 && problem.has_input(kResidual);
-  if (!text) return;
-  const op::PointwiseStep step = op::parse_step(*text, 1);
-  if (step.op == "Relu" && !prepared.residual_last) {
-    prepared.low = 0;
-  } else if (step.op == "Clip" && !prepared.residual_last) {
-    prepared.low = float(step.arguments[1].number);
-    prepared.high = float(step.arguments[2].number);
-  } else {
-    prepared.has_activation = true;
-    prepared.activation = cpu::compile_step(step, cpu::Isa(problem.isa));
-  }
 }
 
 std::shared_ptr<const void> prepare(const Problem& problem) {
@@ -93,8 +71,8 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   prepared->depthwise = w.layout == cpu::kConvDepthwise;
   prepared->group_panels = cpu::conv_panel_group(prepared->features, prepared->columns());
   prepared->gather = prepared->channels < kGatherChannels && prepared->taps > 1;
-  prepared->tier = cpu::Isa(problem.isa) == cpu::Isa::avx2 ? &cpu::avx2::kConvTier : &cpu::avx512::kConvTier;
-  set_activation(problem, *prepared);
+  prepared->tier = &cpu::conv_tier(problem);
+  prepared->epilogue = cpu::conv_epilogue(problem);
   return prepared;
 }
 
@@ -210,40 +188,6 @@ void gather_rows(const Prepared& p, const Position* positions, int64_t count, co
   }
 }
 
-// What follows the sums: bias, residual, activation; then to y.
-void finish_tile(const GraphCall& call, const Prepared& p, float* sums, int64_t sum_stride, int64_t row, int64_t count,
-                 int64_t feature, int64_t features) noexcept {
-  const int64_t pitch = p.all_features();
-  const float* bias = call.input(kBias);
-  const float* residual = call.input(kResidual);
-  cpu::FinishTileCall finish{.sums = sums,
-                             .row_count = count,
-                             .sum_stride = sum_stride,
-                             .features = features,
-                             .bias = bias ? bias + feature : nullptr,
-                             .residual = residual ? residual + row * pitch + feature : nullptr,
-                             .y = call.output() + row * pitch + feature,
-                             .stride = pitch,
-                             .low = p.low,
-                             .high = p.high};
-  if (!p.has_activation) return p.tier->finish(finish);
-  // In two steps: what is inside the activation stays in `sums`.
-  cpu::FinishTileCall inner = finish;
-  if (p.residual_last) inner.residual = nullptr;
-  for (int64_t r = 0; r < count; ++r) {
-    inner.sums = sums + r * sum_stride;
-    inner.row_count = 1;
-    inner.y = inner.sums;
-    inner.residual = inner.residual ? finish.residual + r * pitch : nullptr;
-    p.tier->finish(inner);
-  }
-  p.activation.function({.a = sums, .a_step = 1, .b = nullptr, .b_step = 0, .p = p.activation.p, .q = p.activation.q,
-                         .count = count * sum_stride, .y = sums});
-  finish.bias = nullptr;
-  if (!p.residual_last) finish.residual = nullptr;
-  p.tier->finish(finish);
-}
-
 struct Panels {
   int64_t first, count;
 };
@@ -283,8 +227,14 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
                     .sums = memory.sums,
                     .sum_stride = part.count * kPanel});
       const int64_t feature = part.first * kPanel;
-      finish_tile(call, p, memory.sums, part.count * kPanel, row, count, group * p.features + feature,
-                  std::min(part.count * kPanel, p.features - feature));
+      cpu::finish_rows(call, *p.tier, p.epilogue,
+                       {.sums = memory.sums,
+                        .sum_stride = part.count * kPanel,
+                        .count = count,
+                        .row = row,
+                        .feature = group * p.features + feature,
+                        .features = std::min(part.count * kPanel, p.features - feature),
+                        .pitch = p.all_features()});
     }
   }
 }
@@ -298,22 +248,20 @@ void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory&
     const Position position = position_of(p, row);
     find_rows(p, &position, 1, call.input(kX), memory.zeros, rows);
     float* y = call.output() + row * channels;
-    const bool residual_inside = residual && !p.residual_last;
+    const cpu::ConvEpilogue& epilogue = p.epilogue;
+    const bool inside = residual && !epilogue.residual_last;
     p.tier->depthwise({.rows = rows,
                        .weights = call.input(kWeights),
                        .weight_stride = (channels + 15) / 16 * 16,
                        .taps = p.taps,
                        .count = channels,
-                       .bias = call.input(kBias),
-                       .residual = residual_inside ? residual + row * channels : nullptr,
+                       .bias = call.input(cpu::kConvBias),
+                       .residual = inside ? residual + row * channels : nullptr,
                        .y = y,
-                       .low = p.low,
-                       .high = p.high});
-    if (p.has_activation) {
-      p.activation.function({.a = y, .a_step = 1, .b = nullptr, .b_step = 0, .p = p.activation.p, .q = p.activation.q,
-                             .count = channels, .y = y});
-    }
-    if (residual && p.residual_last) {
+                       .low = epilogue.low,
+                       .high = epilogue.high});
+    if (epilogue.has_activation) cpu::activate(epilogue, y, channels);
+    if (residual && epilogue.residual_last) {
       for (int64_t c = 0; c < channels; ++c) y[c] += residual[row * channels + c];
     }
   }

@@ -1,0 +1,169 @@
+// lathe.Conv of 3 x 3 on weights in conv_winograd: blocks of tiles are transformed, multiplied plane by plane,
+// transformed back and finished.
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/conv_finish.h"
+#include "backend/cpu/graph_layouts.h"
+#include "backend/cpu/products.h"
+#include "backend/cpu/tiers.h"
+#include "op/sliding_windows.h"
+
+namespace lathe::backend {
+namespace {
+
+constexpr int64_t kIn = cpu::kWinogradInput, kOut = cpu::kWinogradOutput, kPlanes = cpu::kWinogradPlanes;
+constexpr int64_t kCacheFloats = (int64_t{768} << 10) / 4;  // of a block's planes, in the second cache
+
+struct Prepared {
+  int64_t batch, channels, features, padded;  // features in whole panels
+  int64_t height, width, out_height, out_width, top, left;
+  int64_t tile_rows, tile_columns, tiles;  // of all images
+  int64_t block;                           // tiles that are transformed together
+  cpu::ConvEpilogue epilogue;
+};
+
+std::optional<std::string> fit(Problem& problem) {
+  if (problem.inputs[cpu::kConvWeights].layout != cpu::kConvWinograd) return "weights in another layout";
+  problem.inputs[cpu::kConvX].order = Order::channels_last;
+  if (problem.has_input(cpu::kConvResidual)) problem.inputs[cpu::kConvResidual].order = Order::channels_last;
+  problem.outputs[0].order = Order::channels_last;
+  return std::nullopt;
+}
+
+std::shared_ptr<const void> prepare(const Problem& problem) {
+  auto p = std::make_shared<Prepared>();
+  const tensor::Dims& x = problem.inputs[cpu::kConvX].dims;
+  const tensor::Dims& w = problem.inputs[cpu::kConvWeights].dims;
+  const tensor::Shape kernel = {3, 3};
+  const op::Windows windows = op::plan_windows("Conv", problem.attributes(), x, &kernel);
+  p->batch = x[0];
+  p->channels = w[1];
+  p->features = w[0];
+  p->padded = (w[0] + 15) / 16 * 16;
+  p->height = x[2];
+  p->width = x[3];
+  p->out_height = windows.counts[0];
+  p->out_width = windows.counts[1];
+  p->top = windows.begins[0];
+  p->left = windows.begins[1];
+  p->tile_rows = (p->out_height + kOut - 1) / kOut;
+  p->tile_columns = (p->out_width + kOut - 1) / kOut;
+  p->tiles = p->batch * p->tile_rows * p->tile_columns;
+  // Whole tiles of products (6 or 8 rows), no more than a member has.
+  const int64_t fits = kCacheFloats / (kPlanes * (p->channels + p->padded)) / 24 * 24;
+  const int64_t own = (p->tiles + problem.threads - 1) / problem.threads;
+  p->block = std::clamp<int64_t>(fits, 24, std::max<int64_t>(24, (own + 23) / 24 * 24));
+  p->epilogue = cpu::conv_epilogue(problem);
+  return p;
+}
+
+struct Memory {
+  float* zeros;  // a row of padding
+  float* v;      // [36][block][channels]
+  float* m;      // [36][block][padded]
+  float* out;    // [16][padded]
+  float* sums;
+};
+int64_t zero_floats(const Prepared& p) { return (p.channels + 31) / 16 * 16; }
+int64_t v_floats(const Prepared& p) { return (kPlanes * p.block * p.channels + 15) / 16 * 16; }
+int64_t m_floats(const Prepared& p) { return kPlanes * p.block * p.padded; }
+int64_t member_floats(const Prepared& p) {
+  return zero_floats(p) + v_floats(p) + m_floats(p) + kOut * kOut * p.padded + cpu::kTileFloats;
+}
+
+size_t scratch_size(const Problem& problem) {
+  const auto p = prepare(problem);
+  return size_t(member_floats(*static_cast<const Prepared*>(p.get())) * problem.threads) * sizeof(float);
+}
+
+struct Tile {
+  int64_t image, row, column;  // of its first output
+};
+Tile tile_at(const Prepared& p, int64_t number) noexcept {
+  const int64_t per_image = p.tile_rows * p.tile_columns;
+  const int64_t rest = number % per_image;
+  return {number / per_image, rest / p.tile_columns * kOut, rest % p.tile_columns * kOut};
+}
+
+void transform_input(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t begin,
+                     int64_t count) noexcept {
+  const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
+  const float* rows[kPlanes];
+  for (int64_t t = 0; t < count; ++t) {
+    const Tile tile = tile_at(p, begin + t);
+    for (int64_t i = 0; i < kIn; ++i) {
+      const int64_t y = tile.row + i - p.top;
+      for (int64_t j = 0; j < kIn; ++j) {
+        const int64_t x = tile.column + j - p.left;
+        const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
+        rows[i * kIn + j] =
+            inside ? call.input(0) + ((tile.image * p.height + y) * p.width + x) * p.channels : memory.zeros;
+      }
+    }
+    tier.input(rows, p.channels, memory.v + t * p.channels, p.block * p.channels);
+  }
+}
+
+void transform_output(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t begin,
+                      int64_t count) noexcept {
+  const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
+  for (int64_t t = 0; t < count; ++t) {
+    const Tile tile = tile_at(p, begin + t);
+    tier.output(memory.m + t * p.padded, p.block * p.padded, p.padded, memory.out, p.padded);
+    const int64_t columns = std::min(kOut, p.out_width - tile.column);
+    for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
+      cpu::finish_rows(call, cpu::conv_tier(*call.problem), p.epilogue,
+                       {.sums = memory.out + i * kOut * p.padded,
+                        .sum_stride = p.padded,
+                        .count = columns,
+                        .row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column,
+                        .feature = 0,
+                        .features = p.features,
+                        .pitch = p.features});
+    }
+  }
+}
+
+void run(const GraphCall& call, TeamMember& member) noexcept {
+  const auto& p = *static_cast<const Prepared*>(call.prepared);
+  float* own = reinterpret_cast<float*>(call.scratch) + member_floats(p) * member.index();
+  float* v = own + zero_floats(p);
+  float* out = v + v_floats(p) + m_floats(p);
+  const Memory memory{own, v, v + v_floats(p), out, out + kOut * kOut * p.padded};
+  std::memset(memory.zeros, 0, size_t(zero_floats(p)) * sizeof(float));
+  const auto [begin, end] = member.share(p.tiles);
+  for (int64_t at = begin; at < end; at += p.block) {
+    const int64_t count = std::min(p.block, end - at);
+    transform_input(call, p, memory, at, count);
+    for (int64_t plane = 0; plane < kPlanes; ++plane) {
+      cpu::multiply_panels(cpu::conv_tier(*call.problem),
+                           {.a = memory.v + plane * p.block * p.channels,
+                            .a_stride = p.channels,
+                            .rows = count,
+                            .k = p.channels,
+                            .n = p.padded,
+                            .panels = call.input(cpu::kConvWeights) + plane * p.padded * p.channels,
+                            .first = 0,
+                            .end = p.padded / 16,
+                            .y = memory.m + plane * p.block * p.padded,
+                            .y_stride = p.padded,
+                            .sums = memory.sums});
+    }
+    transform_output(call, p, memory, at, count);
+  }
+}
+
+}  // namespace
+
+const GraphKernel& winograd_graph_kernel() {
+  static const GraphKernel kernel = {.name = "cpu.winograd",
+                                     .ops = {"lathe.Conv"},
+                                     .fit = fit,
+                                     .scratch_size = scratch_size,
+                                     .prepare = prepare,
+                                     .run = run};
+  return kernel;
+}
+
+}  // namespace lathe::backend

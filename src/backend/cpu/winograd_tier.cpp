@@ -1,0 +1,88 @@
+// The transforms of F(4x4, 3x3) of one tier, a vector of channels at a time.
+#include "backend/cpu/winograd.h"
+
+#include "backend/cpu/vector_math.h"
+
+namespace lathe::backend::cpu::LATHE_TIER {
+namespace {
+
+// B' x for six values, in place of a matrix product: the rows of B' are
+//   4 0 -5 0 1 0 | 0 -4 -4 1 1 0 | 0 4 -4 -1 1 0 | 0 -2 -1 2 1 0 | 0 2 -1 -2 1 0 | 0 4 0 -5 0 1
+inline void input_line(const F32 (&x)[6], F32 (&y)[6]) {
+  const F32 four = splat(4.0f), five = splat(5.0f), two = splat(2.0f);
+  const F32 even = fnma(four, x[2], x[4]);   // x4 - 4 x2
+  const F32 odd = fnma(four, x[1], x[3]);    // x3 - 4 x1
+  const F32 even2 = sub(x[4], x[2]);         // x4 - x2
+  const F32 odd2 = mul(two, sub(x[3], x[1]));  // 2 (x3 - x1)
+  y[0] = fma(four, x[0], fnma(five, x[2], x[4]));
+  y[1] = add(even, odd);
+  y[2] = sub(even, odd);
+  y[3] = add(even2, odd2);
+  y[4] = sub(even2, odd2);
+  y[5] = fma(four, x[1], fnma(five, x[3], x[5]));
+}
+
+// A' x: 1 1 1 1 1 0 | 0 1 -1 2 -2 0 | 0 1 1 4 4 0 | 0 1 -1 8 -8 1
+inline void output_line(const F32 (&x)[6], F32 (&y)[4]) {
+  const F32 sum1 = add(x[1], x[2]), difference1 = sub(x[1], x[2]);
+  const F32 sum2 = add(x[3], x[4]), difference2 = sub(x[3], x[4]);
+  y[0] = add(x[0], add(sum1, sum2));
+  y[1] = fma(splat(2.0f), difference2, difference1);
+  y[2] = fma(splat(4.0f), sum2, sum1);
+  y[3] = add(x[5], fma(splat(8.0f), difference2, difference1));
+}
+
+inline F32 get(const float* p, int lanes) {
+  return lanes == kWidth ? load(p) : load_part(p, lanes);
+}
+
+void input_block(const float* const* rows, int64_t c, int lanes, float* v, int64_t stride) {
+  F32 half[6][6];  // [column][row of B']
+  for (int j = 0; j < 6; ++j) {
+    F32 column[6];
+    for (int i = 0; i < 6; ++i) column[i] = get(rows[i * 6 + j] + c, lanes);
+    input_line(column, half[j]);
+  }
+  for (int i = 0; i < 6; ++i) {
+    F32 row[6], out[6];
+    for (int j = 0; j < 6; ++j) row[j] = half[j][i];
+    input_line(row, out);
+    for (int j = 0; j < 6; ++j) {
+      float* at = v + (i * 6 + j) * stride + c;
+      if (lanes == kWidth)
+        store(at, out[j]);
+      else
+        store_part(at, out[j], lanes);
+    }
+  }
+}
+
+void input(const float* const* rows, int64_t count, float* v, int64_t stride) {
+  int64_t c = 0;
+  for (; c + kWidth <= count; c += kWidth) input_block(rows, c, kWidth, v, stride);
+  if (c < count) input_block(rows, c, int(count - c), v, stride);
+}
+
+void output(const float* m, int64_t stride, int64_t count, float* out, int64_t out_stride) {
+  for (int64_t c = 0; c < count; c += kWidth) {
+    F32 half[6][4];  // [column][row of A']
+    for (int j = 0; j < 6; ++j) {
+      F32 column[6];
+      for (int i = 0; i < 6; ++i) column[i] = load(m + (i * 6 + j) * stride + c);
+      output_line(column, half[j]);
+    }
+    for (int i = 0; i < 4; ++i) {
+      F32 row[6], y[4];
+      for (int j = 0; j < 6; ++j) row[j] = half[j][i];
+      output_line(row, y);
+      for (int j = 0; j < 4; ++j) store(out + (i * 4 + j) * out_stride + c, y[j]);
+    }
+  }
+}
+
+}  // namespace
+
+extern const WinogradTier kWinogradTier;
+const WinogradTier kWinogradTier = {input, output};
+
+}  // namespace lathe::backend::cpu::LATHE_TIER
