@@ -46,11 +46,18 @@ void finish_rows(const GraphCall& call, const ConvTier& tier, const ConvEpilogue
                       .high = epilogue.high};
   if (!epilogue.has_activation) return tier.finish(last);
   // In two steps: what is inside the activation stays in the sums.
-  for (int64_t r = 0; r < rows.count; ++r) {
-    FinishTileCall inner = last;
-    inner.sums = inner.y = rows.sums + r * rows.sum_stride;
+  FinishTileCall inner = last;
+  inner.y = rows.sums;
+  inner.stride = rows.sum_stride;
+  inner.residual = nullptr;
+  if (residual && !epilogue.residual_last) {  // which has a stride of its own
     inner.row_count = 1;
-    inner.residual = residual && !epilogue.residual_last ? last.residual + r * rows.pitch : nullptr;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      inner.sums = inner.y = rows.sums + r * rows.sum_stride;
+      inner.residual = last.residual + r * rows.pitch;
+      tier.finish(inner);
+    }
+  } else if (inner.bias) {
     tier.finish(inner);
   }
   activate(epilogue, rows.sums, (rows.count - 1) * rows.sum_stride + rows.features);

@@ -26,6 +26,7 @@ struct Prepared {
   int64_t group_panels;  // floats of a group's weights
   bool depthwise = false;
   bool gather = false;
+  bool matrix = false;  // one tap that sees each position in turn
   cpu::ConvEpilogue epilogue;
   const cpu::ConvTier* tier;
 
@@ -71,6 +72,8 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   prepared->depthwise = w.layout == cpu::kConvDepthwise;
   prepared->group_panels = cpu::conv_panel_group(prepared->features, prepared->columns());
   prepared->gather = prepared->channels < kGatherChannels && prepared->taps > 1;
+  prepared->matrix = prepared->taps == 1 && windows.counts == windows.lengths &&
+                     std::all_of(windows.begins.begin(), windows.begins.end(), [](int64_t pad) { return pad == 0; });
   prepared->tier = &cpu::conv_tier(problem);
   prepared->epilogue = cpu::conv_epilogue(problem);
   return prepared;
@@ -90,7 +93,7 @@ int64_t zero_floats(const Problem& problem) {
 int64_t gathered_floats(const Problem& problem) {
   const ProblemValue& w = problem.inputs[kWeights];
   const int64_t columns = w.dims[0] == 0 ? 0 : w.size() / w.dims[0];
-  return (columns * cpu::kMaxTileRows + 15) / 16 * 16;
+  return (columns * cpu::kMaxTileRows + 15) / 16 * 16 + 16;  // and what the last chunk writes in vain
 }
 int64_t member_floats(const Problem& problem) {
   return zero_floats(problem) + kSums + gathered_floats(problem);
@@ -103,16 +106,31 @@ size_t scratch_size(const Problem& problem) {
 // An output position: its image and where its window begins in the input.
 struct Position {
   int64_t image;
+  int64_t index[kAxes];  // in the output
   int64_t start[kAxes];
 };
 
 Position position_of(const Prepared& p, int64_t number) noexcept {
   Position position;
   for (int i = kAxes; i-- > 0;) {
-    position.start[i] = number % p.counts[i] * p.strides[i] - p.begins[i];
+    position.index[i] = number % p.counts[i];
+    position.start[i] = position.index[i] * p.strides[i] - p.begins[i];
     number /= p.counts[i];
   }
   position.image = number;
+  return position;
+}
+
+// The one after it, without a division.
+Position next_position(const Prepared& p, const Position& at) noexcept {
+  Position position = at;
+  for (int i = kAxes; i-- > 0;) {
+    position.start[i] += p.strides[i];
+    if (++position.index[i] < p.counts[i]) return position;
+    position.index[i] = 0;
+    position.start[i] = -p.begins[i];
+  }
+  ++position.image;
   return position;
 }
 
@@ -149,13 +167,21 @@ void find_rows(const Prepared& p, const Position* positions, int64_t count, cons
   });
 }
 
-// One line of the kernel (its innermost axis) as the window sees it, zeros in the padding.
-void gather_line(const Prepared& p, const float* line, int64_t start, float* out) noexcept {
+constexpr int64_t kChunk = 16;  // floats that are copied at once, the last ones in vain
+
+// One line of the kernel (its innermost axis) as the window sees it, zeros in the padding. `end`: of all of x. Writes up
+// to a chunk behind what it fills.
+void gather_line(const Prepared& p, const float* line, const float* end, int64_t start, float* out) noexcept {
   const int64_t taps = p.kernel[2], step = p.dilations[2], channels = p.channels, pitch = p.all_channels();
   const bool inside = start >= 0 && start + (taps - 1) * step < p.lengths[2];
   if (inside && step == 1 && channels == pitch) {
     const float* from = line + start * channels;
-    for (int64_t i = 0; i < taps * channels; ++i) out[i] = from[i];
+    const int64_t count = taps * channels;
+    if (from + count + kChunk <= end) {
+      for (int64_t i = 0; i < count; i += kChunk) std::memcpy(out + i, from + i, kChunk * sizeof(float));
+    } else {
+      std::copy(from, from + count, out);
+    }
     return;
   }
   for (int64_t t = 0; t < taps; ++t) {
@@ -169,6 +195,7 @@ void gather_line(const Prepared& p, const float* line, int64_t start, float* out
 void gather_rows(const Prepared& p, const Position* positions, int64_t count, const float* x, float* gathered,
                  const float** rows) noexcept {
   const int64_t line = p.kernel[2] * p.channels;
+  const float* end = x + p.batch * p.lengths[0] * p.lengths[1] * p.lengths[2] * p.all_channels();
   for (int64_t r = 0; r < count; ++r) {
     const Position& position = positions[r];
     float* out = gathered + r * p.columns();
@@ -182,7 +209,7 @@ void gather_rows(const Prepared& p, const Position* positions, int64_t count, co
           continue;
         }
         const int64_t first = ((position.image * p.lengths[0] + iz) * p.lengths[1] + iy) * p.lengths[2];
-        gather_line(p, x + first * p.all_channels(), position.start[2], out);
+        gather_line(p, x + first * p.all_channels(), end, position.start[2], out);
       }
     }
   }
@@ -209,10 +236,17 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
   for (int64_t run = run_begin; run < run_end; ++run) {
     const Panels part = panel_run(panels, run, runs);
     const int64_t tile_rows = p.tier->tile_rows[part.count];
+    Position last{};
     for (int64_t row = begin; row < end; row += tile_rows) {
       const int64_t count = std::min(tile_rows, end - row);
-      for (int64_t r = 0; r < count; ++r) positions[r] = position_of(p, row + r);
-      if (p.gather) {
+      if (!p.matrix) {
+        positions[0] = row == begin ? position_of(p, row) : next_position(p, last);
+        for (int64_t r = 1; r < count; ++r) positions[r] = next_position(p, positions[r - 1]);
+        last = positions[count - 1];
+      }
+      if (p.matrix) {
+        for (int64_t r = 0; r < count; ++r) rows[r] = x + (row + r) * p.all_channels();
+      } else if (p.gather) {
         gather_rows(p, positions, count, x, memory.gathered, rows);
       } else {
         find_rows(p, positions, count, x, memory.zeros, rows);
@@ -239,14 +273,30 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
   }
 }
 
+// Whether the window sees no padding.
+bool is_inside(const Prepared& p, const Position& at) noexcept {
+  for (int i = 0; i < kAxes; ++i) {
+    if (at.start[i] < 0 || at.start[i] + (p.kernel[i] - 1) * p.dilations[i] >= p.lengths[i]) return false;
+  }
+  return true;
+}
+
 void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory& memory, int64_t begin,
                    int64_t end) noexcept {
   const float* rows[kMaxTaps];
   const int64_t channels = p.all_channels();
   const float* residual = call.input(kResidual);
+  Position position = position_of(p, begin);
+  bool was_inside = false;
   for (int64_t row = begin; row < end; ++row) {
-    const Position position = position_of(p, row);
-    find_rows(p, &position, 1, call.input(kX), memory.zeros, rows);
+    if (row > begin) position = next_position(p, position);
+    const bool inside_now = is_inside(p, position);
+    if (inside_now && was_inside && position.index[2] > 0) {  // the neighbour sees the same, one step further
+      for (int64_t t = 0; t < p.taps; ++t) rows[t] += p.strides[2] * channels;
+    } else {
+      find_rows(p, &position, 1, call.input(kX), memory.zeros, rows);
+    }
+    was_inside = inside_now;
     float* y = call.output() + row * channels;
     const cpu::ConvEpilogue& epilogue = p.epilogue;
     const bool inside = residual && !epilogue.residual_last;
