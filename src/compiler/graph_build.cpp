@@ -6,6 +6,8 @@
 #include "backend/device.h"
 #include "backend/graph_kernel.h"
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/team.h"
 #include "ir/body.h"
 #include "opt/lowering.h"
 #include "opt/pipeline.h"
@@ -47,16 +49,29 @@ class Builder {
     for (const Value output : graph_.outputs()) {
       model_->plan.outputs.push_back({graph_.name(output), plain_operand(output)});
     }
+    pack_all();
     return model_;
   }
 
  private:
+  // Constants in the layouts that the device wants, by as many threads as the process has: it is a matter of memory.
+  void pack_all() {
+    if (packs_.empty()) return;
+    Team team(int(std::min<size_t>(packs_.size(), size_t(available_cpus()))));
+    team.for_each(int64_t(packs_.size()), [&](int64_t i) {
+      const Pack& pack = packs_[size_t(i)];
+      Tensor& tensor = model_->constants[pack.constant];
+      tensor = pack.layout->pack(pack.instruction, tensor);
+      pack.source->drop_rows(0, pack.source->rows());
+      model_->plan.constants[pack.constant].bytes = int64_t(tensor.bytes().size());
+    });
+  }
+
   int64_t value_of(Value value) {
     const auto [it, fresh] = values_.emplace(value, int64_t(model_->plan.values.size()));
     if (fresh) {
-      op::TypeInfo type = graph_.type(value);
-      type.elements.reset();
-      model_->plan.values.push_back({graph_.name(value), std::move(type)});
+      model_->plan.values.push_back({graph_.name(value), graph_.type(value)});
+      model_->plan.values.back().type.elements.reset();
     }
     return it->second;
   }
@@ -87,10 +102,7 @@ class Builder {
     constant.dtype = tensor.dtype();
     constant.dims = tensor.dims();
     constant.layout = name;
-    if (layout) {
-      tensor = layout->pack(*instruction, tensor);
-      source->drop_rows(0, source->rows());
-    }
+    if (layout) packs_.push_back({model_->constants.size(), layout, *instruction, source});
     constant.bytes = tensor.dtype() == tensor::DType::string ? 0 : int64_t(tensor.bytes().size());
     const auto index = int64_t(model_->constants.size());
     model_->plan.constants.push_back(std::move(constant));
@@ -131,6 +143,13 @@ class Builder {
   const GraphBuildOptions& options_;
   const backend::Device& device_;
   std::shared_ptr<GraphModel> model_ = std::make_shared<GraphModel>();
+  struct Pack {
+    size_t constant;
+    const backend::GraphLayout* layout;
+    Instruction instruction;  // without operands: its attributes say what the weights are
+    tensor::SourcePtr source;
+  };
+  std::vector<Pack> packs_;
   std::map<Value, int64_t> values_;
   std::map<std::pair<Value, std::string>, int64_t> constants_;
 };

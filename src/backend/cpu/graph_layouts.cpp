@@ -62,20 +62,20 @@ Tensor pack_conv(const Instruction& instruction, const Tensor& plain) {
   const int64_t channels = plain.dims()[1];
   const int64_t columns = features == 0 ? 0 : plain.size() / plain.dims()[0];
   const int64_t taps = channels == 0 ? 0 : columns / channels;
-  const size_t group_bytes = size_t(conv_panel_group(features, columns)) * 4;
-  Tensor packed(DType::u8, {int64_t(group_bytes) * group});
-  const float* in = plain.data<float>().data();
-  for (int64_t g = 0; g < group; ++g) {
-    Tensor matrix(DType::f32, {features, columns});
-    const auto out = matrix.data<float>();
-    for (int64_t m = 0; m < features; ++m) {
-      const float* row = in + (g * features + m) * columns;
-      for (int64_t c = 0; c < channels; ++c) {
-        for (int64_t t = 0; t < taps; ++t) out[size_t(m * columns + t * channels + c)] = row[c * taps + t];
+  const int64_t group_floats = conv_panel_group(features, columns);
+  Tensor packed(DType::u8, {group_floats * group * 4});
+  float* out = reinterpret_cast<float*>(packed.mutable_bytes().data());
+  for (int64_t g = 0; g < group; ++g, out += group_floats) {
+    const float* in = plain.data<float>().data() + g * features * columns;
+    for (int64_t first = 0; first < features; first += kPanelRows) {
+      const int64_t rows = std::min(kPanelRows, features - first);
+      float* panel = out + first * columns;
+      for (int64_t t = 0; t < taps; ++t) {
+        for (int64_t c = 0; c < channels; ++c, panel += kPanelRows) {
+          for (int64_t m = 0; m < rows; ++m) panel[m] = in[(first + m) * columns + c * taps + t];
+        }
       }
     }
-    const Tensor panels = pack_matrix(matrix);
-    std::memcpy(packed.mutable_bytes().data() + size_t(g) * group_bytes, panels.bytes().data(), panels.bytes().size());
   }
   return packed;
 }
