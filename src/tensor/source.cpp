@@ -210,6 +210,8 @@ class TransposedSource final : public Source {
       : Source(base->dtype(), Encoding::plain, {base->dims()[1], base->dims()[0]}, base->origin()),
         base_(std::move(base)) {}
 
+  const SourcePtr& base() const { return base_; }
+
   void read_rows(int64_t first, int64_t count, std::span<std::byte> out) const override {
     read_part(first, count, 0, row_elements(), out);
   }
@@ -397,6 +399,7 @@ SourcePtr transposed_source(SourcePtr base) {
     fail(ErrorCode::unsupported, "tensor \"{}\": cannot transpose {} {} {}", base->origin(),
          to_string(base->encoding()), to_string(base->dtype()), to_string(std::span(base->dims())));
   }
+  if (const auto* turned = dynamic_cast<const TransposedSource*>(base.get())) return turned->base();
   return std::make_shared<TransposedSource>(std::move(base));
 }
 
