@@ -172,7 +172,10 @@ TEST(Source, TransposedReadsColumns) {
           }
         }
       }
-      EXPECT_EQ(floats_of(*transposed_source(transposed)), values);
+      EXPECT_EQ(transposed_source(transposed), base);
+      const SourcePtr rows_of_transposed =
+          row_mapped_source(transposed, transposed->dims(), [](int64_t row) { return row; });
+      EXPECT_EQ(floats_of(*transposed_source(rows_of_transposed)), values);
     }
   }
   EXPECT_THROW(transposed_source(memory_source(counting({2, 3, 4}), "t")), Error);
