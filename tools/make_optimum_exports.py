@@ -12,7 +12,8 @@ import sys
 from optimum.exporters.onnx import main_export
 
 folder = pathlib.Path(sys.argv[1])
-for name in sys.argv[2:] or ("llama_gqa", "llama_mha_tied", "neox_parallel", "neox_sequential"):
+for name in sys.argv[2:] or ("llama_gqa", "llama_mha_tied", "neox_parallel", "neox_sequential", "gpt2",
+                             "gpt2_untied"):
     destination = folder / f"optimum_{name}"
     main_export(str(folder / name), str(destination), task="text-generation-with-past", do_validation=False)
     (destination / "generation_config.json").unlink(missing_ok=True)
