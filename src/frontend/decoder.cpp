@@ -56,7 +56,8 @@ std::vector<Value> build_rotary_tables(const Builder& b, const DecoderConfig& co
   const int64_t half = int64_t(table.inverse_frequencies.size());
   const Value frequencies = b.graph().add_constant(
       "rope.inverse_frequencies", tensor::Tensor::of<float>({half}, std::span<const float>(table.inverse_frequencies)));
-  op::Attributes attributes{{"scale", double(table.attention_factor)}};
+  op::Attributes attributes;
+  if (table.attention_factor != 1) attributes.set("scale", double(table.attention_factor));
   if (config.rope.scaling == RopeScaling::dynamic) {
     attributes.set("dynamic_factor", config.rope.factor);
     attributes.set("trained_length", config.rope.original_context);

@@ -1,0 +1,114 @@
+// Exports of Optimum against the checkpoints they were made from (tools/make_optimum_exports.py): one plan.
+#include "compiler/onnx_decoder.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "compiler/build.h"
+#include "compiler/engine_graph.h"
+
+namespace lathe::compiler {
+namespace {
+
+namespace fs = std::filesystem;
+using plan::Operand;
+using plan::OperandKind;
+using plan::Plan;
+
+struct Pair {
+  const char* native;
+  const char* exported;
+};
+
+void PrintTo(const Pair& pair, std::ostream* out) { *out << pair.exported; }
+
+// Puts `items` into the order in which instructions name them, and calls them "NAME0", "NAME1" ...; those that `keeps`
+// holds back stay in front under their names.
+template <class Item, class Keeps>
+void rename_by_use(Plan& plan, OperandKind kind, std::vector<Item>& items, std::string_view name, Keeps&& keeps) {
+  std::vector<int64_t> order;
+  const auto note = [&](int64_t index) {
+    if (std::find(order.begin(), order.end(), index) == order.end()) order.push_back(index);
+  };
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (keeps(items[i])) note(int64_t(i));
+  }
+  const auto for_operands = [&](auto&& body) {
+    for (plan::Instruction& instruction : plan.instructions) {
+      for (auto* operands : {&instruction.inputs, &instruction.outputs}) {
+        for (Operand& operand : *operands) {
+          if (operand.kind == kind) body(operand.index);
+        }
+      }
+    }
+  };
+  for_operands(note);
+  ASSERT_EQ(order.size(), items.size()) << "a " << name << " that no instruction names";
+  const auto place = [&](int64_t index) { return std::find(order.begin(), order.end(), index) - order.begin(); };
+  for_operands([&](auto& index) { index = std::remove_reference_t<decltype(index)>(place(index)); });
+  if (kind == OperandKind::buffer) plan.logits = decltype(plan.logits)(place(plan.logits));
+  std::vector<Item> sorted;
+  for (const int64_t index : order) {
+    sorted.push_back(items[size_t(index)]);
+    if (!keeps(sorted.back())) sorted.back().name = fmt::format("{}{}", name, sorted.size());
+  }
+  items = std::move(sorted);
+}
+
+// The plan without what an exporter is free in: names of buffers, constants and instructions, the order in which
+// constants stand, and numbers that ONNX keeps in 32 bits.
+Plan canonical(Plan plan) {
+  rename_by_use(plan, OperandKind::constant, plan.constants, "constant", [](const auto&) { return false; });
+  rename_by_use(plan, OperandKind::buffer, plan.buffers, "buffer",
+                [](const plan::Buffer& buffer) { return plan::placed_by_runtime(buffer.name); });
+  for (plan::Instruction& instruction : plan.instructions) {
+    instruction.name.clear();
+    op::Attributes attributes;
+    for (const auto& [name, value] : instruction.attributes) {
+      const double* number = std::get_if<double>(&value);
+      attributes.set(name, number ? op::AttributeValue(double(float(*number))) : value);
+    }
+    instruction.attributes = attributes;
+  }
+  return plan;
+}
+
+class ExportTest : public testing::TestWithParam<Pair> {
+ protected:
+  std::shared_ptr<const plan::EngineFile> build(const std::string& name) {
+    const auto checkpoint = frontend::Checkpoint::open(fs::path(LATHE_TESTS_DIR) / "arch" / name);
+    const ir::Model model = read_model(checkpoint);
+    const fs::path path = fs::path(testing::TempDir()) / fmt::format("lathe_{}_{}.lathe", name, ::getpid());
+    PreparedBuild(model, {}).write(path);
+    auto engine = plan::EngineFile::open(path);
+    fs::remove(path);  // it stays mapped
+    return engine;
+  }
+};
+
+TEST_P(ExportTest, HasThePlanAndTheWeightsOfItsCheckpoint) {
+  const auto native = build(GetParam().native);
+  const auto exported = build(GetParam().exported);
+  const Plan expected = canonical(native->manifest().plan), found = canonical(exported->manifest().plan);
+  ASSERT_EQ(plan::print(expected), plan::print(found));
+  for (size_t i = 0; i < expected.constants.size(); ++i) {
+    const auto values = [&](const auto& engine, const plan::Constant& constant) {
+      return tensor::to_floats(tensor::load(*constant_source(engine, constant)));
+    };
+    EXPECT_EQ(values(native, expected.constants[i]), values(exported, found.constants[i]))
+        << expected.constants[i].name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Optimum, ExportTest,
+                         testing::Values(Pair{"llama_gqa", "optimum_llama_gqa"},
+                                         Pair{"llama_mha_tied", "optimum_llama_mha_tied"},
+                                         Pair{"neox_parallel", "optimum_neox_parallel"},
+                                         Pair{"neox_sequential", "optimum_neox_sequential"},
+                                         Pair{"gpt2", "optimum_gpt2"}, Pair{"gpt2_untied", "optimum_gpt2_untied"}),
+                         [](const auto& pair) { return std::string(pair.param.native); });
+
+}  // namespace
+}  // namespace lathe::compiler
