@@ -1,5 +1,6 @@
 #include "compiler/onnx_decoder.h"
 
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -8,6 +9,7 @@
 #include "frontend/contract_from.h"
 #include "frontend/decoder.h"
 #include "frontend/onnx_import.h"
+#include "opt/formula.h"
 #include "opt/pipeline.h"
 #include "opt/rule.h"
 
@@ -147,6 +149,18 @@ void replace_mask(Graph& graph) {
   for (const NodeId reader : readers) graph.set_input(reader, 3, graph.node(causal).outputs[0]);
 }
 
+// Numbers that a narrow graph holds are off by its rounding: 1 / sqrt(head_dim) is what its scale stands for.
+void restore_scales(Graph& graph, DType dtype) {
+  for (const NodeId id : attention_nodes(graph)) {
+    const Node& node = graph.node(id);
+    const int64_t heads = node.attributes.get_int("kv_num_heads", 0);
+    const auto width = graph.type(node.inputs[1]).shape.back().constant();
+    if (heads < 1 || !width) continue;
+    const double meant = 1 / std::sqrt(double(*width / heads));
+    if (opt::is_close(node.attributes.get_float("scale", meant), meant, dtype)) graph.set_attribute(id, "scale", meant);
+  }
+}
+
 // A graph without a cache computes all positions anew. Its attention is causal and its other nodes look at one position
 // each (or to_packed refuses them), so it computes the same with one.
 void add_cache(Graph& graph) {
@@ -202,13 +216,17 @@ ir::Model import_decoder(const frontend::Checkpoint& folder, const LogSink& log)
     for (const char* name : {"input_ids", "attention_mask"}) require_input(graph, name, DType::i64, 2);
     if (graph.find("position_ids")) require_input(graph, "position_ids", DType::i64, 2);
     require_outputs(graph);
-    const Narrow narrow = find_narrow(graph);
-    if (narrow.any) graph = in_fp32(graph);  // where it rounds is the engine's business
     opt::PassOptions options;
     options.level = opt::Level::o2;
+    const Narrow narrow = find_narrow(graph);
+    if (narrow.any) {
+      opt::optimise(graph, options);  // what is known by its numbers, while they have the type they were rounded to
+      graph = in_fp32(graph);         // where else it rounds is the engine's business
+    }
     ask_for_positions(graph, options);
     opt::optimise(graph, options);
     const bool cached = has_past(graph);
+    if (narrow.dtype) restore_scales(graph, *narrow.dtype);
     replace_mask(graph);
     if (!cached) add_cache(graph);
     opt::run_passes(graph, std::vector{opt::get_pass("dead_code")}, options);  // what only the mask needed

@@ -102,13 +102,15 @@ TEST_P(ExportTest, HasThePlanAndTheWeightsOfItsCheckpoint) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Optimum, ExportTest,
-                         testing::Values(Pair{"llama_gqa", "optimum_llama_gqa"},
-                                         Pair{"llama_mha_tied", "optimum_llama_mha_tied"},
-                                         Pair{"neox_parallel", "optimum_neox_parallel"},
-                                         Pair{"neox_sequential", "optimum_neox_sequential"},
-                                         Pair{"gpt2", "optimum_gpt2"}, Pair{"gpt2_untied", "optimum_gpt2_untied"}),
-                         [](const auto& pair) { return std::string(pair.param.native); });
+INSTANTIATE_TEST_SUITE_P(
+    Optimum, ExportTest,
+    testing::Values(Pair{"llama_gqa", "optimum_llama_gqa"}, Pair{"llama_mha_tied", "optimum_llama_mha_tied"},
+                    Pair{"llama_f16", "optimum_llama_f16"}, Pair{"llama_gqa", "optimum_llama_no_positions"},
+                    Pair{"neox_parallel", "optimum_neox_parallel"}, Pair{"neox_sequential", "optimum_neox_sequential"},
+                    Pair{"neox_sequential", "optimum_neox_no_cache"}, Pair{"gpt2", "optimum_gpt2"},
+                    Pair{"gpt2_untied", "optimum_gpt2_untied"}, Pair{"gpt2_untied", "optimum_gpt2_no_positions"},
+                    Pair{"gpt2_untied", "optimum_gpt2_no_cache"}),
+    [](const auto& pair) { return std::string(pair.param.exported); });
 
 }  // namespace
 }  // namespace lathe::compiler
