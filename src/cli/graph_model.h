@@ -1,0 +1,36 @@
+// A language model's ONNX graph that has no engine, run as it is by the reference executor. Slow: every step reads all
+// weights.
+#pragma once
+
+#include "frontend/checkpoint.h"
+#include "ir/graph.h"
+#include "pipeline/generate/generate.h"
+
+namespace lathe::cli {
+
+// One sequence. Inputs are told apart by Optimum's names: input_ids, attention_mask, position_ids, and
+// past_key_values.* that present.* feed; a graph without a past is given all tokens at each step.
+class GraphModel final : public pipeline::TokenModel {
+ public:
+  // `folder`: config.json and model.onnx. Throws unsupported naming an input of another name, or what is missing.
+  explicit GraphModel(const frontend::Checkpoint& folder);
+
+  const contract::Contract& contract() const override { return contract_; }
+  int64_t context_length() const override { return contract_.context_length; }
+  int64_t length() const override { return int64_t(tokens_.size()); }
+  std::span<const float> append(std::span<const int32_t> tokens, const pipeline::OnPromptLogits& on_logits) override;
+
+ private:
+  void declare_inputs();
+  contract::Contract read_contract(const frontend::Checkpoint& folder) const;
+  std::map<std::string, tensor::Tensor> step_inputs(int64_t first) const;
+
+  ir::Graph graph_;
+  std::map<std::string, std::string> presents_;     // by the input each becomes
+  std::map<std::string, tensor::Tensor> past_;      // by input
+  contract::Contract contract_;
+  std::vector<int32_t> tokens_;
+  std::vector<float> last_;
+};
+
+}  // namespace lathe::cli
