@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "compiler/decoder_probes.h"
 #include "compiler/fp32_graph.h"
+#include "compiler/stored_matrices.h"
 #include "frontend/contract_from.h"
 #include "frontend/decoder.h"
 #include "frontend/onnx_import.h"
@@ -186,27 +187,6 @@ void add_cache(Graph& graph) {
   }
 }
 
-// x W as x (W')', with W' [columns, rows] stored as checkpoints store their matrices: kernels read it that way, and the
-// engine then holds it once for its plan and its graph.
-void store_matrices_by_output(Graph& graph) {
-  std::map<Value, Value> turned;  // by the matrix as it was
-  const std::vector<NodeId> order(graph.nodes().begin(), graph.nodes().end());
-  for (const NodeId id : order) {
-    const Node node = graph.node(id);
-    const bool matrix = node.op == "MatMul" && graph.is_constant(node.inputs[1]) &&
-                        graph.type(node.inputs[1]).shape.size() == 2;
-    if (!matrix) continue;
-    const auto [it, fresh] = turned.try_emplace(node.inputs[1]);
-    if (fresh) {
-      const std::string name = graph.source_name(node.inputs[1]) + ".transposed";
-      const Value rows = graph.add_constant(name, tensor::transposed_source(graph.source(node.inputs[1])));
-      const std::vector<int64_t> perm{1, 0};
-      it->second = graph.node(graph.add_node("Transpose", {rows}, {{"perm", perm}}, name, 1, id)).outputs[0];
-    }
-    graph.set_input(id, 1, it->second);
-  }
-}
-
 }  // namespace
 
 ir::Model import_decoder(const frontend::Checkpoint& folder, const LogSink& log) {
@@ -232,6 +212,7 @@ ir::Model import_decoder(const frontend::Checkpoint& folder, const LogSink& log)
     opt::run_passes(graph, std::vector{opt::get_pass("dead_code")}, options);  // what only the mask needed
     graph.infer_types();
     store_matrices_by_output(graph);
+    share_embeddings(graph);
     if (narrow.dtype) store_narrow_matrices(graph, *narrow.dtype, narrow.origins);
     ir::verify(graph);
     log(LogLevel::info, fmt::format("{} nodes of the graph became {}", before, graph.nodes().size()));
