@@ -55,9 +55,19 @@ std::vector<LastAxisPart> find_parts(const Graph& graph, const Node& node) {
   return parts;
 }
 
+// Whether the value goes into a row beside others, at once or after arithmetic on its elements.
+bool is_joined(const Graph& graph, Value value, int depth) {
+  const auto users = graph.users(value);
+  return std::any_of(users.begin(), users.end(), [&](NodeId id) {
+    const Node& user = graph.node(id);
+    if (joins_last_axis(graph, user)) return true;
+    return depth > 0 && op::get_op(user.op).elementwise && is_joined(graph, user.outputs[0], depth - 1);
+  });
+}
+
 // Whether the value is there only to be cut into parts that have nothing to do with each other: together they are no
-// wider, so that nothing is computed twice, and none goes back beside the others (as the part of a head that rotary
-// embedding leaves alone).
+// wider, so that nothing is computed twice, and none goes back beside the others (as the parts of a head that rotary
+// embedding turns, or leaves alone).
 bool is_only_cut(const Graph& graph, Value value, int64_t width) {
   if (graph.is_output(value)) return false;
   int64_t wanted = 0;
@@ -66,11 +76,9 @@ bool is_only_cut(const Graph& graph, Value value, int64_t width) {
     const auto parts = find_parts(graph, cut);
     if (parts.empty() || cut.inputs[0] != value) return false;
     for (const LastAxisPart& part : parts) wanted += part.end - part.begin;
-    for (const Value output : cut.outputs) {
-      const auto users = graph.users(output);
-      const auto joins = [&](NodeId id) { return joins_last_axis(graph, graph.node(id)); };
-      if (std::any_of(users.begin(), users.end(), joins)) return false;
-    }
+    constexpr int kSteps = 3;  // product, sum, and one more
+    const auto joined = [&](Value output) { return is_joined(graph, output, kSteps); };
+    if (std::any_of(cut.outputs.begin(), cut.outputs.end(), joined)) return false;
   }
   return wanted <= width;
 }
