@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "compiler/graph_build.h"
 #include "frontend/contract_from.h"
 #include "frontend/decoder.h"
 #include "frontend/onnx_import.h"
@@ -40,36 +41,47 @@ Tensor empty_past(const std::string& name, const op::TypeInfo& type) {
   return Tensor(type.dtype, dims);
 }
 
-}  // namespace
-
-GraphModel::GraphModel(const frontend::Checkpoint& folder)
-    : graph_(frontend::import_onnx(io::OnnxFile::open(folder.files().at(0)))) {
-  declare_inputs();
-  contract_ = read_contract(folder);
+// Results are views that the next call overwrites.
+Tensor copy_of(const Tensor& tensor) {
+  Tensor copy(tensor.dtype(), tensor.dims());
+  std::copy(tensor.bytes().begin(), tensor.bytes().end(), copy.mutable_bytes().begin());
+  return copy;
 }
 
-void GraphModel::declare_inputs() {
-  for (const Value input : graph_.inputs()) {
-    const std::string& name = graph_.name(input);
-    if (name == "input_ids" || name == "attention_mask" || name == "position_ids") continue;
+}  // namespace
+
+GraphModel::GraphModel(const frontend::Checkpoint& folder, const runtime::GraphOptions& options) {
+  ir::Graph graph = frontend::import_onnx(io::OnnxFile::open(folder.files().at(0)));
+  declare_inputs(graph);
+  contract_ = read_contract(graph, folder);
+  session_ = std::make_unique<runtime::GraphSession>(compiler::build_graph(std::move(graph)), options);
+}
+
+void GraphModel::declare_inputs(const ir::Graph& graph) {
+  for (const Value input : graph.inputs()) {
+    const std::string& name = graph.name(input);
+    if (name == "input_ids" || name == "attention_mask" || name == "position_ids") {
+      step_[name] = graph.type(input).dtype;
+      continue;
+    }
     const std::string present = name.starts_with(kPast) ? "present." + name.substr(kPast.size()) : "";
-    const auto output = graph_.find(present);
-    if (present.empty() || !output || !graph_.is_output(*output)) {
+    const auto output = graph.find(present);
+    if (present.empty() || !output || !graph.is_output(*output)) {
       fail(ErrorCode::unsupported, "input \"{}\": nothing says what it is", name);
     }
     presents_[name] = present;
-    past_.emplace(name, empty_past(name, graph_.type(input)));
+    past_.emplace(name, empty_past(name, graph.type(input)));
   }
-  const auto logits = graph_.find("logits");
-  if (!graph_.find("input_ids") || !logits || !graph_.is_output(*logits)) {
+  const auto logits = graph.find("logits");
+  if (!step_.contains("input_ids") || !logits || !graph.is_output(*logits)) {
     fail(ErrorCode::unsupported, "not the graph of a language model: expected input_ids and logits");
   }
 }
 
-contract::Contract GraphModel::read_contract(const frontend::Checkpoint& folder) const {
+contract::Contract GraphModel::read_contract(const ir::Graph& graph, const frontend::Checkpoint& folder) const {
   const Json& config = folder.config();
   frontend::DecoderConfig sizes;
-  const tensor::Shape& logits = graph_.type(*graph_.find("logits")).shape;
+  const tensor::Shape& logits = graph.type(*graph.find("logits")).shape;
   const auto columns = logits.size() == 3 ? logits[2].constant() : std::nullopt;
   sizes.vocab_size = columns ? *columns : get_int(config, "vocab_size");
   for (const char* key : {"max_position_embeddings", "n_positions", "n_ctx", "seq_length"}) {
@@ -82,17 +94,15 @@ contract::Contract GraphModel::read_contract(const frontend::Checkpoint& folder)
   return frontend::make_contract(folder, sizes, contract::Precision::fp32);
 }
 
-std::map<std::string, Tensor> GraphModel::step_inputs(int64_t first) const {
-  std::map<std::string, Tensor> inputs = past_;
+runtime::GraphSession::Data GraphModel::step_inputs(int64_t first) const {
+  runtime::GraphSession::Data inputs(past_.begin(), past_.end());
   const int64_t length = int64_t(tokens_.size());
-  for (const Value input : graph_.inputs()) {
-    const std::string& name = graph_.name(input);
-    const DType dtype = graph_.type(input).dtype;
+  for (const auto& [name, dtype] : step_) {
     if (name == "input_ids") {
       inputs[name] = row_of(dtype, length - first, [&](int64_t i) { return tokens_[size_t(first + i)]; });
     } else if (name == "attention_mask") {
       inputs[name] = row_of(dtype, length, [](int64_t) { return 1; });
-    } else if (name == "position_ids") {
+    } else {
       inputs[name] = row_of(dtype, length - first, [&](int64_t i) { return first + i; });
     }
   }
@@ -104,9 +114,9 @@ std::span<const float> GraphModel::append(std::span<const int32_t> tokens,
   const int64_t held = length();
   const int64_t first = past_.empty() ? 0 : held;
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  const auto results = ir::evaluate(graph_, step_inputs(first));
-  for (auto& [input, past] : past_) past = results.at(presents_.at(input));
-  const Tensor& logits = results.at("logits");
+  const auto results = session_->run(step_inputs(first));
+  for (auto& [input, past] : past_) past = copy_of(results.at(presents_.at(input)).tensor());
+  const Tensor& logits = results.at("logits").tensor();
   const tensor::Dims expected{1, length() - first, contract_.vocab_size};
   if (logits.dims() != expected || !tensor::is_float(logits.dtype())) {
     fail(ErrorCode::unsupported, "output \"logits\": expected floats {}, found {}{}",

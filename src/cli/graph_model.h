@@ -1,10 +1,11 @@
-// A language model's ONNX graph that has no engine, run as it is by the reference executor. Slow: every step reads all
-// weights.
+// A language model's ONNX graph that has no engine, compiled as any graph is: lengths are bound anew at each step, and the
+// cache is copied. One sequence.
 #pragma once
 
 #include "frontend/checkpoint.h"
 #include "ir/graph.h"
 #include "pipeline/generate/generate.h"
+#include "runtime/graph_session.h"
 
 namespace lathe::cli {
 
@@ -13,7 +14,7 @@ namespace lathe::cli {
 class GraphModel final : public pipeline::TokenModel {
  public:
   // `folder`: config.json and model.onnx. Throws unsupported naming an input of another name, or what is missing.
-  explicit GraphModel(const frontend::Checkpoint& folder);
+  explicit GraphModel(const frontend::Checkpoint& folder, const runtime::GraphOptions& options = {});
 
   const contract::Contract& contract() const override { return contract_; }
   int64_t context_length() const override { return contract_.context_length; }
@@ -21,13 +22,14 @@ class GraphModel final : public pipeline::TokenModel {
   std::span<const float> append(std::span<const int32_t> tokens, const pipeline::OnPromptLogits& on_logits) override;
 
  private:
-  void declare_inputs();
-  contract::Contract read_contract(const frontend::Checkpoint& folder) const;
-  std::map<std::string, tensor::Tensor> step_inputs(int64_t first) const;
+  void declare_inputs(const ir::Graph& graph);
+  contract::Contract read_contract(const ir::Graph& graph, const frontend::Checkpoint& folder) const;
+  runtime::GraphSession::Data step_inputs(int64_t first) const;
 
-  ir::Graph graph_;
-  std::map<std::string, std::string> presents_;     // by the input each becomes
-  std::map<std::string, tensor::Tensor> past_;      // by input
+  std::unique_ptr<runtime::GraphSession> session_;
+  std::map<std::string, tensor::DType> step_;     // inputs that are made at each step
+  std::map<std::string, std::string> presents_;   // outputs by the input each becomes
+  std::map<std::string, tensor::Tensor> past_;    // by input
   contract::Contract contract_;
   std::vector<int32_t> tokens_;
   std::vector<float> last_;

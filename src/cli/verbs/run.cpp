@@ -124,6 +124,10 @@ bool wants_graph(const Options& options) {
   return graph;
 }
 
+runtime::GraphOptions graph_options(const Options& options) {
+  return {.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
+}
+
 // What is run: an engine's session, or a graph that has none.
 struct Running {
   std::shared_ptr<const plan::EngineFile> engine;  // null: graph
@@ -136,8 +140,8 @@ struct Running {
 // Wishes that only an engine can fulfil. Without any, an unsupported folder is unsupported by itself.
 bool needs_engine(const Options& options) {
   const EngineOptions& engine = options.engine;
-  return options.beams > 1 || !engine.precision.empty() || !engine.kv.empty() || !engine.isa.empty() ||
-         engine.device != "cpu" || engine.deterministic;
+  return options.beams > 1 || !engine.precision.empty() || !engine.kv.empty() || engine.device != "cpu" ||
+         engine.deterministic;
 }
 
 // The model as an engine; a graph in which no language model was recognised as it is, which is said.
@@ -151,9 +155,9 @@ Running open_model(const Options& options, const Output& output) {
     if (!folder || needs_engine(options)) throw;
     const auto checkpoint = frontend::Checkpoint::open(options.engine.model);
     if (!checkpoint.is_onnx()) throw;
-    running.graph = std::make_unique<GraphModel>(checkpoint);
+    running.graph = std::make_unique<GraphModel>(checkpoint, graph_options(options));
     output.note(fmt::format("no engine for this graph: {}", error.what()));
-    output.note("running it as it is on the reference executor, which is slow: each token reads all weights");
+    output.note("running the graph as it is, one sequence at a time and without the gates: slower than an engine");
     const auto asset = checkpoint.assets().find("tokenizer.json");
     if (asset != checkpoint.assets().end()) {
       running.tokenizer = text::Tokenizer::from_text(asset->second, "tokenizer.json");
@@ -169,10 +173,7 @@ Running open_model(const Options& options, const Output& output) {
 }
 
 Exit run(const Options& options, const Output& output) {
-  if (wants_graph(options)) {
-    const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
-    return run_graph(options.engine.model, options.graph, graph, output);
-  }
+  if (wants_graph(options)) return run_graph(options.engine.model, options.graph, graph_options(options), output);
   check_options(options);
   const Running running = open_model(options, output);
   const contract::Contract& contract = running.contract();
