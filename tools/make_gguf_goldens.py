@@ -116,7 +116,8 @@ def gpt2(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
         if part.startswith("h."):
             _, layer, rest = part.split(".", 2)
             stored = f"blk.{layer}.{names[rest]}.{kind_of}"
-            value = parameter.data.T if kind_of == "weight" and parameter.dim() == 2 else parameter  # stored by output
+            matrix = kind_of == "weight" and parameter.dim() == 2
+            value = parameter.data.T if matrix else parameter  # stored by output
         else:
             stored = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "lm_head": "output"}[part]
             stored, value = f"{stored}.{kind_of}", parameter

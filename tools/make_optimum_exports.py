@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tiny checkpoints of tests/arch as Optimum exports them: tests/arch/optimum_NAME, with the goldens of their checkpoint.
+"""Tiny checkpoints of tests/arch as Optimum exports them: tests/arch/optimum_NAME, with their checkpoint's goldens.
 
 Usage: make_optimum_exports.py tests/arch [NAME ...]   (needs optimum-onnx 0.1.0, torch, transformers 4.57)
 Only checkpoints whose config transformers 4.57 reads as 5.23 does, from which the goldens come: rope_theta 10000, a

@@ -1,5 +1,5 @@
-// A language model's ONNX graph that has no engine, compiled as any graph is: lengths are bound anew at each step, and the
-// cache is copied. One sequence.
+// A language model's ONNX graph that has no engine, compiled as any graph is: lengths are bound anew at each step, and
+// the cache is copied.
 #pragma once
 
 #include "frontend/checkpoint.h"

@@ -112,7 +112,8 @@ TEST_P(ExportTest, HasThePlanAndTheWeightsOfItsCheckpoint) {
 
 TEST(OwnExport, HasThePlanAndTheWeightsOfItsCheckpoint) {
   const fs::path folder = fs::path(testing::TempDir()) / fmt::format("lathe_own_export_{}", ::getpid());
-  for (const char* name : {"neox_sequential", "neox_tied_bf16", "neox_full_rotary", "gpt2_f16", "gpt2", "llama_mha_tied"}) {
+  for (const char* name :
+       {"neox_sequential", "neox_tied_bf16", "neox_full_rotary", "gpt2_f16", "gpt2", "llama_mha_tied"}) {
     for (const int opset : {14, 18, 24}) {
       SCOPED_TRACE(fmt::format("{} in opset {}", name, opset));
       const fs::path source = fs::path(LATHE_TESTS_DIR) / "arch" / name;

@@ -74,7 +74,8 @@ StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weig
     step.cos = b.cast(tables[0], dtype);
     step.sin = b.cast(tables[1], dtype);
   }
-  step.mask = b.node("lathe.CausalMask", {inputs.attention_mask, inputs.input_ids}, {{"dtype", int64_t(dtype)}}, "mask");
+  step.mask =
+      b.node("lathe.CausalMask", {inputs.attention_mask, inputs.input_ids}, {{"dtype", int64_t(dtype)}}, "mask");
   return step;
 }
 

@@ -94,7 +94,8 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
   SourcePtr source = name.empty() ? nullptr : checkpoint_.find_tensor(name);
   if (!source) return nullptr;
   used_.insert(name);
-  const bool by_input = checkpoint_.architecture().hf_matrices_by_input && !checkpoint_.is_gguf() && is_layer_matrix(slot);
+  const bool by_input =
+      checkpoint_.architecture().hf_matrices_by_input && !checkpoint_.is_gguf() && is_layer_matrix(slot);
   const Dims stored_dims = by_input ? Dims{dims[1], dims[0]} : dims;
   if (source->dims() != stored_dims) {
     fail(ErrorCode::invalid_input, "tensor \"{}\": expected {}, found {}{}", name,

@@ -43,7 +43,8 @@ std::optional<Rotation> find_rotation(const Graph& graph, const Node& concat) {
   const bool halves = first.begin == 0 && second.begin == first.end && second.end == 2 * first.end;
   if (!halves || first.of != second.of) return std::nullopt;
   for (size_t i = 0; i < 2; ++i) {
-    const auto first_sin = find_term(graph, imaginary->inputs[i]), second_cos = find_term(graph, imaginary->inputs[1 - i]);
+    const auto first_sin = find_term(graph, imaginary->inputs[i]);
+    const auto second_cos = find_term(graph, imaginary->inputs[1 - i]);
     const bool crossed = first_sin && second_cos && first_sin->part.of == first.of && first_sin->part.begin == 0 &&
                          first_sin->part.end == first.end && second_cos->part.of == first.of &&
                          second_cos->part.begin == second.begin && second_cos->part.end == second.end &&
