@@ -109,8 +109,7 @@ runtime::GraphSession::Data GraphModel::step_inputs(int64_t first) const {
   return inputs;
 }
 
-std::span<const float> GraphModel::append(std::span<const int32_t> tokens,
-                                          const pipeline::OnPromptLogits& on_logits) {
+std::span<const float> GraphModel::append(std::span<const int32_t> tokens, const pipeline::OnPromptLogits& on_logits) {
   const int64_t held = length();
   const int64_t first = past_.empty() ? 0 : held;
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());

@@ -27,9 +27,9 @@ class GraphModel final : public pipeline::TokenModel {
   runtime::GraphSession::Data step_inputs(int64_t first) const;
 
   std::unique_ptr<runtime::GraphSession> session_;
-  std::map<std::string, tensor::DType> step_;     // inputs that are made at each step
-  std::map<std::string, std::string> presents_;   // outputs by the input each becomes
-  std::map<std::string, tensor::Tensor> past_;    // by input
+  std::map<std::string, tensor::DType> step_;    // inputs that are made at each step
+  std::map<std::string, std::string> presents_;  // outputs by the input each becomes
+  std::map<std::string, tensor::Tensor> past_;   // by input
   contract::Contract contract_;
   std::vector<int32_t> tokens_;
   std::vector<float> last_;

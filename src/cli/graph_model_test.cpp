@@ -45,11 +45,11 @@ class GraphModelTest : public testing::Test {
     options.max_tokens = int64_t(golden_.at("greedy").size());
     std::vector<std::vector<float>> rows;
     const auto prompt = golden_.at("prompt").get<std::vector<int32_t>>();
-    const auto result = pipeline::generate(model, nullptr, prompt, options, {},
-                                           [&](int64_t position, std::span<const float> logits) {
-                                             EXPECT_EQ(position, int64_t(rows.size()));
-                                             rows.emplace_back(logits.begin(), logits.end());
-                                           });
+    const auto result =
+        pipeline::generate(model, nullptr, prompt, options, {}, [&](int64_t position, std::span<const float> logits) {
+          EXPECT_EQ(position, int64_t(rows.size()));
+          rows.emplace_back(logits.begin(), logits.end());
+        });
     EXPECT_EQ(rows.size(), prompt.size());
     return result.tokens;
   }

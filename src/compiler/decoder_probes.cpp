@@ -22,10 +22,12 @@ struct Probe {
     return fmt::format("batch {}, sequence {}, past {}{}", batch, sequence, past, padding_seed ? ", with padding" : "");
   }
 };
-constexpr Probe kProbes[] = {{1, 1, 0, 0}, {1, 4, 0, 0}, {1, 1, 5, 0}, {2, 3, 2, 0}, {2, 4, 0, 1},
-                             {3, 2, 4, 2}, {2, 5, 1, 3}, {3, 6, 0, 4}};
+constexpr Probe kProbes[] = {{1, 1, 0, 0}, {1, 4, 0, 0}, {1, 1, 5, 0}, {2, 3, 2, 0},
+                             {2, 4, 0, 1}, {3, 2, 4, 2}, {2, 5, 1, 3}, {3, 6, 0, 4}};
 
-bool has_past(const Graph& graph) { return graph.find("past_key_values.0.key").has_value(); }
+bool has_past(const Graph& graph) {
+  return graph.find("past_key_values.0.key").has_value();
+}
 
 // What the step's inputs are for a probe: what is asked about may look at any of them.
 std::map<std::string, Tensor> probe_inputs(const Graph& graph, const Probe& probe) {

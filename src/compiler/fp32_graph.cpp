@@ -47,8 +47,8 @@ Graph in_fp32(const Graph& graph) {
     const ir::Node& node = graph.node(id);
     std::vector<Value> inputs;
     for (const Value input : node.inputs) inputs.push_back(input ? mapped.at(input) : Value{});
-    const NodeId copy = result.add_node(node.op, std::move(inputs), widened(node.attributes), node.name,
-                                        int(node.outputs.size()));
+    const NodeId copy =
+        result.add_node(node.op, std::move(inputs), widened(node.attributes), node.name, int(node.outputs.size()));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (!node.outputs[i]) continue;
       mapped[node.outputs[i]] = result.node(copy).outputs[i];

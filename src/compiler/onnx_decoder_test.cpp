@@ -25,7 +25,9 @@ struct Pair {
   const char* exported;
 };
 
-void PrintTo(const Pair& pair, std::ostream* out) { *out << pair.exported; }
+void PrintTo(const Pair& pair, std::ostream* out) {
+  *out << pair.exported;
+}
 
 // Puts `items` into the order in which instructions name them, and calls them "NAME0", "NAME1" ...; those that `keeps`
 // holds back stay in front under their names.

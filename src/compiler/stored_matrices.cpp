@@ -61,8 +61,8 @@ void store_matrices_by_output(Graph& graph) {
   const std::vector<NodeId> order(graph.nodes().begin(), graph.nodes().end());
   for (const NodeId id : order) {
     const Node node = graph.node(id);
-    const bool matrix = node.op == "MatMul" && graph.is_constant(node.inputs[1]) &&
-                        graph.type(node.inputs[1]).shape.size() == 2;
+    const bool matrix =
+        node.op == "MatMul" && graph.is_constant(node.inputs[1]) && graph.type(node.inputs[1]).shape.size() == 2;
     if (!matrix) continue;
     const auto [it, fresh] = turned.try_emplace(node.inputs[1]);
     if (fresh) {
@@ -95,13 +95,13 @@ void share_embeddings(Graph& graph) {
 void store_narrow_matrices(Graph& graph, DType dtype, const std::set<std::string>& narrow) {
   for (const Value matrix : graph.constants()) {
     const SourcePtr source = graph.source(matrix);
-    const bool wide = source->dims().size() == 2 && source->dtype() == DType::f32 &&
-                      source->encoding() == tensor::Encoding::plain;
+    const bool wide =
+        source->dims().size() == 2 && source->dtype() == DType::f32 && source->encoding() == tensor::Encoding::plain;
     if (!wide || graph.users(matrix).empty()) continue;
     if (!narrow.contains(source->origin()) && !is_exact(*source, dtype)) continue;
     const std::string name = graph.source_name(matrix);
-    const Value stored = graph.add_constant(name + "." + std::string(tensor::to_string(dtype)),
-                                            tensor::converted_source(source, dtype));
+    const Value stored =
+        graph.add_constant(name + "." + std::string(tensor::to_string(dtype)), tensor::converted_source(source, dtype));
     const op::Attributes attributes{{"to", int64_t(DType::f32)}};
     const NodeId cast = graph.add_node("Cast", {stored}, attributes, name, 1, graph.nodes()[0]);
     graph.replace_uses(matrix, graph.node(cast).outputs[0]);

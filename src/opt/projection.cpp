@@ -63,13 +63,11 @@ Value project_columns(Graph& graph, const Projection& whole, int64_t columns,
   const auto part_name = [&](Value constant) { return graph.source_name(constant) + std::string(suffix); };
   const SourcePtr stored = graph.source(whole.matrix);
   const SourcePtr rows = select_rows(whole.turned ? stored : tensor::transposed_source(stored), columns, map);
-  Value matrix =
-      graph.add_constant(part_name(whole.matrix), whole.turned ? rows : tensor::transposed_source(rows));
+  Value matrix = graph.add_constant(part_name(whole.matrix), whole.turned ? rows : tensor::transposed_source(rows));
   if (whole.turned) matrix = add("Transpose", {matrix}, {{"perm", std::vector<int64_t>{1, 0}}});
   const Value product = add("MatMul", {whole.x, matrix});
   if (!whole.bias) return product;
-  const Value bias =
-      graph.add_constant(part_name(whole.bias), select_rows(graph.source(whole.bias), columns, map));
+  const Value bias = graph.add_constant(part_name(whole.bias), select_rows(graph.source(whole.bias), columns, map));
   return add("Add", {product, bias});
 }
 

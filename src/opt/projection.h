@@ -11,10 +11,10 @@ namespace lathe::opt {
 // Product of x [.., K] with a constant matrix, and a constant vector added to it where there is one.
 struct Projection {
   ir::Value x;
-  ir::Value matrix;      // constant: [K, N], or [N, K] where it is read through a Transpose
-  bool turned = false;   // it is read through one
-  ir::Value bias;        // constant [N]; absent: none
-  ir::NodeId product;    // the MatMul
+  ir::Value matrix;     // constant: [K, N], or [N, K] where it is read through a Transpose
+  bool turned = false;  // it is read through one
+  ir::Value bias;       // constant [N]; absent: none
+  ir::NodeId product;   // the MatMul
 };
 // What computes `value`, if its only purpose is `value`: a product that others read too is no projection here.
 std::optional<Projection> find_projection(const ir::Graph& graph, ir::Value value);

@@ -44,8 +44,7 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
 }  // namespace
 
 const Rule& gemm_rows_rule() {
-  static const Rule rule{
-      .name = "gemm_rows", .roots = {"Reshape", "Unsqueeze"}, .apply = apply, .level = Level::o2};
+  static const Rule rule{.name = "gemm_rows", .roots = {"Reshape", "Unsqueeze"}, .apply = apply, .level = Level::o2};
   return rule;
 }
 

@@ -18,10 +18,10 @@ using ir::Value;
 
 // The rows behind a value that is cut along its last axis.
 struct Rows {
-  Value value;         // [.., heads * width]
+  Value value;  // [.., heads * width]
   int64_t heads = 1;
-  int64_t width = 0;   // of the axis that is cut
-  bool apart = false;  // a Reshape to [.., heads, width] lies between
+  int64_t width = 0;    // of the axis that is cut
+  bool apart = false;   // a Reshape to [.., heads, width] lies between
   bool turned = false;  // and a Transpose that moves the heads before the positions
 };
 
@@ -109,8 +109,7 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
 }  // namespace
 
 const Rule& projection_parts_rule() {
-  static const Rule rule{
-      .name = "projection_parts", .roots = {"Slice", "Split"}, .apply = apply, .level = Level::o2};
+  static const Rule rule{.name = "projection_parts", .roots = {"Slice", "Split"}, .apply = apply, .level = Level::o2};
   return rule;
 }
 

@@ -29,7 +29,7 @@ std::optional<Term> find_term(const Graph& graph, Value value) {
 
 struct Rotation {
   Value x;
-  int64_t dims;   // that turn
+  int64_t dims;    // that turn
   Value cos, sin;  // as they multiply: [batch, 1, seq, dims / 2], or [batch, seq, 1, dims / 2]
 };
 
@@ -89,8 +89,7 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
   attributes.set("num_heads", rows->heads);
   const Value turned = turn(rows->rows, 2);
   if (!turned) return false;
-  return replace(graph, id,
-                 graph.node(graph.add_node("Reshape", {turned, rows->shape}, {}, "", 1, id)).outputs[0]);
+  return replace(graph, id, graph.node(graph.add_node("Reshape", {turned, rows->shape}, {}, "", 1, id)).outputs[0]);
 }
 
 }  // namespace

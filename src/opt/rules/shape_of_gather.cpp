@@ -16,8 +16,7 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
     if (!shape[i].is_constant()) return false;
     rest.push_back(shape[i].value());
   }
-  const ir::Value first =
-      graph.node(graph.add_node("Shape", {indices}, {}, node.name + ".indices", 1, id)).outputs[0];
+  const ir::Value first = graph.node(graph.add_node("Shape", {indices}, {}, node.name + ".indices", 1, id)).outputs[0];
   const std::vector<ir::Value> parts{first, constant_ints(graph, rest)};
   return replace_same_type(graph, id, graph.add_node("Concat", parts, {{"axis", int64_t{0}}}, node.name, 1, id));
 }
