@@ -11,7 +11,8 @@ import sys
 
 import numpy as np
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig,
+                          LlamaForCausalLM)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "arch"
 PROMPT_TOKENS, NEW_TOKENS = 21, 12
@@ -29,6 +30,12 @@ def neox(**changes):
                     max_position_embeddings=128, rotary_pct=0.25, use_parallel_residual=True, bos_token_id=0,
                     eos_token_id=0)
     return GPTNeoXForCausalLM, GPTNeoXConfig(**{**settings, **changes})
+
+
+def gpt2(**changes):
+    settings = dict(vocab_size=67, n_positions=128, n_embd=48, n_layer=2, n_head=4, n_inner=88, bos_token_id=0,
+                    eos_token_id=0)
+    return GPT2LMHeadModel, GPT2Config(**{**settings, **changes})
 
 
 def rope(kind, **more):
@@ -53,6 +60,10 @@ CASES = {
     "neox_sequential": (neox(use_parallel_residual=False), torch.float32),
     "neox_full_rotary": (neox(rotary_pct=1.0), torch.float32),
     "neox_no_bias": (neox(attention_bias=False), torch.float32),
+    "gpt2": (gpt2(), torch.float32),
+    "gpt2_untied": (gpt2(tie_word_embeddings=False, n_embd=32, n_head=2, n_inner=None, activation_function="gelu"),
+                    torch.float32),
+    "gpt2_f16": (gpt2(), torch.float16),
     "neox_tied_bf16": (neox(tie_word_embeddings=True), torch.bfloat16),
 }
 
@@ -63,7 +74,8 @@ def randomise(model, seed):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("norm.weight") or "layernorm.weight" in name or "layer_norm.weight" in name:
+            if name.endswith("norm.weight") or "layernorm.weight" in name or "layer_norm.weight" in name \
+                    or (".ln_" in name and name.endswith("weight")):
                 parameter.copy_(1 + 0.2 * noise)
             elif parameter.dim() == 1:
                 parameter.copy_(0.2 * noise)

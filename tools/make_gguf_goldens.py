@@ -10,7 +10,8 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Q
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig,
+                          LlamaForCausalLM)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "arch"
 rng = np.random.default_rng(11)
@@ -101,6 +102,30 @@ def neox(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
     finish(name, folder, writer, model, vocab)
 
 
+def gpt2(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
+    config = GPT2Config(vocab_size=vocab, n_embd=hidden, n_inner=inner, n_layer=layers, n_head=heads, n_positions=128,
+                        tie_word_embeddings="head" not in kinds, bos_token_id=0, eos_token_id=0)
+    config.intermediate_size = inner
+    model = GPT2LMHeadModel(config).eval()
+    folder, writer = start(name, "gpt2", config, rotary=False)
+    writer.add_layer_norm_eps(1e-5)
+    names = {"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
+             "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
+    for key, parameter in model.named_parameters():
+        part, kind_of = key.removeprefix("transformer.").rsplit(".", 1)
+        if part.startswith("h."):
+            _, layer, rest = part.split(".", 2)
+            stored = f"blk.{layer}.{names[rest]}.{kind_of}"
+            matrix = kind_of == "weight" and parameter.dim() == 2
+            value = parameter.data.T if matrix else parameter  # stored by output
+        else:
+            stored = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "lm_head": "output"}[part]
+            stored, value = f"{stored}.{kind_of}", parameter
+        kind = kinds.get({"lm_head": "head", "wte": "embed", "wpe": "positions"}.get(part, ""), kinds["default"])
+        put(writer, stored, value, kind, None)
+    finish(name, folder, writer, model, vocab)
+
+
 def put(writer, stored, parameter, kind, turn, split_heads=None):
     """Writes one tensor and sets the parameter to what the file says."""
     shape = tuple(parameter.shape)
@@ -128,7 +153,7 @@ def put(writer, stored, parameter, kind, turn, split_heads=None):
         parameter.copy_(torch.from_numpy(np.ascontiguousarray(final, dtype=np.float32)))
 
 
-def start(name, architecture, config):
+def start(name, architecture, config, rotary=True):
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -138,7 +163,8 @@ def start(name, architecture, config):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_rope_freq_base(10000.0)
+    if rotary:
+        writer.add_rope_freq_base(10000.0)
     return folder, writer
 
 
@@ -166,3 +192,4 @@ neox("gguf_neox_q8_0", {"default": Q.Q8_0})
 # A format without packed layout of its own: the engine holds its matrices in f32.
 llama("gguf_llama_q3_k", {"default": Q.Q3_K, "attn_v": Q.Q4_K, "head": Q.Q6_K}, hidden=256, heads=4, kv_heads=2,
       inner=256, layers=1)
+gpt2("gguf_gpt2_q4_1", {"default": Q.Q4_1, "embed": Q.Q8_0, "positions": Q.F32})

@@ -41,13 +41,14 @@ Inputs declare_inputs(ir::Graph& graph, const DecoderConfig& config, DType dtype
 
 // What all layers share.
 struct StepValues {
-  Value cos;  // [batch, sequence, rotary / 2]
+  Value cos;  // [batch, sequence, rotary / 2]; absent where heads are not turned
   Value sin;
   Value mask;  // [batch, 1, sequence, past + sequence], added to the scores
 };
 
-StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights, const Inputs& inputs,
-                             DType dtype) {
+// cos and sin [batch, sequence, rotary / 2] of the step's positions.
+std::vector<Value> build_rotary_tables(const Builder& b, const DecoderConfig& config, Weights& weights,
+                                       Value position_ids) {
   RopeTable table = rope_table(config.rope);
   if (const auto factors = weights.find_floats(Slot::rope_factors, config.rope.dims / 2)) {
     for (size_t i = 0; i < factors->size(); ++i) table.inverse_frequencies[i] /= (*factors)[i];
@@ -55,17 +56,27 @@ StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weig
   const int64_t half = int64_t(table.inverse_frequencies.size());
   const Value frequencies = b.graph().add_constant(
       "rope.inverse_frequencies", tensor::Tensor::of<float>({half}, std::span<const float>(table.inverse_frequencies)));
-  op::Attributes attributes{{"scale", double(table.attention_factor)}};
+  op::Attributes attributes;
+  if (table.attention_factor != 1) attributes.set("scale", double(table.attention_factor));
   if (config.rope.scaling == RopeScaling::dynamic) {
     attributes.set("dynamic_factor", config.rope.factor);
     attributes.set("trained_length", config.rope.original_context);
     attributes.set("theta", config.rope.theta);
   }
-  const auto tables = b.nodes("lathe.RotaryTable", {inputs.position_ids, frequencies}, attributes, 2, "rope");
-  return {.cos = b.cast(tables[0], dtype),
-          .sin = b.cast(tables[1], dtype),
-          .mask = b.node("lathe.CausalMask", {inputs.attention_mask, inputs.input_ids}, {{"dtype", int64_t(dtype)}},
-                         "mask")};
+  return b.nodes("lathe.RotaryTable", {position_ids, frequencies}, attributes, 2, "rope");
+}
+
+StepValues build_step_values(const Builder& b, const DecoderConfig& config, Weights& weights, const Inputs& inputs,
+                             DType dtype) {
+  StepValues step;
+  if (config.rope.dims > 0) {
+    const auto tables = build_rotary_tables(b, config, weights, inputs.position_ids);
+    step.cos = b.cast(tables[0], dtype);
+    step.sin = b.cast(tables[1], dtype);
+  }
+  step.mask =
+      b.node("lathe.CausalMask", {inputs.attention_mask, inputs.input_ids}, {{"dtype", int64_t(dtype)}}, "mask");
+  return step;
 }
 
 Value build_norm(const Builder& b, const DecoderConfig& config, Weights& weights, Slot scale_slot, Slot bias_slot,
@@ -91,7 +102,7 @@ AttentionResult build_attention(const Builder& b, const DecoderConfig& config, W
   for (int i = 0; i < 3; ++i) {
     const auto [weight, bias] = weights.projection(b.graph(), i, layer);
     qkv[i] = b.linear(x, weight, bias, kNames[i]);
-    if (i == 2) continue;
+    if (i == 2 || !step.cos) continue;
     qkv[i] = b.node("RotaryEmbedding", {qkv[i], step.cos, step.sin},
                     {{"num_heads", i == 0 ? config.num_heads : config.num_kv_heads},
                      {"rotary_embedding_dim", config.rope.dims == config.head_dim ? 0 : config.rope.dims}},
@@ -247,6 +258,10 @@ ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
 
   const Value embed = weights.get(graph, Slot::embed, 0, {config.vocab_size, config.hidden_size});
   Value x = b.node("Gather", {embed, inputs.input_ids}, {{"axis", int64_t{0}}}, "embed");
+  if (config.learned_positions) {
+    const Value table = weights.get(graph, Slot::positions, 0, {config.context_length, config.hidden_size});
+    x = b.add(x, b.node("Gather", {table, inputs.position_ids}, {{"axis", int64_t{0}}}, "positions"));
+  }
   const StepValues step = build_step_values(b, config, weights, inputs, dtype);
 
   std::vector<AttentionResult> layers;
@@ -290,8 +305,7 @@ contract::Precision natural_precision(const Checkpoint& checkpoint) {
     if (checkpoint.find_tensor(name)->encoding() != tensor::Encoding::plain) return contract::Precision::q8;
   }
   for (const Slot slot : {Slot::q, Slot::qkv}) {
-    const tensor::SourcePtr source =
-        checkpoint.find_tensor(tensor_name(checkpoint.architecture(), checkpoint.is_gguf(), slot, 0));
+    const tensor::SourcePtr source = checkpoint.find_tensor(stored_name(checkpoint, slot, 0));
     if (source && source->dtype() == DType::f16) return contract::Precision::fp16;
     if (source && source->dtype() == DType::bf16) return contract::Precision::bf16;
   }

@@ -43,7 +43,8 @@ struct DecoderConfig {
   NormKind norm = NormKind::rms;
   double norm_epsilon = 1e-5;
   MlpKind mlp = MlpKind::silu_gate;
-  RopeConfig rope;
+  RopeConfig rope;                 // of 0 dims: heads are not turned
+  bool learned_positions = false;  // an embedding of each position is added to the token's
   bool parallel_residual = false;  // x + attention(norm1(x)) + mlp(norm2(x))
   bool tied_embeddings = false;    // the head is the embedding matrix
   QkvForm qkv = QkvForm::separate;
@@ -72,7 +73,7 @@ MlpKind plain_mlp(std::string_view hidden_act);
 
 // The roles tensors play. Names hold "{}" for the layer.
 enum class Slot {
-  embed,
+  embed, positions,
   attn_norm, attn_norm_bias,
   q, k, v, qkv,
   q_bias, k_bias, v_bias, qkv_bias,
@@ -104,6 +105,10 @@ struct Architecture {
   // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null. Keys it reads
   // must be in gguf_config.cpp's table: others are refused.
   void (*complete_gguf_config)(Json& config, const io::GgufMetadata& metadata) = nullptr;
+  // Names in a folder may lack it: a checkpoint of the model without its head.
+  std::string_view hf_optional_prefix = {};
+  // A folder stores the matrices of layers as [inputs, outputs] (Conv1D), not as [outputs, inputs].
+  bool hf_matrices_by_input = false;
   // How a GGUF of this architecture stores what a Hugging Face folder stores otherwise.
   bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order (facts of GGUF's llama)
   QkvForm gguf_qkv = QkvForm::separate;

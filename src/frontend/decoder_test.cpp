@@ -35,7 +35,7 @@ void expect_missing_in_folder(const std::string& model, const Json& config_chang
 }
 
 TEST(Decoder, CopiesOfTheTestModelsBuild) {
-  for (const char* model : {"neox_parallel", "neox_no_bias", "llama_bias", "llama_gqa"}) {
+  for (const char* model : {"neox_parallel", "neox_no_bias", "llama_bias", "llama_gqa", "gpt2"}) {
     const TemporaryFolder folder;
     copy_folder(folder.path(), model, Json::object());
     const auto error = build_error(folder.path());
@@ -61,6 +61,47 @@ TEST(Decoder, EveryBiasOfGptNeoxInGgufIsExpected) {
     const std::string tensor = std::string("blk.0.") + name + ".bias";
     copy_gguf(folder.path() / "m.gguf", "gguf_neox_q8_0", {}, {}, remove_tensor(tensor));
     expect_missing(folder.path() / "m.gguf", tensor);
+  }
+}
+
+TEST(Decoder, EveryBiasOfGpt2IsExpected) {
+  for (const char* name : {"ln_1", "ln_2", "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}) {
+    expect_missing_in_folder("gpt2", Json::object(), fmt::format("transformer.h.1.{}.bias", name));
+  }
+  expect_missing_in_folder("gpt2", Json::object(), "transformer.ln_f.bias");
+}
+
+// As openai-community/gpt2 is stored: the model without its head, with the masks of old versions.
+TEST(Decoder, Gpt2WithoutItsPrefixIsTheSameModel) {
+  const TemporaryFolder folder;
+  copy_folder(folder.path(), "gpt2", Json::object(), [](std::vector<io::NamedSource>& tensors) {
+    for (io::NamedSource& tensor : tensors) tensor.name.erase(0, std::string_view("transformer.").size());
+    tensors.push_back({"h.0.attn.bias", tensor::memory_source(tensor::Tensor(DType::f32, {1, 1, 128, 128}), "mask")});
+  });
+  const auto build = [](const std::filesystem::path& path) {
+    return build_decoder(Checkpoint::open(path), DType::f32).graphs.at("main");
+  };
+  const ir::Graph bare = build(folder.path());
+  const ir::Graph full = build(std::filesystem::path(LATHE_TESTS_DIR) / "arch" / "gpt2");
+  EXPECT_EQ(bare.nodes().size(), full.nodes().size());
+  const auto found = bare.constants(), expected = full.constants();
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ("transformer." + bare.source_name(found[i]), full.source_name(expected[i]));
+    EXPECT_EQ(tensor::to_floats(tensor::load(*bare.source(found[i]))),
+              tensor::to_floats(tensor::load(*full.source(expected[i]))));
+  }
+  expect_missing_in_folder("gpt2", Json::object(), "transformer.wpe.weight");
+}
+
+TEST(Decoder, VariantsOfGpt2ThatNothingHereComputesAreRefused) {
+  for (const Json& change : {Json{{"scale_attn_by_inverse_layer_idx", true}}, Json{{"add_cross_attention", true}},
+                             Json{{"scale_attn_weights", false}}}) {
+    const TemporaryFolder folder;
+    copy_folder(folder.path(), "gpt2", change);
+    const auto error = build_error(folder.path());
+    ASSERT_TRUE(error) << change;
+    EXPECT_EQ(error->code(), ErrorCode::unsupported) << error->what();
   }
 }
 

@@ -18,6 +18,7 @@ namespace {
 std::string_view to_string(Slot slot) {
   // In the order of the enum.
   static constexpr std::string_view kNames[] = {"embed",
+                                                "positions",
                                                 "attn_norm",
                                                 "attn_norm_bias",
                                                 "q",
@@ -47,6 +48,12 @@ std::string_view to_string(Slot slot) {
   return kNames[size_t(slot)];
 }
 
+bool is_layer_matrix(Slot slot) {
+  static constexpr Slot kMatrices[] = {Slot::q, Slot::k,    Slot::v,  Slot::qkv,
+                                       Slot::o, Slot::gate, Slot::up, Slot::down};
+  return std::find(std::begin(kMatrices), std::end(kMatrices), slot) != std::end(kMatrices);
+}
+
 }  // namespace
 
 std::string tensor_name(const Architecture& architecture, bool gguf, Slot slot, int64_t layer) {
@@ -59,6 +66,14 @@ std::string tensor_name(const Architecture& architecture, bool gguf, Slot slot, 
     return name;
   }
   return {};
+}
+
+std::string stored_name(const Checkpoint& checkpoint, Slot slot, int64_t layer) {
+  std::string name = tensor_name(checkpoint.architecture(), checkpoint.is_gguf(), slot, layer);
+  const std::string_view prefix = checkpoint.architecture().hf_optional_prefix;
+  if (checkpoint.is_gguf() || prefix.empty() || !name.starts_with(prefix) || checkpoint.find_tensor(name)) return name;
+  std::string bare = name.substr(prefix.size());
+  return checkpoint.find_tensor(bare) ? bare : name;
 }
 
 Weights::Weights(const Checkpoint& checkpoint, const DecoderConfig& config, DType dtype)
@@ -79,9 +94,12 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
   SourcePtr source = name.empty() ? nullptr : checkpoint_.find_tensor(name);
   if (!source) return nullptr;
   used_.insert(name);
-  if (source->dims() != dims) {
+  const bool by_input =
+      checkpoint_.architecture().hf_matrices_by_input && !checkpoint_.is_gguf() && is_layer_matrix(slot);
+  const Dims stored_dims = by_input ? Dims{dims[1], dims[0]} : dims;
+  if (source->dims() != stored_dims) {
     fail(ErrorCode::invalid_input, "tensor \"{}\": expected {}, found {}{}", name,
-         tensor::to_string(std::span<const int64_t>(dims)), tensor::to_string(source->dtype()),
+         tensor::to_string(std::span<const int64_t>(stored_dims)), tensor::to_string(source->dtype()),
          tensor::to_string(std::span<const int64_t>(source->dims())));
   }
   const DType stored = source->dtype();
@@ -89,7 +107,7 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
     fail(ErrorCode::unsupported, "tensor \"{}\": weights of type {} are not supported (f32, f16, bf16, f64)", name,
          tensor::to_string(stored));
   }
-  return source;
+  return by_input ? tensor::transposed_source(std::move(source)) : source;
 }
 
 SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {

@@ -10,6 +10,9 @@ namespace lathe::frontend {
 
 // What a GGUF or a Hugging Face folder of this architecture calls the tensor; empty if it has none there.
 std::string tensor_name(const Architecture& architecture, bool gguf, Slot slot, int64_t layer);
+// What this checkpoint calls it, or would if it had it: without the architecture's optional prefix where only such a
+// tensor is there.
+std::string stored_name(const Checkpoint& checkpoint, Slot slot, int64_t layer);
 
 // Looks weights up by slot and layer, checks dtype and dims, puts them into the form the builder wants (split
 // query-key-value, Hugging Face rotary order, the graph's dtype) without reading them, and remembers which
@@ -41,12 +44,11 @@ class Weights {
   void check_all_used() const;
 
  private:
-  std::string name_of(Slot slot, int64_t layer) const {
-    return tensor_name(checkpoint_.architecture(), checkpoint_.is_gguf(), slot, layer);
-  }
+  std::string name_of(Slot slot, int64_t layer) const { return stored_name(checkpoint_, slot, layer); }
   // `first` is the slot whose presence in the first layer decides where nothing is expected.
   tensor::SourcePtr bias_source(Slot slot, Slot first, int64_t layer, const tensor::Dims& dims,
                                 std::optional<bool> expected, std::string_view field);
+  // Matrices as [outputs, inputs], whichever way they are stored.
   tensor::SourcePtr find_source(Slot slot, int64_t layer, const tensor::Dims& dims);
   tensor::SourcePtr get_source(Slot slot, int64_t layer, const tensor::Dims& dims);
   // Query, key or value rows out of `stored`, in Hugging Face order; dims are those of the result.

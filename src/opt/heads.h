@@ -14,6 +14,8 @@ struct SplitHeads {
   int64_t heads;
 };
 std::optional<SplitHeads> find_split(const ir::Graph& graph, ir::Value value);
+// The same where `reshape` alone takes the heads apart, and they have not moved yet.
+std::optional<SplitHeads> find_rows_of_heads(const ir::Graph& graph, const ir::Node& reshape);
 // split(rows) with `shape`, added before `before`.
 ir::Value split_heads(ir::Graph& graph, ir::Value rows, ir::Value shape, ir::NodeId before);
 

@@ -5,6 +5,40 @@
 #include "base/error.h"
 
 namespace lathe::opt {
+namespace {
+
+std::optional<LastAxisPart> part_of_slice(const ir::Graph& graph, const ir::Node& slice) {
+  if (slice.inputs.size() < 4 || !slice.inputs[3]) return std::nullopt;
+  const tensor::Shape& shape = graph.type(slice.inputs[0]).shape;
+  const auto length = shape.empty() ? std::nullopt : shape.back().constant();
+  const auto starts = known_ints(graph, slice.inputs[1]);
+  const auto ends = known_ints(graph, slice.inputs[2]);
+  const auto axes = known_axes(graph, slice.inputs[3], shape.size());
+  if (!length || !starts || !ends || !axes || axes->size() != 1 || (*axes)[0] != int64_t(shape.size()) - 1) {
+    return std::nullopt;
+  }
+  if (slice.inputs.size() > 4 && slice.inputs[4] && known_ints(graph, slice.inputs[4]) != std::vector<int64_t>{1}) {
+    return std::nullopt;
+  }
+  const auto bounded = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + *length : at, 0, *length); };
+  return LastAxisPart{slice.inputs[0], bounded((*starts)[0]), bounded((*ends)[0])};
+}
+
+std::optional<LastAxisPart> part_of_split(const ir::Graph& graph, const ir::Node& split, ir::Value value) {
+  const int64_t rank = int64_t(graph.type(value).shape.size());
+  const int64_t axis = split.attributes.get_int("axis", 0);
+  if (axis != -1 && axis != rank - 1) return std::nullopt;
+  int64_t begin = 0;
+  for (const ir::Value output : split.outputs) {
+    const auto length = output ? graph.type(output).shape.back().constant() : std::nullopt;
+    if (!length) return std::nullopt;
+    if (output == value) return LastAxisPart{split.inputs[0], begin, begin + *length};
+    begin += *length;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 const ir::Node* find_producer(const ir::Graph& graph, ir::Value value, std::string_view op) {
   const ir::NodeId producer = value ? graph.producer(value) : ir::NodeId();
@@ -59,6 +93,18 @@ std::vector<int64_t> permutation(const ir::Graph& graph, const ir::Node& transpo
   std::vector<int64_t> perm(graph.type(transpose.inputs[0]).shape.size());
   for (size_t i = 0; i < perm.size(); ++i) perm[i] = int64_t(perm.size() - 1 - i);
   return perm;
+}
+
+std::optional<LastAxisPart> find_part(const ir::Graph& graph, ir::Value value) {
+  if (const ir::Node* slice = find_producer(graph, value, "Slice")) return part_of_slice(graph, *slice);
+  const ir::Node* split = find_producer(graph, value, "Split");
+  return split ? part_of_split(graph, *split, value) : std::nullopt;
+}
+
+bool joins_last_axis(const ir::Graph& graph, const ir::Node& node) {
+  const int64_t rank = int64_t(graph.type(node.outputs[0]).shape.size());
+  const int64_t axis = node.attributes.get_int("axis", 0);
+  return node.op == "Concat" && (axis == -1 || axis == rank - 1);
 }
 
 bool used_once(const ir::Graph& graph, ir::Value value) {

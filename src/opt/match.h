@@ -28,6 +28,16 @@ std::optional<std::vector<int64_t>> known_axes(const ir::Graph& graph, ir::Value
 bool contains(const std::vector<int64_t>& values, int64_t value);
 // `perm` of a Transpose, written out where it is the default (reversed).
 std::vector<int64_t> permutation(const ir::Graph& graph, const ir::Node& transpose);
+// The part [begin, end) of the last axis of `of` that a value is: a Slice, or a result of Split.
+struct LastAxisPart {
+  ir::Value of;
+  int64_t begin;
+  int64_t end;
+};
+std::optional<LastAxisPart> find_part(const ir::Graph& graph, ir::Value value);
+// Whether the node joins values along the last axis.
+bool joins_last_axis(const ir::Graph& graph, const ir::Node& node);
+
 // True if nothing but one input of one node reads it, so that replacing that node makes it dead.
 bool used_once(const ir::Graph& graph, ir::Value value);
 

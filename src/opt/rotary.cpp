@@ -1,7 +1,5 @@
 #include "opt/rotary.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "opt/formula.h"
 #include "opt/match.h"
@@ -37,24 +35,6 @@ const Node* find_doubling(const Graph& graph, Value value) {
 }
 
 }  // namespace
-
-std::optional<LastAxisPart> find_part(const Graph& graph, Value slice) {
-  const Node* node = find_producer(graph, slice, "Slice");
-  if (!node || node->inputs.size() < 4 || !node->inputs[3]) return std::nullopt;
-  const tensor::Shape& shape = graph.type(node->inputs[0]).shape;
-  const auto length = shape.empty() ? std::nullopt : shape.back().constant();
-  const auto starts = known_ints(graph, node->inputs[1]);
-  const auto ends = known_ints(graph, node->inputs[2]);
-  const auto axes = known_axes(graph, node->inputs[3], shape.size());
-  if (!length || !starts || !ends || !axes || axes->size() != 1 || (*axes)[0] != int64_t(shape.size()) - 1) {
-    return std::nullopt;
-  }
-  if (node->inputs.size() > 4 && node->inputs[4] && known_ints(graph, node->inputs[4]) != std::vector<int64_t>{1}) {
-    return std::nullopt;
-  }
-  const auto bounded = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + *length : at, 0, *length); };
-  return LastAxisPart{node->inputs[0], bounded((*starts)[0]), bounded((*ends)[0])};
-}
 
 bool is_doubled(const Graph& graph, Value value) {
   for (int depth = 0; depth < kMaxDepth; ++depth) {

@@ -199,9 +199,18 @@ class ConvertedSource final : public Source {
 
   void drop_rows(int64_t first, int64_t count) const override { base_->drop_rows(first, count); }
 
+  const SourcePtr& base() const { return base_; }
+
  private:
   SourcePtr base_;
 };
+
+// The conversion of a plain source that `source` is, else nullptr: what only moves rows and columns goes below it, so
+// that the narrow values can be had back.
+const ConvertedSource* find_conversion(const SourcePtr& source) {
+  const auto* converted = dynamic_cast<const ConvertedSource*>(source.get());
+  return converted && converted->base()->encoding() == Encoding::plain ? converted : nullptr;
+}
 
 // See transposed_source.
 class TransposedSource final : public Source {
@@ -209,6 +218,8 @@ class TransposedSource final : public Source {
   explicit TransposedSource(SourcePtr base)
       : Source(base->dtype(), Encoding::plain, {base->dims()[1], base->dims()[0]}, base->origin()),
         base_(std::move(base)) {}
+
+  const SourcePtr& base() const { return base_; }
 
   void read_rows(int64_t first, int64_t count, std::span<std::byte> out) const override {
     read_part(first, count, 0, row_elements(), out);
@@ -378,12 +389,20 @@ SourcePtr memory_source(Tensor tensor, std::string origin) {
 }
 
 SourcePtr row_mapped_source(SourcePtr base, Dims dims, std::function<int64_t(int64_t)> map) {
+  if (const ConvertedSource* converted = find_conversion(base)) {
+    return converted_source(row_mapped_source(converted->base(), std::move(dims), std::move(map)), base->dtype());
+  }
   return std::make_shared<RowMappedSource>(std::move(base), std::move(dims), std::move(map));
 }
 
 SourcePtr converted_source(SourcePtr base, DType dtype) {
   const bool plain = base->encoding() == Encoding::plain;
   if (plain && base->dtype() == dtype) return base;
+  // There and back: every f16 and bf16 is an f32.
+  if (const ConvertedSource* widened = find_conversion(base); widened && base->dtype() == DType::f32) {
+    const DType stored = widened->base()->dtype();
+    if (stored == dtype && (dtype == DType::f16 || dtype == DType::bf16)) return widened->base();
+  }
   const bool to = dtype == DType::f64 || dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
   if (!to || (plain && !is_float(base->dtype()))) {
     fail(ErrorCode::unsupported, "tensor \"{}\": no conversion from {} to {}", base->origin(),
@@ -396,6 +415,10 @@ SourcePtr transposed_source(SourcePtr base) {
   if (base->dims().size() != 2 || base->encoding() != Encoding::plain || bits(base->dtype()) < 8) {
     fail(ErrorCode::unsupported, "tensor \"{}\": cannot transpose {} {} {}", base->origin(),
          to_string(base->encoding()), to_string(base->dtype()), to_string(std::span(base->dims())));
+  }
+  if (const auto* turned = dynamic_cast<const TransposedSource*>(base.get())) return turned->base();
+  if (const ConvertedSource* converted = find_conversion(base)) {
+    return converted_source(transposed_source(converted->base()), base->dtype());
   }
   return std::make_shared<TransposedSource>(std::move(base));
 }

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "compiler/build.h"
 #include "compiler/engine_graph.h"
+#include "compiler/fp32_graph.h"
 #include "compiler/onnx_decoder.h"
 #include "frontend/decoder.h"
 #include "io/npy.h"
@@ -70,7 +71,7 @@ TEST_P(ArchGolden, ReferenceExecutorGivesTheLogitsOfTransformers) {
   const auto checkpoint = open_checkpoint();
   const ir::Model model = compiler::read_model(checkpoint);
   std::vector<float> found;
-  run_reference(in_fp32(model.graphs.at("main")), prompt_,
+  run_reference(compiler::in_fp32(model.graphs.at("main")), prompt_,
                 [&](const std::string& name, const ir::Node&, std::span<const float> values) {
                   if (name == "logits") found.assign(values.begin(), values.end());
                   return true;

@@ -2,51 +2,11 @@
 
 #include <map>
 
-#include "base/error.h"
-
 namespace lathe::verify {
 
 using ir::Value;
 using tensor::DType;
 using tensor::Tensor;
-
-ir::Graph in_fp32(const ir::Graph& graph) {
-  ir::Graph result(graph.name());
-  std::map<Value, Value> mapped;
-  const auto widened = [](op::TypeInfo type) {
-    if (tensor::is_float(type.dtype)) type.dtype = DType::f32;
-    return type;
-  };
-  for (const Value input : graph.inputs()) {
-    mapped[input] = result.add_input(graph.name(input), widened(graph.type(input)));
-  }
-  for (const Value constant : graph.constants()) {
-    tensor::SourcePtr source = graph.source(constant);
-    if (tensor::is_float(source->dtype()) && source->dtype() != DType::f32) {
-      source = tensor::converted_source(std::move(source), DType::f32);
-    }
-    mapped[constant] = result.add_constant(graph.name(constant), std::move(source));
-  }
-  for (const ir::NodeId id : graph.nodes()) {
-    const ir::Node& node = graph.node(id);
-    op::Attributes attributes = node.attributes;
-    for (const char* name : {"to", "dtype"}) {
-      const auto dtype = attributes.find_int(name);
-      if (dtype && tensor::is_float(DType(*dtype))) attributes.set(name, int64_t(DType::f32));
-    }
-    std::vector<Value> inputs;
-    for (const Value input : node.inputs) inputs.push_back(input ? mapped.at(input) : Value{});
-    const ir::NodeId copy =
-        result.add_node(node.op, std::move(inputs), std::move(attributes), node.name, int(node.outputs.size()));
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (!node.outputs[i]) continue;
-      mapped[node.outputs[i]] = result.node(copy).outputs[i];
-      result.rename(result.node(copy).outputs[i], graph.name(node.outputs[i]));
-    }
-  }
-  for (const Value output : graph.outputs()) result.add_output(mapped.at(output), graph.name(output));
-  return result;
-}
 
 void run_reference(const ir::Graph& graph, std::span<const int32_t> tokens, const Observe& observe) {
   const auto count = int64_t(tokens.size());

@@ -8,9 +8,6 @@
 
 namespace lathe::verify {
 
-// The same graph with every float type f32: constants widened, casts between floats gone in effect.
-ir::Graph in_fp32(const ir::Graph& graph);
-
 // Runs the exported form on one sequence without a past. `observe(name, node, values)` gets every f32 result in
 // order, flattened; returning false stops.
 using Observe = std::function<bool(const std::string& name, const ir::Node& node, std::span<const float> values)>;

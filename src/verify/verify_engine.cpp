@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "compiler/engine_graph.h"
+#include "compiler/fp32_graph.h"
 #include "verify/bands.h"
 #include "verify/compare.h"
 #include "verify/gates.h"
@@ -101,7 +102,7 @@ class Verifier {
     double worst = 0;
     std::string worst_name;
     int64_t compared = 0;
-    run_reference(in_fp32(compiler::engine_graph(subject_.shared_engine())), tokens,
+    run_reference(compiler::in_fp32(compiler::engine_graph(subject_.shared_engine())), tokens,
                   [&](const std::string& tensor, const ir::Node& node, std::span<const float> expected) {
                     engine().file()->drop(engine().weights());  // what the reference has read
                     const auto it = by_name.find(tensor);

@@ -35,31 +35,35 @@ def session(path):
 
 
 class Runner:
-    """One sequence in a batch, left-padded if asked, with the cache fed back."""
+    """One sequence in a batch, left-padded if asked, with the cache fed back; without a cache all tokens each time."""
 
     def __init__(self, model, padding=0):
         self.model, self.padding = model, padding
+        self.inputs = {i.name for i in model.get_inputs()}
         self.outputs = [o.name for o in model.get_outputs()]
+        self.tokens = []
         self.past = {i.name: np.zeros((1, i.shape[1], 0, i.shape[3]), NUMPY[i.type])
                      for i in model.get_inputs() if i.name.startswith("past_key_values")}
-        self.length = 0
 
     def step(self, tokens):
-        ids = np.array([([0] * self.padding if self.length == 0 else []) + list(tokens)], np.int64)
+        held = len(self.tokens)
+        self.tokens += ([0] * self.padding if held == 0 else []) + list(tokens)
+        self.length = held if self.past else 0
+        ids = np.array([self.tokens[self.length:]], np.int64)
         mask = np.ones((1, self.length + ids.shape[1]), np.int64)
         mask[0, :self.padding] = 0
         positions = np.arange(self.length, self.length + ids.shape[1])[None] - self.padding
         feeds = {"input_ids": ids, "attention_mask": mask, "position_ids": np.maximum(positions, 0).astype(np.int64)}
+        feeds = {name: value for name, value in feeds.items() if name in self.inputs}
         results = dict(zip(self.outputs, self.model.run(None, {**feeds, **self.past})))
         self.past = {n.replace("present", "past_key_values"): v for n, v in results.items() if n.startswith("present")}
-        start = self.padding if self.length == 0 else 0
-        self.length += ids.shape[1]
-        return results["logits"][0, start:].astype(np.float32)
+        return results["logits"][0, -len(tokens):].astype(np.float32)
 
 
 def check(name, path, golden, expected, tolerance):
     model = session(path)
-    for padding in (0, 3):
+    told = any(i.name == "position_ids" for i in model.get_inputs())
+    for padding in (0, 3) if told else (0,):  # a graph that counts by itself counts padding, too
         runner = Runner(model, padding)
         logits = runner.step(golden["prompt"])
         error = np.abs(logits - expected).max() / np.abs(expected).max()
@@ -107,12 +111,13 @@ with tempfile.TemporaryDirectory() as scratch:
     # Older and newer opsets spell the fused operators differently.
     for case in EXPORTED:
         golden = json.loads((case / "golden.json").read_text())
+        bound = 2e-2 if case.name.endswith("f16") else 2e-5
         for flags in (["-O1"], ["-O2"], ["-O2", "--opset", "24"]):
             path = pathlib.Path(scratch) / f"{case.name}{''.join(flags)}.onnx"
             subprocess.run([LATHE, "optimize", str(case / "model.onnx"), str(path), "-q", *flags], check=True,
                            stdout=subprocess.DEVNULL)
             onnx.checker.check_model(str(path), full_check=True)
-            check(f"{case.name} {' '.join(flags)}", path, golden, np.load(case / "logits.npy"), 2e-5)
+            check(f"{case.name} {' '.join(flags)}", path, golden, np.load(case / "logits.npy"), bound)
             count += 1
     # bf16 has no products in ONNX Runtime's CPU provider: the checker is all that can be asked here.
     export(CASES[0].parent / "llama_bf16", pathlib.Path(scratch) / "bf16.onnx")

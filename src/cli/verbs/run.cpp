@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "cli/context.h"
 #include "cli/generation.h"
+#include "cli/graph_model.h"
 #include "cli/model.h"
 #include "cli/run_graph.h"
 #include "cli/verb.h"
@@ -123,19 +124,60 @@ bool wants_graph(const Options& options) {
   return graph;
 }
 
-Exit run(const Options& options, const Output& output) {
-  if (wants_graph(options)) {
-    const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
-    return run_graph(options.engine.model, options.graph, graph, output);
-  }
-  check_options(options);
-  const auto engine = open_engine(options.engine, output);
-  const contract::Contract& contract = engine->manifest().contract;
+runtime::GraphOptions graph_options(const Options& options) {
+  return {.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
+}
+
+// What is run: an engine's session, or a graph that has none.
+struct Running {
+  std::shared_ptr<const plan::EngineFile> engine;  // null: graph
+  std::unique_ptr<GraphModel> graph;
   std::optional<text::Tokenizer> tokenizer;
-  if (options.tokens.empty() || !engine->find_asset("tokenizer.compiled").empty()) {
-    tokenizer = open_tokenizer(*engine);
+
+  const contract::Contract& contract() const { return engine ? engine->manifest().contract : graph->contract(); }
+};
+
+// Wishes that only an engine can fulfil. Without any, an unsupported folder is unsupported by itself.
+bool needs_engine(const Options& options) {
+  const EngineOptions& engine = options.engine;
+  return options.beams > 1 || !engine.precision.empty() || !engine.kv.empty() || engine.device != "cpu" ||
+         engine.deterministic;
+}
+
+// The model as an engine; a graph in which no language model was recognised as it is, which is said.
+Running open_model(const Options& options, const Output& output) {
+  Running running;
+  try {
+    running.engine = open_engine(options.engine, output);
+  } catch (const Error& error) {
+    const bool folder = error.code() == ErrorCode::unsupported && !plan::is_engine_file(options.engine.model) &&
+                        frontend::Checkpoint::recognises(options.engine.model);
+    if (!folder || needs_engine(options)) throw;
+    const auto checkpoint = frontend::Checkpoint::open(options.engine.model);
+    if (!checkpoint.is_onnx()) throw;
+    running.graph = std::make_unique<GraphModel>(checkpoint, graph_options(options));
+    output.note(fmt::format("no engine for this graph: {}", error.what()));
+    output.note("running the graph as it is, one sequence at a time and without the gates: slower than an engine");
+    const auto asset = checkpoint.assets().find("tokenizer.json");
+    if (asset != checkpoint.assets().end()) {
+      running.tokenizer = text::Tokenizer::from_text(asset->second, "tokenizer.json");
+    } else if (options.tokens.empty()) {
+      fail(ErrorCode::unsupported, "\"{}\" has no tokenizer; give token ids with --tokens", options.engine.model);
+    }
+    return running;
   }
-  const text::Tokenizer* text = tokenizer ? &*tokenizer : nullptr;
+  if (options.tokens.empty() || !running.engine->find_asset("tokenizer.compiled").empty()) {
+    running.tokenizer = open_tokenizer(*running.engine);
+  }
+  return running;
+}
+
+Exit run(const Options& options, const Output& output) {
+  if (wants_graph(options)) return run_graph(options.engine.model, options.graph, graph_options(options), output);
+  check_options(options);
+  const Running running = open_model(options, output);
+  const contract::Contract& contract = running.contract();
+  const text::Tokenizer* text = running.tokenizer ? &*running.tokenizer : nullptr;
   const std::vector<int32_t> prompt = encode_prompt(options, contract, text);
 
   const int64_t context = wished_context(options.engine, contract);
@@ -144,8 +186,8 @@ Exit run(const Options& options, const Output& output) {
   check(generate.sampling, contract.vocab_size);
   if (options.beams > 1 && !options.sampling.samples()) generate.sampling.do_sample = false;
   generate.max_tokens = std::min(generate.max_tokens, context - int64_t(prompt.size()));
-  const auto session =
-      make_session(options, engine, int64_t(prompt.size()) + std::max<int64_t>(0, generate.max_tokens));
+  const int64_t positions = int64_t(prompt.size()) + std::max<int64_t>(0, generate.max_tokens);
+  const auto session = running.engine ? make_session(options, running.engine, positions) : nullptr;
   const double load_ms = output.ms_since_start();
 
   pipeline::GenerateResult result;
@@ -161,7 +203,8 @@ Exit run(const Options& options, const Output& output) {
         return true;
       };
     }
-    result = pipeline::generate(*session, session->create(), text, prompt, generate, on_text, dump.sink());
+    result = session ? pipeline::generate(*session, session->create(), text, prompt, generate, on_text, dump.sink())
+                     : pipeline::generate(*running.graph, text, prompt, generate, on_text, dump.sink());
     dump.write();
   }
   if (!result.text.ends_with('\n')) output.stream("\n");

@@ -49,18 +49,30 @@ class TextOutput {
   bool stopped_ = false;  // by the caller
 };
 
-// Logits after the last token of the prompt; a copy, as the session's own last only until its next step.
-std::vector<float> prefill(runtime::Session& session, runtime::SequenceId sequence,
-                           std::span<const int32_t> prompt, const OnPromptLogits& on_prompt_logits) {
-  const runtime::StepItem item{sequence, prompt,
-                               on_prompt_logits ? runtime::Logits::all : runtime::Logits::last};
-  std::vector<float> last;
-  session.step(std::span(&item, 1), [&](size_t, int64_t position, std::span<const float> logits) {
-    if (on_prompt_logits) on_prompt_logits(position, logits);
-    if (position + 1 == int64_t(prompt.size())) last.assign(logits.begin(), logits.end());
-  });
-  return last;
-}
+// One sequence of a session.
+class SessionSequence final : public TokenModel {
+ public:
+  SessionSequence(runtime::Session& session, runtime::SequenceId sequence) : session_(session), sequence_(sequence) {}
+
+  const contract::Contract& contract() const override { return session_.contract(); }
+  int64_t context_length() const override { return session_.context_length(); }
+  int64_t length() const override { return session_.length(sequence_); }
+
+  std::span<const float> append(std::span<const int32_t> tokens, const OnPromptLogits& on_logits) override {
+    if (!on_logits) return session_.step(sequence_, tokens);
+    const runtime::StepItem item{sequence_, tokens, runtime::Logits::all};
+    session_.step(std::span(&item, 1), [&](size_t, int64_t position, std::span<const float> logits) {
+      on_logits(position, logits);
+      if (position + 1 == int64_t(tokens.size())) last_.assign(logits.begin(), logits.end());
+    });
+    return last_;
+  }
+
+ private:
+  runtime::Session& session_;
+  runtime::SequenceId sequence_;
+  std::vector<float> last_;  // a copy: rows of a long step come in pieces
+};
 
 }  // namespace
 
@@ -77,30 +89,28 @@ void check_prompt(int64_t held, int64_t tokens, int64_t context_length) {
   }
 }
 
-GenerateResult generate(runtime::Session& session, runtime::SequenceId sequence,
-                        const text::Tokenizer* tokenizer, std::span<const int32_t> prompt,
+GenerateResult generate(TokenModel& model, const text::Tokenizer* tokenizer, std::span<const int32_t> prompt,
                         const GenerateOptions& options, const OnText& on_text,
                         const OnPromptLogits& on_prompt_logits) {
   if (options.max_tokens < 0)
     fail(ErrorCode::usage, "max_tokens is {}, expected 0 or more", options.max_tokens);
-  const int64_t held = session.length(sequence);
-  check_prompt(held, int64_t(prompt.size()), session.context_length());
-  Sampler sampler(options.sampling, session.vocab_size());
+  const int64_t held = model.length();
+  check_prompt(held, int64_t(prompt.size()), model.context_length());
+  Sampler sampler(options.sampling, model.contract().vocab_size);
   sampler.accept_prompt(options.history);
   sampler.accept_prompt(prompt);
   TextOutput output(tokenizer, options, on_text);
-  const std::vector<int64_t>& eos_ids = session.contract().eos_ids;
+  const std::vector<int64_t>& eos_ids = model.contract().eos_ids;
 
   GenerateResult result;
   result.prompt_tokens = int64_t(prompt.size());
   const auto start = Clock::now();
-  const std::vector<float> first = prefill(session, sequence, prompt, on_prompt_logits);
+  std::span<const float> logits = model.append(prompt, on_prompt_logits);
   result.prefill_ms = ms_since(start);
 
-  const int64_t room = session.context_length() - held - int64_t(prompt.size());
+  const int64_t room = model.context_length() - held - int64_t(prompt.size());
   const int64_t limit = std::min(options.max_tokens, room);
   const auto decode_start = Clock::now();
-  std::span<const float> logits = first;
   while (int64_t(result.tokens.size()) < limit) {
     const int32_t token = sampler.sample(logits);
     const bool ends = std::find(eos_ids.begin(), eos_ids.end(), int64_t(token)) != eos_ids.end();
@@ -114,13 +124,20 @@ GenerateResult generate(runtime::Session& session, runtime::SequenceId sequence,
       break;
     }
     if (int64_t(result.tokens.size()) == limit) break;
-    logits = session.step(sequence, {&token, 1});
+    logits = model.append({&token, 1}, {});
     ++result.decode_steps;
   }
   if (output.finish()) result.finish_reason = FinishReason::stop;
   result.decode_ms = ms_since(decode_start);
   result.text = output.take_text();
   return result;
+}
+
+GenerateResult generate(runtime::Session& session, runtime::SequenceId sequence, const text::Tokenizer* tokenizer,
+                        std::span<const int32_t> prompt, const GenerateOptions& options, const OnText& on_text,
+                        const OnPromptLogits& on_prompt_logits) {
+  SessionSequence model(session, sequence);
+  return generate(model, tokenizer, prompt, options, on_text, on_prompt_logits);
 }
 
 }  // namespace lathe::pipeline

@@ -44,6 +44,20 @@ using OnPromptLogits = std::function<void(int64_t position, std::span<const floa
 // Fits `tokens` more positions after `held` ones, or invalid_input naming prompt and context.
 void check_prompt(int64_t held, int64_t tokens, int64_t context_length);
 
+// What a generation needs of a model: one sequence that tokens are appended to.
+class TokenModel {
+ public:
+  virtual ~TokenModel() = default;
+  virtual const contract::Contract& contract() const = 0;
+  virtual int64_t context_length() const = 0;  // positions it can hold
+  virtual int64_t length() const = 0;          // positions it holds
+  // Appends tokens; logits [vocabulary] after the last one, until the next call. on_logits, if set, gets those of each.
+  virtual std::span<const float> append(std::span<const int32_t> tokens, const OnPromptLogits& on_logits) = 0;
+};
+GenerateResult generate(TokenModel& model, const text::Tokenizer* tokenizer, std::span<const int32_t> prompt,
+                        const GenerateOptions& options, const OnText& on_text = {},
+                        const OnPromptLogits& on_prompt_logits = {});
+
 // Generates from `prompt` at the end of `sequence` (which may hold an earlier part of the conversation). The
 // sequence afterwards holds prompt and generated tokens but for the last one. `tokenizer` may be null: then
 // no text. Prompt and generated tokens together never exceed the context (finish_reason length). Throws
