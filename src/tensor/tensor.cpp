@@ -1,5 +1,7 @@
 #include "tensor/tensor.h"
 
+#include <sys/mman.h>
+
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -40,6 +42,27 @@ unsigned packed_element(const Tensor& tensor, int64_t index, int width) {
 
 }  // namespace
 
+namespace {
+
+// Large ones come from the system as zeros already, in large pages where it has them: the first touch of a small page
+// costs as much as copying it.
+constexpr size_t kLarge = size_t{4} << 20;
+
+std::shared_ptr<void> zeros(size_t bytes) {
+  if (bytes >= kLarge) {
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return nullptr;
+    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a hint
+    return {memory, [bytes](void* p) { ::munmap(p, bytes); }};
+  }
+  void* memory = ::operator new(bytes, kAlignment, std::nothrow);
+  if (!memory) return nullptr;
+  std::memset(memory, 0, bytes);
+  return {memory, [](void* p) { ::operator delete(p, kAlignment); }};
+}
+
+}  // namespace
+
 Tensor::Tensor(DType dtype, Dims dims) : dtype_(dtype), dims_(std::move(dims)) {
   size_ = element_count(dims_);
   if (dtype == DType::string) {
@@ -48,12 +71,10 @@ Tensor::Tensor(DType dtype, Dims dims) : dtype_(dtype), dims_(std::move(dims)) {
   }
   byte_size_ = tensor::byte_size(dtype, size_);
   if (byte_size_ == 0) return;
-  void* memory = ::operator new(byte_size_, kAlignment, std::nothrow);
-  if (!memory) fail(ErrorCode::resource, "no memory for a tensor of {} bytes", byte_size_);
-  std::memset(memory, 0, byte_size_);
-  data_ = static_cast<std::byte*>(memory);
+  owner_ = zeros(byte_size_);
+  if (!owner_) fail(ErrorCode::resource, "no memory for a tensor of {} bytes", byte_size_);
+  data_ = static_cast<const std::byte*>(owner_.get());
   writable_ = true;
-  owner_ = std::shared_ptr<void>(memory, [](void* p) { ::operator delete(p, kAlignment); });
 }
 
 Tensor Tensor::of_strings(Dims dims, std::vector<std::string> values) {

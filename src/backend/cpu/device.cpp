@@ -79,6 +79,7 @@ std::shared_ptr<std::byte> allocate(size_t bytes, bool booked) {
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (booked ? 0 : MAP_NORESERVE);
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (memory == MAP_FAILED) fail(ErrorCode::resource, "no memory for {} bytes", bytes);
+  if (booked) ::madvise(memory, bytes, MADV_HUGEPAGE);  // all of it will be touched; a hint
   return {static_cast<std::byte*>(memory), [bytes](std::byte* begin) { ::munmap(begin, bytes); }};
 }
 
