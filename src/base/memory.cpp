@@ -1,7 +1,6 @@
 #include "base/memory.h"
 
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -36,13 +35,12 @@ uint64_t read_number(const char* path, uint64_t otherwise) {
 
 MemoryUse memory_use() {
   static std::atomic<uint64_t> peak_anon{0};
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
   const uint64_t anon = proc_kib("/proc/self/status", "RssAnon:");
   uint64_t seen = peak_anon;
   while (anon > seen && !peak_anon.compare_exchange_weak(seen, anon)) {
   }
-  return {.peak_rss_bytes = uint64_t(usage.ru_maxrss) * 1024, .peak_anon_bytes = std::max(anon, seen)};
+  // Not getrusage's ru_maxrss: that also counts what the process had before this program was loaded into it.
+  return {.peak_rss_bytes = proc_kib("/proc/self/status", "VmHWM:"), .peak_anon_bytes = std::max(anon, seen)};
 }
 
 uint64_t available_memory_bytes() {
