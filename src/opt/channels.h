@@ -1,0 +1,28 @@
+// Constants of one number for each channel, and convolutions that take them up.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "opt/match.h"
+
+namespace lathe::opt {
+
+// The numbers of an f32 constant.
+std::optional<std::vector<double>> constant_numbers(const ir::Graph& graph, ir::Value value);
+// The numbers of an f32 constant that a value of rank `rank` with `channels` on axis 1 meets there and nowhere else:
+// [channels, 1, ..], [1, channels, 1, ..], or one number for all.
+std::optional<std::vector<double>> channel_numbers(const ir::Graph& graph, ir::Value value, size_t rank, int64_t channels);
+
+// A convolution whose weights and bias are f32 constants and whose result nothing else reads.
+struct ConstantConv {
+  ir::Node node;
+  int64_t features = 0;
+};
+std::optional<ConstantConv> find_constant_conv(const ir::Graph& graph, ir::Value value);
+
+// Puts Conv(x, w * scale, bias * scale + shift), by feature, in the place of `at`. Returns true.
+bool replace_with_scaled(ir::Graph& graph, ir::NodeId at, const ConstantConv& conv, const std::vector<double>& scale,
+                         const std::vector<double>& shift);
+
+}  // namespace lathe::opt
