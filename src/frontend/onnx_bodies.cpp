@@ -62,7 +62,7 @@ std::vector<Value> Importer::add_batched_scan(const OnnxNode& node, Place& place
   }
   std::vector<Value> inputs;
   for (std::string& name : inner.inputs) {
-    inputs.push_back(value_of(name, place));
+    inputs.push_back(required(name, place));
     op::TypeInfo type = place.builder.graph.type(inputs.back());
     type.elements.reset();
     if (type.is_plain()) type.shape.erase(type.shape.begin());
@@ -132,7 +132,7 @@ Importer::ImportedBody Importer::import_body(const io::OnnxGraph& from, const st
     add_initializers(from, inside);
     add_nodes(from.nodes, inside);
     for (const io::OnnxValueInfo& output : from.outputs) {
-      builder.graph.add_output(value_of(output.name, inside), output.name);
+      builder.graph.add_output(required(output.name, inside), output.name);
     }
     return ImportedBody{std::make_shared<const ir::Body>(std::move(builder.graph)), std::move(builder.captured)};
   });

@@ -60,7 +60,7 @@ ir::Graph Importer::run() {
   }
   add_nodes(model.graph.nodes, place);
   for (const io::OnnxValueInfo& output : model.graph.outputs) {
-    builder.graph.add_output(value_of(output.name, place), output.name);
+    builder.graph.add_output(required(output.name, place), output.name);
   }
   return std::move(builder.graph);
 }
@@ -151,6 +151,12 @@ Value Importer::value_of(const std::string& name, Place& place) {
   const auto value = find(name, place);
   if (!value) fail(ErrorCode::invalid_input, "value \"{}\" is used before it is defined", name);
   return *value;
+}
+
+Value Importer::required(const std::string& name, Place& place) {
+  const Value value = value_of(name, place);
+  if (!value) fail(ErrorCode::invalid_input, "value \"{}\" is wanted and stands for nothing", name);
+  return value;
 }
 
 void Importer::add_nodes(const std::vector<OnnxNode>& nodes, Place& place) {

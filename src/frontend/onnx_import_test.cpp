@@ -177,6 +177,9 @@ TEST(OnnxImport, AllUnknownOperatorsAreNamedAtOnce) {
 TEST(OnnxImport, NamesAreDefinedOnceAndBeforeUse) {
   refusal(model(18, {node("Neg", {"later"}, {"y"}), node("Neg", {"x"}, {"later"})}), ErrorCode::invalid_input);
   refusal(model(18, {node("Neg", {"x"}, {"y"}), node("Abs", {"x"}, {"y"})}), ErrorCode::invalid_input);
+  OnnxModel nameless = model(18, {node("Neg", {"x"}, {"y"})});
+  nameless.graph.outputs[0].name = "";
+  refusal(nameless, ErrorCode::invalid_input);
   refusal(model(28, {node("Neg", {"x"}, {"y"})}), ErrorCode::unsupported);
 }
 

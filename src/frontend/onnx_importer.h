@@ -57,6 +57,8 @@ class Importer {
   // A name here or around; what is found around becomes an input of this body, or a constant of its own.
   std::optional<ir::Value> find(const std::string& name, Place& place);
   ir::Value value_of(const std::string& name, Place& place);
+  // The same where there must be one: an empty name, or an argument that a call left out, is an error.
+  ir::Value required(const std::string& name, Place& place);
   void add_nodes(const std::vector<io::OnnxNode>& nodes, Place& place);
   void add_node(const io::OnnxNode& node, Place& place);
   // Inlines the function's nodes. They see its inputs, nothing around the call.

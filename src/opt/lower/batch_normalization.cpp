@@ -27,7 +27,7 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
     scale.data<float>()[c] = float(s);
     shift.data<float>()[c] = float(numbers[1][c] - numbers[2][c] * s);
   }
-  const std::string& name = graph.source_name(node.inputs[1]);
+  const std::string name = graph.source_name(node.inputs[1]);  // a copy: adding constants moves names
   const ir::Value s = graph.add_constant(name + ".factor", scale);
   const ir::Value t = graph.add_constant(name + ".term", shift);
   const ir::NodeId product = graph.add_node("Mul", {node.inputs[0], s}, {}, node.name, 1, id);
