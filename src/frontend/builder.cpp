@@ -31,6 +31,7 @@ Value Builder::ints(std::vector<int64_t> values) const {
 }
 
 Value Builder::scalar(double value, DType dtype) const {
+  if (dtype == DType::undefined) fail(ErrorCode::unsupported, "a number of a type that only the run knows");
   return graph_.add_constant("scalar", tensor::cast(Tensor::scalar(value), dtype));
 }
 

@@ -78,6 +78,10 @@ std::string_view contrib_refusal(std::string_view domain, std::string_view op) {
 Results expand_contrib(ir::Graph& graph, const ContribOp& op, const PendingNode& node) {
   if (!op.refusal.empty()) fail(ErrorCode::unsupported, "{}", op.refusal);
   check_inputs(op, node);
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (!node.inputs[i] || graph.type(node.inputs[i]).dtype != tensor::DType::undefined) continue;
+    fail(ErrorCode::unsupported, "input {} (\"{}\"): its type must be known", i, graph.name(node.inputs[i]));
+  }
   const auto known = words(op.attributes);
   for (const auto& [name, value] : node.attributes) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {

@@ -150,6 +150,7 @@ Value dequantize_by_real(const Builder& b, const PackedMatrix& m, Value codes, V
 
 SourcePtr packed_bytes(const SourcePtr& codes) {
   Dims dims = codes->dims();
+  if (dims.empty()) fail(ErrorCode::invalid_input, "packed codes: expected an axis of bytes, found a scalar");
   dims.back() /= 2;
   const std::byte flip{uint8_t(codes->dtype() == DType::i4 ? 0x88 : 0)};
   return std::make_shared<RetypedSource>(codes, DType::u8, std::move(dims), flip);
@@ -158,6 +159,7 @@ SourcePtr packed_bytes(const SourcePtr& codes) {
 Value unpack(const Builder& b, Value bytes, int64_t bits, int64_t columns) {
   if (bits == 8) return bytes;
   const int64_t rank = int64_t(b.graph().type(bytes).shape.size());
+  if (rank == 0) fail(ErrorCode::invalid_input, "packed codes: expected an axis of bytes, found a scalar");
   std::vector<Value> parts;  // [.., bytes, 1] each
   const auto number = [&](int64_t value) { return b.scalar(double(value), DType::u8); };
   for (int64_t shift = 0; shift < 8; shift += bits) {
