@@ -12,6 +12,7 @@
 #include "opt/lowering.h"
 #include "opt/pipeline.h"
 #include "plan/graph_body.h"
+#include "tensor/load_in_place.h"
 
 namespace lathe::compiler {
 namespace {
@@ -23,18 +24,6 @@ using plan::Instruction;
 using plan::Operand;
 using plan::OperandKind;
 using tensor::Tensor;
-
-// Without a copy where the stored bytes can be read in place.
-Tensor load_constant(const tensor::SourcePtr& source) {
-  const auto bytes = source->contiguous();
-  const bool plain = source->encoding() == tensor::Encoding::plain;
-  // load() checks that booleans are 0 or 1.
-  if (!bytes || !plain || source->dtype() == tensor::DType::boolean) return tensor::load(*source);
-  if (reinterpret_cast<uintptr_t>(bytes->data()) % 64 != 0 && bytes->size() < 4096) return tensor::load(*source);
-  const size_t alignment = std::max(size_t{1}, size_t(tensor::bits(source->dtype())) / 8);
-  if (reinterpret_cast<uintptr_t>(bytes->data()) % alignment != 0) return tensor::load(*source);
-  return Tensor::view(source->dtype(), source->dims(), *bytes, source);
-}
 
 class Builder {
  public:
@@ -96,7 +85,7 @@ class Builder {
     const auto key = std::pair(value, std::string(name));
     if (const auto it = constants_.find(key); it != constants_.end()) return {OperandKind::constant, it->second};
     const tensor::SourcePtr& source = graph_.source(value);
-    Tensor tensor = load_constant(source);
+    Tensor tensor = tensor::load_in_place(source);
     plan::Constant constant;
     constant.name = graph_.source_name(value);
     constant.dtype = tensor.dtype();

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "ir/graph.h"
 #include "op/bindings.h"
+#include "tensor/load_in_place.h"
 
 namespace lathe::ir {
 namespace {
@@ -98,19 +99,8 @@ class Evaluation {
 
   const op::Datum& datum_of(Value value) {
     auto it = alive_.find(value);
-    if (it == alive_.end()) it = alive_.emplace(value, load_constant(*graph_.source(value), value)).first;
+    if (it == alive_.end()) it = alive_.emplace(value, tensor::load_in_place(graph_.source(value))).first;
     return it->second;
-  }
-
-  // Without a copy where the stored bytes can be read in place.
-  tensor::Tensor load_constant(const tensor::Source& source, Value value) const {
-    const auto bytes = source.contiguous();
-    const bool plain = source.encoding() == tensor::Encoding::plain;
-    // load() checks that booleans are 0 or 1.
-    if (!bytes || !plain || source.dtype() == tensor::DType::boolean) return tensor::load(source);
-    const size_t alignment = std::max(size_t{1}, size_t(tensor::bits(source.dtype())) / 8);
-    if (reinterpret_cast<uintptr_t>(bytes->data()) % alignment != 0) return tensor::load(source);
-    return tensor::Tensor::view(source.dtype(), source.dims(), *bytes, graph_.source(value));
   }
 
   void release(Value value) {

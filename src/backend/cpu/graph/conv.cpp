@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backend/cpu/conv_finish.h"
+#include "backend/cpu/conv_epilogue.h"
 #include "backend/cpu/graph_layouts.h"
 #include "backend/cpu/tiers.h"
 #include "op/sliding_windows.h"
@@ -27,7 +27,7 @@ struct Prepared {
   bool depthwise = false;
   bool gather = false;
   bool matrix = false;  // one tap that sees each position in turn
-  cpu::ConvEpilogue epilogue;
+  cpu::Epilogue epilogue;
   const cpu::ConvTier* tier;
 
   int64_t all_channels() const { return channels * group; }
@@ -261,14 +261,10 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
                     .sums = memory.sums,
                     .sum_stride = part.count * kPanel});
       const int64_t feature = part.first * kPanel;
-      cpu::finish_rows(call, *p.tier, p.epilogue,
-                       {.sums = memory.sums,
-                        .sum_stride = part.count * kPanel,
-                        .count = count,
-                        .row = row,
-                        .feature = group * p.features + feature,
-                        .features = std::min(part.count * kPanel, p.features - feature),
-                        .pitch = p.all_features()});
+      const int64_t features = std::min(part.count * kPanel, p.features - feature);
+      cpu::finish_rows(*p.tier, p.epilogue,
+                       cpu::conv_rows(call, memory.sums, part.count * kPanel, row, count, group * p.features + feature,
+                                      features, p.all_features()));
     }
   }
 }
@@ -298,7 +294,7 @@ void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory&
     }
     was_inside = inside_now;
     float* y = call.output() + row * channels;
-    const cpu::ConvEpilogue& epilogue = p.epilogue;
+    const cpu::Epilogue& epilogue = p.epilogue;
     const bool inside = residual && !epilogue.residual_last;
     p.tier->depthwise({.rows = rows,
                        .weights = call.input(kWeights),

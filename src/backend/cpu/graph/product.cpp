@@ -1,10 +1,8 @@
 // lathe.Linear of several rows on weights in f32_panel, without norm and gates: tiles of rows as they lie times panels.
 #include <algorithm>
-#include <limits>
 
 #include "backend/cpu/graph_attributes.h"
-#include "backend/cpu/linear_activation.h"
-#include "backend/cpu/pointwise_program.h"
+#include "backend/cpu/epilogue.h"
 #include "backend/cpu/tiers.h"
 
 namespace lathe::backend {
@@ -18,9 +16,7 @@ constexpr int64_t kSums = cpu::kMaxTileRows * cpu::kMaxTilePanels * kPanel;
 
 struct Prepared {
   int64_t rows, columns, outputs;
-  float low = -std::numeric_limits<float>::infinity();
-  bool has_activation = false;
-  cpu::PointwiseInstruction activation;
+  cpu::Epilogue epilogue;  // the residual is added last
 };
 
 int64_t rows_of(const Problem& problem) {
@@ -59,44 +55,8 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   p->columns = problem.inputs[kX].dims.back();
   p->outputs = problem.outputs[0].dims.back();
   const std::string activation = problem.attributes().get_string("activation", "none");
-  if (activation == "relu") {
-    p->low = 0;
-  } else if (activation != "none") {
-    p->has_activation = true;
-    p->activation = cpu::compile_step(op::parse_step(*step_of(activation), 1), cpu::isa_of(problem));
-  }
+  p->epilogue = cpu::make_epilogue(*step_of(activation), problem.has_input(kResidual), cpu::isa_of(problem));
   return p;
-}
-
-// activation(sums + bias) + residual
-void finish(const GraphCall& call, const Prepared& p, const cpu::ConvTier& tier, float* sums, int64_t row, int64_t rows,
-            int64_t stride, int64_t first, int64_t count) noexcept {
-  const float* bias = call.input(kBias);
-  const float* residual = call.input(kResidual);
-  cpu::FinishTileCall last{.sums = sums,
-                           .row_count = rows,
-                           .sum_stride = stride,
-                           .features = count,
-                           .bias = bias ? bias + first : nullptr,
-                           .residual = residual ? residual + row * p.outputs + first : nullptr,
-                           .y = call.output() + row * p.outputs + first,
-                           .stride = p.outputs,
-                           .low = p.low,
-                           .high = std::numeric_limits<float>::infinity()};
-  // (A clamp comes after the residual there, before it here.)
-  if (!p.has_activation && !(residual && p.low == 0)) return tier.finish(last);
-  cpu::FinishTileCall inner = last;
-  inner.residual = nullptr;
-  inner.y = sums;
-  inner.stride = stride;
-  tier.finish(inner);
-  if (p.has_activation) {
-    p.activation.function({.a = sums, .a_step = 1, .b = nullptr, .b_step = 0, .p = p.activation.p, .q = p.activation.q,
-                           .count = rows * stride, .y = sums});
-  }
-  last.bias = nullptr;
-  last.low = -std::numeric_limits<float>::infinity();
-  tier.finish(last);
 }
 
 void run(const GraphCall& call, TeamMember& member) noexcept {
@@ -112,6 +72,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   const int64_t runs = (own_panels + tier.max_panels - 1) / tier.max_panels;
   // Rows that stay in the second cache while all panels pass.
   const int64_t block = std::max<int64_t>(24, (int64_t{256} << 10) / std::max<int64_t>(1, p.columns * 4) / 24 * 24);
+  const float* bias = call.input(kBias);
+  const float* residual = call.input(kResidual);
   const float* rows[cpu::kMaxTileRows];
   for (int64_t at = first_row; at < last_row; at += block) {
     const int64_t end = std::min(at + block, last_row);
@@ -131,8 +93,16 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
                    .panel_count = count,
                    .sums = sums,
                    .sum_stride = count * kPanel});
-        finish(call, p, tier, sums, row, row_count, count * kPanel, first * kPanel,
-               std::min(count * kPanel, p.outputs - first * kPanel));
+        const int64_t feature = first * kPanel, at_y = row * p.outputs + feature;
+        cpu::finish_rows(tier, p.epilogue,
+                         {.sums = sums,
+                          .sum_stride = count * kPanel,
+                          .count = row_count,
+                          .features = std::min(count * kPanel, p.outputs - feature),
+                          .bias = bias ? bias + feature : nullptr,
+                          .residual = residual ? residual + at_y : nullptr,
+                          .y = call.output() + at_y,
+                          .pitch = p.outputs});
       }
     }
   }

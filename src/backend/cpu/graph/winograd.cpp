@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backend/cpu/conv_finish.h"
+#include "backend/cpu/conv_epilogue.h"
 #include "backend/cpu/graph_layouts.h"
 #include "backend/cpu/products.h"
 #include "backend/cpu/tiers.h"
@@ -20,7 +20,7 @@ struct Prepared {
   int64_t height, width, out_height, out_width, top, left;
   int64_t tile_rows, tile_columns, tiles;  // of all images
   int64_t block;                           // tiles that are transformed together
-  cpu::ConvEpilogue epilogue;
+  cpu::Epilogue epilogue;
 };
 
 std::optional<std::string> fit(Problem& problem) {
@@ -113,14 +113,10 @@ void transform_output(const GraphCall& call, const Prepared& p, const Memory& me
     tier.output(memory.m + t * p.padded, p.block * p.padded, p.padded, memory.out, p.padded);
     const int64_t columns = std::min(kOut, p.out_width - tile.column);
     for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
-      cpu::finish_rows(call, cpu::conv_tier(*call.problem), p.epilogue,
-                       {.sums = memory.out + i * kOut * p.padded,
-                        .sum_stride = p.padded,
-                        .count = columns,
-                        .row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column,
-                        .feature = 0,
-                        .features = p.features,
-                        .pitch = p.features});
+      const int64_t row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column;
+      cpu::finish_rows(cpu::conv_tier(*call.problem), p.epilogue,
+                       cpu::conv_rows(call, memory.out + i * kOut * p.padded, p.padded, row, columns, 0, p.features,
+                                      p.features));
     }
   }
 }
