@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/element_types.h"
 #include "backend/graph_order.h"
 
 namespace lathe::backend::cpu {
@@ -15,10 +16,6 @@ std::vector<int64_t> broadcast_strides(const ProblemValue& value, size_t rank) {
   result.insert(result.end(), own.begin(), own.end());
   return result;
 }
-
-struct Wide {
-  uint64_t low, high;
-};
 
 template <class T>
 void copy_elements(const Broadcast& broadcast, const BroadcastOperand& operand, const T* from, int64_t begin,
@@ -111,22 +108,10 @@ Broadcast make_broadcast(const Problem& problem) {
 
 void copy_operand(const Broadcast& broadcast, const BroadcastOperand& operand, size_t element, const std::byte* from,
                   int64_t begin, int64_t count, std::byte* out) noexcept {
-  const auto copy = [&](auto zero) {
+  with_element(element, [&](auto zero) {
     using T = decltype(zero);
     copy_elements(broadcast, operand, reinterpret_cast<const T*>(from), begin, count, reinterpret_cast<T*>(out));
-  };
-  switch (element) {
-    case 1:
-      return copy(uint8_t{});
-    case 2:
-      return copy(uint16_t{});
-    case 4:
-      return copy(uint32_t{});
-    case 8:
-      return copy(uint64_t{});
-    default:
-      return copy(Wide{});
-  }
+  });
 }
 
 }  // namespace lathe::backend::cpu
