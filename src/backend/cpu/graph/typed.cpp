@@ -74,8 +74,10 @@ bool may_refuse(const Problem& problem) {
 
 std::optional<std::string> fit(Problem& problem) {
   if (problem.inputs.size() > kMaxInputs) return "more than 16 inputs";
+  const std::string& op = problem.instruction->op;
+  if ((op == "Max" || op == "Min" || op == "Sum") && problem.inputs.size() == 1) return "one input: nothing to compute";
   if (!function_of(problem)) return "types that no function is for";
-  if (problem.instruction->op == "CastLike") problem.inputs[1].order = Order::plain;
+  if (op == "CastLike") problem.inputs[1].order = Order::plain;
   if (const auto why = cpu::fit_broadcast(problem)) return why;
   if (!may_refuse(problem)) return std::nullopt;
   // The reference reads row-major.
