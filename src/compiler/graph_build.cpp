@@ -6,6 +6,7 @@
 #include "backend/device.h"
 #include "backend/graph_kernel.h"
 #include "base/error.h"
+#include "compiler/body_constants.h"
 #include "base/memory.h"
 #include "base/team.h"
 #include "ir/body.h"
@@ -123,7 +124,8 @@ class Builder {
     ir::each_body(node, [&](const std::string& name, const ir::Graph& body) {
       const auto& plain = std::get<op::SubgraphPtr>(std::find_if(node.attributes.begin(), node.attributes.end(), [&](
           const auto& entry) { return entry.first == name; })->second);
-      attributes.set(name, std::make_shared<plan::GraphBody>(plain, build_graph(body, options_)));
+      attributes.set(name, std::make_shared<plan::GraphBody>(
+                               plain, build_graph(with_constants(graph_, node, name, body), options_)));
     });
     return attributes;
   }

@@ -88,6 +88,7 @@ struct GraphSession::Impl {
   std::shared_ptr<const plan::GraphModel> model;
   GraphOptions options;
   std::shared_ptr<Team> team;  // bodies share it: they run while it waits
+  Team alone{1};               // for stages too small to share
   BindingContext context;
   std::map<std::string, const op::TypeInfo*, std::less<>> declared;
   std::vector<ValueState> states;
@@ -109,6 +110,7 @@ struct GraphSession::Impl {
     context.isa = context.device.choose_isa(options.isa);
     if (!team) team = context.device.make_team(options.threads);
     context.threads = team->size();
+    context.alone_below = options.alone_below;
     shapes = shape_values(plan);
     for (size_t i = 0; i < plan.instructions.size(); ++i) compile_bodies(i);
     context.last_use = last_uses(plan);
@@ -205,7 +207,7 @@ struct GraphSession::Impl {
     take_inputs(inputs);
     for (size_t at = 0; at < plan.instructions.size(); ++at) {
       Stage& stage = stage_at(at);
-      stage.run(states, *team, after);
+      stage.run(states, stage.alone ? alone : *team, after);
       at = stage.end;
       if (at >= plan.instructions.size()) break;
       run_dynamic(at);

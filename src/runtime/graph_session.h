@@ -18,6 +18,8 @@ struct GraphOptions {
   int threads = 0;  // 0: as many as the process may use
   std::string isa;  // of the device; empty: the best of this machine
   op::RunLimits limits;
+  // Multiplications of a stage up to which it runs on one thread: about 50 microseconds. 0: none does.
+  double alone_below = 2e6;
 };
 
 // What one instruction of the last call took, for profiles.

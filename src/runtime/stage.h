@@ -60,6 +60,7 @@ struct Stage {
   std::vector<std::shared_ptr<const tensor::Tensor>> known;  // tensors that problems and addresses refer to
   std::shared_ptr<std::byte> arena;
   size_t arena_bytes = 0;
+  bool alone = false;  // too little to do for a second thread
 
   // Runs it; with `after`, one step at a time. Throws what a step failed with.
   using After = std::function<void(const StageStep& step)>;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "runtime/arena.h"
 #include "runtime/reorder.h"
+#include "runtime/work.h"
 
 namespace lathe::runtime {
 namespace {
@@ -64,6 +65,7 @@ class Binder {
       ++at_;
     }
     stage_.end = at_;
+    stage_.alone = work_ < context_.alone_below;
     keep_results();
     reuse_places();
     resolve();
@@ -196,6 +198,7 @@ class Binder {
     }
     auto step = std::make_unique<StageStep>();
     step->problem = std::move(problem);
+    work_ += work_of(step->problem);
     std::vector<std::string> refusals;
     step->kernel = backend::find_graph_kernel(context_.device, step->problem, &refusals);
     if (!step->kernel) {  // the reference reads row-major
@@ -401,6 +404,7 @@ class Binder {
   std::vector<BoundValue> values_;
   size_t at_;
   size_t begin_;
+  double work_ = 0;  // of the steps so far
   Stage stage_;
   std::vector<std::unique_ptr<StageStep>> steps_;
   std::vector<std::vector<Place>> input_places_;  // by step

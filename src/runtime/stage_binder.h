@@ -14,6 +14,7 @@ struct BindingContext {
   const backend::Device& device;
   int isa = 0;
   int threads = 1;
+  double alone_below = 0;  // see GraphOptions
   // By value: the last instruction that reads it; the number of instructions where the caller does.
   std::vector<size_t> last_use = {};
 };

@@ -148,7 +148,7 @@ TEST_P(GraphCase, IsTheReference) {
     for (const std::string& isa : isas_here()) {
       for (const int threads : {1, 2, 3}) {
         SCOPED_TRACE(fmt::format("{}, {}, {} threads", fuse ? "fused" : "as it is", isa, threads));
-        runtime::GraphSession session(model, {.threads = threads, .isa = isa, .limits = {}});
+        runtime::GraphSession session(model, {.threads = threads, .isa = isa, .limits = {}, .alone_below = 0});
         // Twice each: lengths that come back find what was bound before.
         for (size_t i = 0; i < 2 * calls.size(); ++i) {
           const size_t call = i % calls.size();

@@ -13,7 +13,6 @@ namespace {
 inline F32 root(F32 x) { return _mm512_sqrt_ps(x); }
 inline F32 down(F32 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 inline F32 up(F32 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
-inline F32 nan_to(F32 x, F32 y) { return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x); }
 inline F32 where_zero(F32 x, F32 yes, F32 no) {
   return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_EQ_OQ), yes);
 }
@@ -21,30 +20,11 @@ inline F32 where_zero(F32 x, F32 yes, F32 no) {
 inline F32 root(F32 x) { return _mm256_sqrt_ps(x); }
 inline F32 down(F32 x) { return _mm256_floor_ps(x); }
 inline F32 up(F32 x) { return _mm256_ceil_ps(x); }
-inline F32 nan_to(F32 x, F32 y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q)); }
 inline F32 where_zero(F32 x, F32 yes, F32 no) {
   return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_EQ_OQ));
 }
 #endif
 
-// yes where a < b.
-inline F32 where_less(F32 a, F32 b, F32 yes, F32 no) {
-  return where_negative(sub(a, b), yes, no);
-}
-inline F32 logistic(F32 x) {
-  return div(splat(1.0f), add(splat(1.0f), exp(sub(zero(), x))));
-}
-inline F32 hyperbolic_tangent(F32 x) {
-  // 1 - 2 / (e^2x + 1); near 0, where that loses digits, the series.
-  const F32 far = sub(splat(1.0f), div(splat(2.0f), add(exp(add(x, x)), splat(1.0f))));
-  const F32 s = mul(x, x);
-  F32 p = splat(62.0f / 2835);
-  p = fma(p, s, splat(-17.0f / 315));
-  p = fma(p, s, splat(2.0f / 15));
-  p = fma(p, s, splat(-1.0f / 3));
-  const F32 near = fma(mul(p, s), x, x);
-  return nan_to(x, where_less(abs(x), splat(0.3f), near, far));
-}
 inline F32 error_function(F32 x) {
   const F32 far = sub(splat(1.0f), mul(splat(2.0f), half_erfc(x)));
   const F32 s = mul(x, x);

@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/element_types.h"
+
 namespace lathe::backend::cpu {
 namespace {
 
 constexpr int64_t kBlock = 16;
-
-struct Wide {
-  uint64_t low, high;
-};
 
 // One run of the innermost axis.
 template <class T>
@@ -80,18 +78,7 @@ void copy_all(const StridedWalk& walk, const std::byte* from_bytes, std::byte* t
 void copy_share(const StridedWalk& walk, size_t element, const std::byte* from, std::byte* to,
                 const TeamMember& member) noexcept {
   if (walk.count == 0) return;
-  switch (element) {
-    case 1:
-      return copy_all<uint8_t>(walk, from, to, member);
-    case 2:
-      return copy_all<uint16_t>(walk, from, to, member);
-    case 4:
-      return copy_all<uint32_t>(walk, from, to, member);
-    case 8:
-      return copy_all<uint64_t>(walk, from, to, member);
-    default:
-      return copy_all<Wide>(walk, from, to, member);
-  }
+  with_element(element, [&](auto zero) { copy_all<decltype(zero)>(walk, from, to, member); });
 }
 
 }  // namespace lathe::backend::cpu

@@ -79,6 +79,10 @@ inline F32 abs(F32 x) {
 inline F32 where_negative(F32 x, F32 yes, F32 no) {
   return _mm512_mask_mov_ps(no, _mm512_movepi32_mask(_mm512_castps_si512(x)), yes);
 }
+// x where it is NaN, else y.
+inline F32 nan_to(F32 x, F32 y) {
+  return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
 inline bool any_nan(F32 x) {
   return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) != 0;
 }
@@ -178,6 +182,9 @@ inline F32 abs(F32 x) {
 inline F32 where_negative(F32 x, F32 yes, F32 no) {
   return _mm256_blendv_ps(no, yes, x);
 }
+inline F32 nan_to(F32 x, F32 y) {
+  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
 inline bool any_nan(F32 x) {
   return _mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)) != 0;
 }
@@ -253,6 +260,25 @@ inline F32 exp(F32 x) {
   p = fma(p, r, splat(1.666666716e-1f));
   p = fma(p, r, splat(0.5f));
   return scale_by_power(add(splat(1.0f), fma(mul(r, r), p, r)), n);
+}
+
+// yes where a < b.
+inline F32 where_less(F32 a, F32 b, F32 yes, F32 no) {
+  return where_negative(sub(a, b), yes, no);
+}
+inline F32 logistic(F32 x) {
+  return div(splat(1.0f), add(splat(1.0f), exp(sub(zero(), x))));
+}
+inline F32 hyperbolic_tangent(F32 x) {
+  // 1 - 2 / (e^2x + 1); near 0, where that loses digits, the series.
+  const F32 far = sub(splat(1.0f), div(splat(2.0f), add(exp(add(x, x)), splat(1.0f))));
+  const F32 s = mul(x, x);
+  F32 p = splat(62.0f / 2835);
+  p = fma(p, s, splat(-17.0f / 315));
+  p = fma(p, s, splat(2.0f / 15));
+  p = fma(p, s, splat(-1.0f / 3));
+  const F32 near = fma(mul(p, s), x, x);
+  return nan_to(x, where_less(abs(x), splat(0.3f), near, far));
 }
 
 // erfc(z) / 2 for the distribution function of the normal: relative error about 1e-6 down to its underflow.

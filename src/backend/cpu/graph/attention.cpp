@@ -1,7 +1,8 @@
-// Attention without a cache: for each head, keys and values packed into panels once, then blocks of query rows times
+// Attention: what is new is put behind the cache, if there is one; then for each head, keys and values packed into panels once, then blocks of query rows times
 // keys, softmax, times values.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "backend/cpu/graph_attributes.h"
@@ -12,7 +13,7 @@
 namespace lathe::backend {
 namespace {
 
-constexpr size_t kQ = 0, kK = 1, kV = 2, kMask = 3;
+constexpr size_t kQ = 0, kK = 1, kV = 2, kMask = 3, kPastKey = 4, kPastValue = 5;
 constexpr int64_t kBlockRows = 24;  // whole tiles of 6, 8 and 12 rows
 
 // Where the rows of a head lie: [batch, heads, length, size] or [batch, length, heads * size].
@@ -22,7 +23,10 @@ struct Heads {
 };
 
 struct Prepared {
-  Heads q, k, v, y;
+  Heads q, k, v, y;  // k and v: all of them, the present ones where there is a cache
+  Heads new_k, new_v;
+  int64_t past = 0;
+  bool has_cache = false;
   int64_t batch, repeats;  // query heads for each key head
   float scale;
   bool causal, mask_is_bool;
@@ -36,23 +40,26 @@ Heads heads_of(const tensor::Dims& dims, int64_t heads) {
   return {heads, dims[1], size, dims[1] * dims[2], size, dims[2]};
 }
 
+// What is attended to: with a cache, the present keys.
+const ProblemValue& keys_of(const Problem& problem) {
+  return problem.has_input(kPastKey) ? problem.outputs[1] : problem.inputs[kK];
+}
+
 std::optional<std::string> fit(Problem& problem) {
   const op::Attributes& attributes = problem.attributes();
   for (size_t i = 0; i < 3; ++i) {
     if (!is_f32(problem.inputs[i])) return "types other than f32";
   }
-  for (size_t i = 4; i < problem.inputs.size(); ++i) {
-    if (problem.has_input(i)) return "a cache, or lengths";
+  for (size_t i = kPastKey; i < problem.inputs.size(); ++i) {
+    if (problem.has_input(i) && (i > kPastValue || !is_f32(problem.inputs[i]))) return "lengths, or a cache that is not f32";
   }
-  if (problem.outputs.size() > 1) return "more than one output";
+  if (problem.outputs.size() != (problem.has_input(kPastKey) ? 3 : 1)) return "other outputs than the result and the cache";
   if (attributes.get_float("softcap", 0) != 0) return "softcap";
   for (const char* side : {"left_window_size", "right_window_size"}) {
     if (attributes.get_int(side, -1) != -1) return "a window";
   }
   const Heads q = heads_of(problem.inputs[kQ].dims, attributes.get_int("q_num_heads", 0));
-  const Heads k = heads_of(problem.inputs[kK].dims, attributes.get_int("kv_num_heads", 0));
-  const bool causal = attributes.get_int("is_causal", 0) != 0;
-  if (causal && q.length != k.length) return "is_causal with other numbers of queries than keys";
+  const Heads k = heads_of(keys_of(problem).dims, attributes.get_int("kv_num_heads", 0));
   if (k.length == 0 || q.length == 0 || q.size == 0) return "nothing to attend to";
   if (problem.has_input(kMask)) {
     const ProblemValue& mask = problem.inputs[kMask];
@@ -68,8 +75,12 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   auto p = std::make_shared<Prepared>();
   const int64_t heads = attributes.get_int("q_num_heads", 0), kv_heads = attributes.get_int("kv_num_heads", 0);
   p->q = heads_of(problem.inputs[kQ].dims, heads);
-  p->k = heads_of(problem.inputs[kK].dims, kv_heads);
-  p->v = heads_of(problem.inputs[kV].dims, kv_heads);
+  p->has_cache = problem.has_input(kPastKey);
+  p->new_k = heads_of(problem.inputs[kK].dims, kv_heads);
+  p->new_v = heads_of(problem.inputs[kV].dims, kv_heads);
+  p->past = p->has_cache ? problem.inputs[kPastKey].dims[2] : 0;
+  p->k = p->has_cache ? heads_of(problem.outputs[1].dims, kv_heads) : p->new_k;
+  p->v = p->has_cache ? heads_of(problem.outputs[2].dims, kv_heads) : p->new_v;
   p->y = heads_of(problem.outputs[0].dims, heads);
   p->batch = problem.inputs[kQ].dims[0];
   p->repeats = p->q.heads / p->k.heads;
@@ -110,7 +121,7 @@ size_t scratch_size(const Problem& problem) {
 void mask_row(const GraphCall& call, const Prepared& p, int64_t batch, int64_t head, int64_t query,
               float* row) noexcept {
   constexpr float kHidden = -std::numeric_limits<float>::infinity();
-  if (p.causal) std::fill(row + query + 1, row + p.k.length, kHidden);
+  if (p.causal) std::fill(row + std::min(p.past + query + 1, p.k.length), row + p.k.length, kHidden);
   if (!p.has_mask) return;
   const int64_t at = batch * p.mask_strides[0] + head * p.mask_strides[1] + query * p.mask_strides[2];
   if (p.mask_is_bool) {
@@ -154,8 +165,35 @@ void attend(const GraphCall& call, const Prepared& p, const Memory& memory, int6
   }
 }
 
+// One head's rows of the cache and, behind them, the new ones.
+void append(const float* past, int64_t past_rows, const float* fresh, const Heads& from, float* to) noexcept {
+  if (past_rows > 0) std::memcpy(to, past, size_t(past_rows * from.size) * sizeof(float));
+  for (int64_t row = 0; row < from.length; ++row) {
+    std::memcpy(to + (past_rows + row) * from.size, fresh + row * from.row_stride, size_t(from.size) * sizeof(float));
+  }
+}
+
+void append_all(const GraphCall& call, const Prepared& p, const TeamMember& member) noexcept {
+  const auto [begin, end] = member.share(p.batch * p.k.heads);
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t batch = item / p.k.heads, head = item % p.k.heads;
+    append(call.input(kPastKey) + item * p.past * p.k.size, p.past,
+           call.input(kK) + batch * p.new_k.batch_stride + head * p.new_k.head_stride, p.new_k,
+           call.output(1) + item * p.k.length * p.k.size);
+    append(call.input(kPastValue) + item * p.past * p.v.size, p.past,
+           call.input(kV) + batch * p.new_v.batch_stride + head * p.new_v.head_stride, p.new_v,
+           call.output(2) + item * p.v.length * p.v.size);
+  }
+}
+
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& p = *static_cast<const Prepared*>(call.prepared);
+  if (p.has_cache) {
+    append_all(call, p, member);
+    member.barrier();
+  }
+  const float* keys = p.has_cache ? call.output(1) : call.input(kK);
+  const float* values = p.has_cache ? call.output(2) : call.input(kV);
   float* own = reinterpret_cast<float*>(call.scratch) + member_floats(p) * member.index();
   const Memory memory{own, own + keys_floats(p), own + keys_floats(p) + values_floats(p),
                       own + keys_floats(p) + values_floats(p) + scores_floats(p)};
@@ -166,8 +204,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto [begin, end] = by_heads ? TeamMember::Range{0, p.q.length} : member.share(p.q.length, kBlockRows);
   for (int64_t item = first; item < last; ++item) {
     const int64_t batch = item / p.k.heads, key_head = item % p.k.heads;
-    const float* k = call.input(kK) + batch * p.k.batch_stride + key_head * p.k.head_stride;
-    const float* v = call.input(kV) + batch * p.v.batch_stride + key_head * p.v.head_stride;
+    const float* k = keys + batch * p.k.batch_stride + key_head * p.k.head_stride;
+    const float* v = values + batch * p.v.batch_stride + key_head * p.v.head_stride;
     cpu::pack_columns({k, p.k.size, p.k.length, 1, p.k.row_stride}, 0, (p.k.length + 15) / 16, memory.keys);
     cpu::channels_tier(*call.problem).scale(p.scale, keys_floats(p), memory.keys);
     cpu::pack_columns({v, p.v.length, p.v.size, p.v.row_stride, 1}, 0, (p.v.size + 15) / 16, memory.values);

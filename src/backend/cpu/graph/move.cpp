@@ -1,4 +1,5 @@
-// Operators that move elements without looking at them: Concat, Expand, Slice, Split, Transpose.
+// Operators that move elements without looking at them: Concat, DepthToSpace, Expand, Slice, SpaceToDepth, Split,
+// Transpose.
 #include <algorithm>
 
 #include "backend/cpu/graph_attributes.h"
@@ -92,8 +93,39 @@ Parts plan_concat(const Problem& problem) {
   return parts;
 }
 
+// [n, c, h, w] as [n, c, h, row of the block, w, its column] of the one that has pixels, and back.
+Parts plan_blocks(const Problem& problem) {
+  const bool to_space = problem.instruction->op == "DepthToSpace";
+  const ProblemValue& deep = to_space ? problem.inputs[0] : problem.outputs[0];
+  const ProblemValue& wide = to_space ? problem.outputs[0] : problem.inputs[0];
+  const int64_t block = problem.attributes().get_int("blocksize", 1);
+  const int64_t channels = wide.dims[1];
+  const bool block_first = problem.attributes().get_string("mode", "DCR") == "DCR";
+  const std::vector<int64_t> d = strides_of(deep.dims, deep.order);
+  const std::vector<int64_t> s = strides_of(wide.dims, wide.order);
+  const std::vector<int64_t> dims = {wide.dims[0], channels, deep.dims[2], block, deep.dims[3], block};
+  // A channel of the deep one is (row * block + column) * channels + c, or with CRD (c * block + row) * block + column.
+  const int64_t row = block_first ? block * channels * d[1] : block * d[1];
+  const int64_t column = block_first ? channels * d[1] : d[1];
+  const std::vector<int64_t> in_deep = {d[0], block_first ? d[1] : block * block * d[1], d[2], row, d[3], column};
+  const std::vector<int64_t> in_wide = {s[0], s[1], block * s[2], s[2], block * s[3], s[3]};
+  const auto& from = to_space ? in_deep : in_wide;
+  const auto& to = to_space ? in_wide : in_deep;
+  // From the outermost to the innermost as the result lies.
+  std::vector<size_t> order = {0, 1, 2, 3, 4, 5};
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return to[a] > to[b]; });
+  std::vector<int64_t> ordered_dims, ordered_from, ordered_to;
+  for (const size_t axis : order) {
+    ordered_dims.push_back(dims[axis]);
+    ordered_from.push_back(from[axis]);
+    ordered_to.push_back(to[axis]);
+  }
+  return {{0, 0, 0, 0, join_axes(ordered_dims, ordered_from, ordered_to)}};
+}
+
 Parts plan(const Problem& problem) {
   const std::string& op = problem.instruction->op;
+  if (op == "DepthToSpace" || op == "SpaceToDepth") return plan_blocks(problem);
   if (op == "Transpose") return plan_transpose(problem);
   if (op == "Expand") return plan_expand(problem);
   if (op == "Slice") return plan_slice(problem);
@@ -137,7 +169,7 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
 
 const GraphKernel& move_graph_kernel() {
   static const GraphKernel kernel = {.name = "cpu.move",
-                                     .ops = {"Concat", "Expand", "Slice", "Split", "Transpose"},
+                                     .ops = {"Concat", "DepthToSpace", "Expand", "Slice", "SpaceToDepth", "Split", "Transpose"},
                                      .fit = fit,
                                      .prepare = prepare,
                                      .run = run};

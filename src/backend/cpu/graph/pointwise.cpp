@@ -1,12 +1,12 @@
-// lathe.Pointwise: the program runs over tiles of the result that the first cache holds, one function call a step.
-//
-// The result is a walk over dims; an input that is broadcast has strides of 0. Axes that all inputs walk alike are
-// joined. Inputs that lie as the result does are read in place, numbers stay numbers, the others are copied to the tile.
+// lathe.Pointwise, and single elementwise operators on f32: the program runs over tiles of the result that the first
+// cache holds, one function call a step. Inputs that lie as the result does are read in place, numbers stay numbers, the
+// others are copied to the tile.
 #include <algorithm>
-#include <cstring>
+#include <limits>
 
+#include "backend/cpu/broadcast.h"
+#include "backend/cpu/graph_attributes.h"
 #include "backend/cpu/pointwise_program.h"
-#include "backend/graph_order.h"
 
 namespace lathe::backend {
 namespace {
@@ -14,128 +14,56 @@ namespace {
 constexpr int64_t kTile = 1024;
 constexpr size_t kMaxInputs = 16;
 constexpr size_t kMaxValues = 48;
-constexpr size_t kMaxRank = 8;
-
-// How an input is read.
-enum class Reading : uint8_t { in_place, number, copied };
-
-struct Operand {
-  Reading reading = Reading::in_place;
-  int64_t strides[kMaxRank] = {};  // of the joined axes
-};
 
 struct Prepared {
   std::vector<cpu::PointwiseInstruction> steps;
-  std::vector<Operand> operands;
-  std::vector<int64_t> dims;  // joined, in the order in which the result lies
-  int64_t count = 0;
+  cpu::Broadcast walk;
 };
 
-// Strides of `value` for each axis of a result of that rank, by axis.
-std::vector<int64_t> broadcast_strides(const ProblemValue& value, size_t rank) {
-  const std::vector<int64_t> own = strides_of(value.dims, value.order);
-  std::vector<int64_t> result(rank - own.size(), 0);
-  result.insert(result.end(), own.begin(), own.end());
-  return result;
+// The steps of a program, or the one step that an operator is that nothing was fused with.
+std::optional<std::vector<op::PointwiseStep>> steps_of(const Problem& problem) {
+  const auto inputs = int64_t(problem.inputs.size());
+  if (problem.instruction->op == "lathe.Pointwise") {
+    return op::parse_steps(*problem.attributes().find_strings("steps"), inputs);
+  }
+  auto step = op::pointwise_of(problem.instruction->op, problem.attributes(), size_t(inputs));
+  if (!step) return std::nullopt;
+  if (step->op == "Clip") {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    for (size_t i = 1; i < 3; ++i) {
+      const tensor::Tensor* known = problem.has_input(i) ? problem.inputs[i].known : nullptr;
+      if (problem.has_input(i) && (!known || known->size() != 1)) return std::nullopt;  // only the run knows it
+      step->arguments[i] = {-1, known ? tensor::element_as_double(*known, 0) : i == 1 ? -kInfinity : kInfinity};
+    }
+  }
+  return std::vector{*step};
 }
 
 std::optional<std::string> fit(Problem& problem) {
   if (problem.inputs.size() > kMaxInputs) return "more than 16 inputs";
-  ProblemValue& y = problem.outputs[0];
-  if (y.dims.size() > kMaxRank) return "more than 8 axes";
-  if (problem.inputs.size() + problem.attributes().find_strings("steps")->size() > kMaxValues) return "a long program";
-  // As the first input of the result's shape lies; those that lie otherwise are moved, smaller ones are read as they lie.
   for (const ProblemValue& input : problem.inputs) {
-    if (input.dims != y.dims || input.known) continue;
-    y.order = input.order;
-    break;
+    if (input.present() && !is_f32(input)) return "types other than f32";
   }
-  for (ProblemValue& input : problem.inputs) {
-    if (input.dims == y.dims || input.layout != "plain") input.order = input.known ? Order::plain : y.order;
-  }
-  return std::nullopt;
+  const auto steps = steps_of(problem);
+  if (!steps) return "what is no step";
+  if (problem.inputs.size() + steps->size() > kMaxValues) return "a long program";
+  return cpu::fit_broadcast(problem);
 }
 
 std::shared_ptr<const void> prepare(const Problem& problem) {
   auto prepared = std::make_shared<Prepared>();
-  const ProblemValue& y = problem.outputs[0];
-  const size_t rank = y.dims.size();
-  for (const op::PointwiseStep& step :
-       op::parse_steps(*problem.attributes().find_strings("steps"), int64_t(problem.inputs.size()))) {
+  const auto steps = steps_of(problem);
+  for (const op::PointwiseStep& step : *steps) {
     prepared->steps.push_back(cpu::compile_step(step, cpu::Isa(problem.isa)));
   }
-  std::vector<std::vector<int64_t>> strides;
-  for (const ProblemValue& input : problem.inputs) strides.push_back(broadcast_strides(input, rank));
-  strides.push_back(broadcast_strides(y, rank));
-  // Axes from the outermost, each joined to the one before it where every operand walks both as one.
-  std::vector<size_t> kept;
-  for (const size_t axis : axes_in_order(rank, y.order)) {
-    if (y.dims[axis] == 1) continue;
-    const auto one_walk = [&](const auto& s) { return s[kept.back()] == s[axis] * y.dims[axis]; };
-    if (!kept.empty() && std::all_of(strides.begin(), strides.end(), one_walk)) {
-      prepared->dims.back() *= y.dims[axis];
-      kept.back() = axis;
-    } else {
-      prepared->dims.push_back(y.dims[axis]);
-      kept.push_back(axis);
-    }
-  }
-  if (kept.empty()) prepared->dims.push_back(1);
-  prepared->count = y.size();
-  for (size_t i = 0; i < problem.inputs.size(); ++i) {
-    Operand operand;
-    bool same = true, none = true;
-    for (size_t k = 0; k < kept.size(); ++k) {
-      operand.strides[k] = strides[i][kept[k]];
-      same &= operand.strides[k] == strides.back()[kept[k]];
-      none &= operand.strides[k] == 0;
-    }
-    operand.reading = none ? Reading::number : same ? Reading::in_place : Reading::copied;
-    prepared->operands.push_back(operand);
-  }
+  prepared->walk = cpu::make_broadcast(problem);
   return prepared;
-}
-
-// Elements [begin, begin + count) of the walk, copied to `out`.
-void copy_walk(const Prepared& prepared, const Operand& operand, const float* from, int64_t begin, int64_t count,
-               float* out) noexcept {
-  const auto& dims = prepared.dims;
-  const size_t last = dims.size() - 1;
-  int64_t index[kMaxRank];
-  int64_t rest = begin;
-  int64_t offset = 0;
-  for (size_t i = dims.size(); i-- > 0;) {
-    index[i] = rest % dims[i];
-    rest /= dims[i];
-    offset += index[i] * operand.strides[i];
-  }
-  const int64_t stride = operand.strides[last];
-  while (count > 0) {
-    const int64_t run = std::min(count, dims[last] - index[last]);
-    const float* source = from + offset;
-    if (stride == 1) {
-      std::memcpy(out, source, size_t(run) * 4);
-    } else if (stride == 0) {
-      std::fill(out, out + run, *source);
-    } else {
-      for (int64_t i = 0; i < run; ++i) out[i] = source[i * stride];
-    }
-    out += run;
-    count -= run;
-    offset -= index[last] * stride;
-    index[last] = 0;
-    for (size_t i = last; i-- > 0;) {
-      offset += operand.strides[i];
-      if (++index[i] < dims[i]) break;
-      offset -= operand.strides[i] * dims[i];
-      index[i] = 0;
-    }
-  }
 }
 
 // Scratch of a member: a tile for each value.
 size_t member_floats(const Problem& problem) {
-  return (problem.inputs.size() + problem.attributes().find_strings("steps")->size()) * size_t(kTile);
+  const auto steps = problem.attributes().find_strings("steps");
+  return (problem.inputs.size() + (steps ? steps->size() : 1)) * size_t(kTile);
 }
 
 size_t scratch_size(const Problem& problem) {
@@ -145,15 +73,16 @@ size_t scratch_size(const Problem& problem) {
 void run_tile(const GraphCall& call, const Prepared& prepared, float* tiles, int64_t begin, int64_t count) noexcept {
   const float* values[kMaxValues];
   int64_t steps[kMaxValues];
-  const size_t inputs = prepared.operands.size();
+  const size_t inputs = prepared.walk.operands.size();
   for (size_t i = 0; i < inputs; ++i) {
-    const Operand& operand = prepared.operands[i];
-    steps[i] = operand.reading == Reading::number ? 0 : 1;
+    const cpu::BroadcastOperand& operand = prepared.walk.operands[i];
+    steps[i] = operand.reading == cpu::Reading::number ? 0 : 1;
     values[i] = call.input(i);
-    if (operand.reading == Reading::in_place) values[i] += begin;
-    if (operand.reading != Reading::copied) continue;
+    if (operand.reading == cpu::Reading::in_place) values[i] += begin;
+    if (operand.reading != cpu::Reading::copied) continue;
     float* tile = tiles + int64_t(i) * kTile;
-    copy_walk(prepared, operand, call.input(i), begin, count, tile);
+    cpu::copy_operand(prepared.walk, operand, sizeof(float), call.inputs[i], begin, count,
+                      reinterpret_cast<std::byte*>(tile));
     values[i] = tile;
   }
   for (size_t s = 0; s < prepared.steps.size(); ++s) {
@@ -180,7 +109,7 @@ void run_tile(const GraphCall& call, const Prepared& prepared, float* tiles, int
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& prepared = *static_cast<const Prepared*>(call.prepared);
   float* tiles = reinterpret_cast<float*>(call.scratch) + int64_t(member_floats(*call.problem)) * member.index();
-  const auto [begin, end] = member.share(prepared.count, 64);
+  const auto [begin, end] = member.share(prepared.walk.count, 64);
   for (int64_t at = begin; at < end; at += kTile) {
     run_tile(call, prepared, tiles, at, std::min(kTile, end - at));
   }
@@ -190,7 +119,11 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
 
 const GraphKernel& pointwise_graph_kernel() {
   static const GraphKernel kernel = {.name = "cpu.pointwise",
-                                     .ops = {"lathe.Pointwise"},
+                                     .ops = {"lathe.Pointwise", "Abs", "Add", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf",
+                                             "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
+                                             "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu",
+                                             "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub",
+                                             "Swish", "Tanh"},
                                      .fit = fit,
                                      .scratch_size = scratch_size,
                                      .prepare = prepare,

@@ -1,4 +1,7 @@
-// Softmax, LayerNormalization and RMSNormalization over rows: the innermost axes as they lie.
+// Softmax, LogSoftmax, LayerNormalization and RMSNormalization over rows: the innermost axes as they lie.
+#include <cmath>
+#include <limits>
+
 #include "backend/cpu/elementwise.h"
 #include "backend/cpu/graph_attributes.h"
 #include "backend/cpu/isa.h"
@@ -13,7 +16,17 @@ struct Prepared {
 };
 
 bool is_softmax(const Problem& problem) {
-  return problem.instruction->op == "Softmax";
+  return problem.instruction->op == "Softmax" || problem.instruction->op == "LogSoftmax";
+}
+
+void log_softmax(const cpu::ElementwiseKernels& kernels, const float* x, int64_t rows, int64_t columns,
+                 float* y) noexcept {
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto log_sum = float(kernels.log_sum_exp(x + row * columns, columns));
+    // Of infinities the difference is no number, whichever they are taken from.
+    const float shift = std::isfinite(log_sum) ? log_sum : std::numeric_limits<float>::quiet_NaN();
+    for (int64_t i = 0; i < columns; ++i) y[row * columns + i] = x[row * columns + i] - shift;
+  }
 }
 
 std::optional<std::string> fit(Problem& problem) {
@@ -58,7 +71,9 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto [begin, end] = member.share(p.rows);
   const float* x = call.input(0) + begin * p.columns;
   float* y = call.output() + begin * p.columns;
-  if (is_softmax(*call.problem)) {
+  if (call.problem->instruction->op == "LogSoftmax") {
+    log_softmax(kernels, x, end - begin, p.columns, y);
+  } else if (is_softmax(*call.problem)) {
     kernels.softmax(x, end - begin, p.columns, y);
   } else if (call.problem->instruction->op == "LayerNormalization") {
     kernels.layer_norm(x, end - begin, p.columns, call.input(1), call.input(2), p.epsilon, y);
@@ -71,7 +86,7 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
 
 const GraphKernel& rows_graph_kernel() {
   static const GraphKernel kernel = {.name = "cpu.rows",
-                                     .ops = {"LayerNormalization", "RMSNormalization", "Softmax"},
+                                     .ops = {"LayerNormalization", "LogSoftmax", "RMSNormalization", "Softmax"},
                                      .fit = fit,
                                      .prepare = prepare,
                                      .run = run,
