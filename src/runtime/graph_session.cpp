@@ -216,6 +216,14 @@ struct GraphSession::Impl {
     return outputs;
   }
 
+  std::vector<std::string> result_names(const plan::Instruction& instruction) const {
+    std::vector<std::string> names;
+    for (const Operand& output : instruction.outputs) {
+      if (output.kind == OperandKind::buffer) names.push_back(model->plan.values[size_t(output.index)].name);
+    }
+    return names;
+  }
+
   void show(const StageStep& step) const {
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       if (step.outputs[i] >= 0) tap(model->plan.values[size_t(step.outputs[i])].name, output_tensor(step, i));
@@ -255,11 +263,13 @@ std::vector<InstructionTime> GraphSession::profile(const Data& inputs) {
         const double ms = lap();
         const plan::Instruction& instruction = *step.problem.instruction;
         times.push_back({instruction.op, instruction.name, std::string(step.kernel ? step.kernel->name : "reference"),
-                         tensor::to_string(std::span(step.problem.outputs[0].dims)), ms});
+                         tensor::to_string(std::span(step.problem.outputs[0].dims)), ms,
+                         impl_->result_names(instruction)});
         last = Clock::now();
       },
       [&](const plan::Instruction& instruction) {
-        times.push_back({instruction.op, instruction.name, "reference", "?", lap()});
+        times.push_back({instruction.op, instruction.name, "reference", "?", lap(),
+                         impl_->result_names(instruction)});
       });
   return times;
 }

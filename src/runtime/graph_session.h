@@ -25,6 +25,7 @@ struct InstructionTime {
   std::string op, name, kernel;  // kernel "reference": the operator's own evaluate
   std::string shape;             // of its first output
   double ms = 0;
+  std::vector<std::string> outputs = {};  // names of its results; of a reorder none
 };
 
 // Not thread safe: one call at a time.
