@@ -40,7 +40,7 @@ std::optional<size_t> distance(const std::string& wanted, const std::string& nam
   if (wanted.find(name) != std::string::npos && name.size() >= 3) return wanted.size() - name.size();
   if (wanted.size() > kLongestCompared || name.size() > kLongestCompared) return std::nullopt;
   const size_t edits = edit_distance(wanted, name);
-  return edits <= std::max<size_t>(1, wanted.size() / 3) ? std::optional(edits) : std::nullopt;
+  return edits <= wanted.size() / 3 + 1 ? std::optional(edits) : std::nullopt;
 }
 
 }  // namespace

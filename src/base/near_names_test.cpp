@@ -18,7 +18,7 @@ TEST(NearNames, NearestFirst) {
   EXPECT_THAT(near_names("elephant", names), IsEmpty());
   EXPECT_THAT(near_names("", names), IsEmpty());
   EXPECT_EQ(near_text("elephant", names), "");
-  EXPECT_EQ(near_text("logits_", names), "; near are logits, Logits_1");
+  EXPECT_EQ(near_text("logits_", names), "; near are Logits_1, logits");
 }
 
 TEST(NearNames, NoMoreThanAsked) {

@@ -13,14 +13,14 @@
 namespace lathe::verify {
 
 struct GraphVerifyOptions {
-  GraphData inputs;      // given; the others are made up
-  opt::Lengths lengths;  // of inputs and symbols that the graph leaves open
+  GraphData inputs = {};      // given; the others are made up
+  opt::Lengths lengths = {};  // of inputs and symbols that the graph leaves open
   int seeds = 1;         // of made-up inputs; where all are given there is one run
-  std::optional<double> tolerance;  // instead of the band of the graphs' precision
+  std::optional<double> tolerance = {};  // instead of the band of the graphs' precision
   bool reference = false;  // two graphs: on the reference executor, not compiled node by node
   int threads = 0;
-  std::string isa;  // empty: one graph on each instruction set of this machine, two graphs on the best
-  op::RunLimits limits;
+  std::string isa = {};  // empty: one graph on each instruction set of this machine, two graphs on the best
+  op::RunLimits limits = {};
   ProgressSink progress = null_progress();
 };
 
