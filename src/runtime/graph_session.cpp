@@ -274,6 +274,27 @@ std::vector<InstructionTime> GraphSession::profile(const Data& inputs) {
   return times;
 }
 
+BoundGraph GraphSession::bound(const Data& inputs) {
+  impl_->take_inputs(inputs);
+  const Stage& stage = impl_->stage_at(0);
+  const auto& instructions = impl_->model->plan.instructions;
+  const auto text = [](const plan::Instruction& i) { return fmt::format("{} \"{}\"", i.op, i.name); };
+  BoundGraph result;
+  for (const auto& step : stage.steps) {
+    const plan::Instruction& instruction = *step->problem.instruction;
+    result.instructions.push_back({instruction.op, instruction.name,
+                                   std::string(step->kernel ? step->kernel->name : "reference"),
+                                   tensor::to_string(std::span(step->problem.outputs[0].dims)), step->refusals});
+  }
+  result.not_bound = instructions.size() - stage.end;
+  if (result.not_bound > 0) result.stopped_at = text(instructions[stage.end]);
+  result.arena_bytes = stage.arena_bytes;
+  result.scratch_bytes = stage.scratch_bytes;
+  result.live_bytes = stage.live_bytes;
+  if (!stage.steps.empty()) result.live_during = text(*stage.steps[stage.live_step]->problem.instruction);
+  return result;
+}
+
 size_t GraphSession::arena_bytes() const {
   size_t bytes = 0;
   for (const auto& [begin, kept] : impl_->stages) {
