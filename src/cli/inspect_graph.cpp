@@ -12,7 +12,6 @@
 #include "ir/multiplications.h"
 #include "runtime/graph_session.h"
 #include "tensor/shape.h"
-#include "verify/graph_runs.h"
 
 namespace lathe::cli {
 namespace {
@@ -23,6 +22,18 @@ std::string joined(const std::map<std::string, int64_t>& counts) {
   std::vector<std::string> parts;
   for (const auto& [name, count] : counts) parts.push_back(fmt::format("{} {}", count, name));
   return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+// "4.089 G".
+std::string amount(int64_t count) {
+  double number = double(count);
+  std::string_view prefix;
+  for (const std::string_view next : {"k", "M", "G", "T", "P"}) {
+    if (number < 1000) break;
+    number /= 1000;
+    prefix = next;
+  }
+  return fmt::format("{:.4g}{}{}", number, prefix.empty() ? "" : " ", prefix);
 }
 
 // What tensors there are, those in attributes and in graphs inside nodes included.
@@ -96,10 +107,10 @@ void report_work(const ir::Graph& graph, Json& json, const Output& output) {
   json["macs"] = {{"total", work.total}, {"unknown_nodes", work.unknown}, {"by_op", work.by_op}};
   if (work.total == 0 && work.unknown == 0) return;
   std::vector<std::string> parts;
-  for (const auto& [op, count] : work.by_op) parts.push_back(fmt::format("{} {:.4g} M", op, double(count) / 1e6));
+  for (const auto& [op, count] : work.by_op) parts.push_back(fmt::format("{} {}", op, amount(count)));
   if (work.unknown > 0) parts.push_back(fmt::format("{} nodes whose lengths --shape must say", work.unknown));
-  output.print(fmt::format("work          {:.4g} M multiply-adds, {:.4g} MFLOP: {}", double(work.total) / 1e6,
-                           2 * double(work.total) / 1e6, fmt::join(parts, ", ")));
+  output.print(fmt::format("work          {} multiply-adds, {} floating point operations: {}", amount(work.total),
+                           amount(2 * work.total), fmt::join(parts, ", ")));
 }
 
 // Tensors of the lengths of a call; nullopt where a length is open.
