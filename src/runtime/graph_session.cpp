@@ -218,6 +218,14 @@ struct GraphSession::Impl {
     return outputs;
   }
 
+  std::vector<std::string> result_names(const plan::Instruction& instruction) const {
+    std::vector<std::string> names;
+    for (const Operand& output : instruction.outputs) {
+      if (output.kind == OperandKind::buffer) names.push_back(model->plan.values[size_t(output.index)].name);
+    }
+    return names;
+  }
+
   void show(const StageStep& step) const {
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       if (step.outputs[i] >= 0) tap(model->plan.values[size_t(step.outputs[i])].name, output_tensor(step, i));
@@ -257,13 +265,36 @@ std::vector<InstructionTime> GraphSession::profile(const Data& inputs) {
         const double ms = lap();
         const plan::Instruction& instruction = *step.problem.instruction;
         times.push_back({instruction.op, instruction.name, std::string(step.kernel ? step.kernel->name : "reference"),
-                         tensor::to_string(std::span(step.problem.outputs[0].dims)), ms});
+                         tensor::to_string(std::span(step.problem.outputs[0].dims)), ms,
+                         impl_->result_names(instruction)});
         last = Clock::now();
       },
       [&](const plan::Instruction& instruction) {
-        times.push_back({instruction.op, instruction.name, "reference", "?", lap()});
+        times.push_back({instruction.op, instruction.name, "reference", "?", lap(),
+                         impl_->result_names(instruction)});
       });
   return times;
+}
+
+BoundGraph GraphSession::bound(const Data& inputs) {
+  impl_->take_inputs(inputs);
+  const Stage& stage = impl_->stage_at(0);
+  const auto& instructions = impl_->model->plan.instructions;
+  const auto text = [](const plan::Instruction& i) { return fmt::format("{} \"{}\"", i.op, i.name); };
+  BoundGraph result;
+  for (const auto& step : stage.steps) {
+    const plan::Instruction& instruction = *step->problem.instruction;
+    result.instructions.push_back({instruction.op, instruction.name,
+                                   std::string(step->kernel ? step->kernel->name : "reference"),
+                                   tensor::to_string(std::span(step->problem.outputs[0].dims)), step->refusals});
+  }
+  result.not_bound = instructions.size() - stage.end;
+  if (result.not_bound > 0) result.stopped_at = text(instructions[stage.end]);
+  result.arena_bytes = stage.arena_bytes;
+  result.scratch_bytes = stage.scratch_bytes;
+  result.live_bytes = stage.live_bytes;
+  if (!stage.steps.empty()) result.live_during = text(*stage.steps[stage.live_step]->problem.instruction);
+  return result;
 }
 
 size_t GraphSession::arena_bytes() const {

@@ -27,6 +27,23 @@ struct InstructionTime {
   std::string op, name, kernel;  // kernel "reference": the operator's own evaluate
   std::string shape;             // of its first output
   double ms = 0;
+  std::vector<std::string> outputs = {};  // names of its results; of a reorder none
+};
+
+// What a call would run, as far as lengths tell before it.
+struct BoundInstruction {
+  std::string op, name, kernel;  // kernel "reference": the operator's own evaluate, for these reasons
+  std::string shape;             // of its first output
+  std::vector<std::string> refusals;
+};
+struct BoundGraph {
+  std::vector<BoundInstruction> instructions;  // reorders included; what is known without a run is not
+  std::string stopped_at;                      // the instruction that only the run can measure; empty: none
+  size_t not_bound = 0;                        // it and those behind it
+  size_t arena_bytes = 0;                      // values and scratch
+  size_t scratch_bytes = 0;
+  size_t live_bytes = 0;    // of values, at the most
+  std::string live_during;  // the instruction that has them
 };
 
 // Not thread safe: one call at a time.
@@ -50,6 +67,10 @@ class GraphSession {
   void set_tap(Tap tap);
   // One more call with a clock at every instruction.
   std::vector<InstructionTime> profile(const Data& inputs);
+
+  // Binds the graph to inputs of these types and lengths without running it; their elements do not matter. Throws as run
+  // does for inputs that do not fit.
+  BoundGraph bound(const Data& inputs);
 
   size_t arena_bytes() const;  // of all programs that are bound
   int threads() const;

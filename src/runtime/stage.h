@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/graph_kernel.h"
@@ -36,6 +37,7 @@ struct StageStep {
   std::shared_ptr<const void> prepared;
   std::atomic<bool> refused = false;
   std::vector<int64_t> outputs;  // values, -1 for what is no value of the graph (a reorder)
+  std::vector<std::string> refusals;  // without a kernel: why none takes it
 };
 
 struct Stage {
@@ -61,6 +63,9 @@ struct Stage {
   std::shared_ptr<std::byte> arena;
   size_t arena_bytes = 0;
   bool alone = false;  // too little to do for a second thread
+  size_t scratch_bytes = 0;  // of these: what kernels work in
+  size_t live_bytes = 0;     // most that lives at one time, in step live_step
+  size_t live_step = 0;
 
   // Runs it; with `after`, one step at a time. Throws what a step failed with.
   using After = std::function<void(const StageStep& step)>;

@@ -209,6 +209,7 @@ class Binder {
     if (!step->kernel && packed) {  // the reference knows plain constants only
       fail(ErrorCode::unsupported, "no kernel takes it: {}", fmt::join(refusals, "; "));
     }
+    if (!step->kernel) step->refusals = std::move(refusals);
     std::vector<Place> places;
     for (size_t i = 0; i < instruction.inputs.size(); ++i) {
       places.push_back(place_of(instruction.inputs[i], step->problem.inputs[i]));
@@ -356,6 +357,23 @@ class Binder {
     return arena + buffers_[merged_[place.index]].offset;
   }
 
+  // The step in which most bytes are alive.
+  void find_peak(const std::vector<ArenaBuffer>& homes) {
+    std::vector<int64_t> change(steps_.size() + 2, 0);
+    for (const ArenaBuffer& home : homes) {
+      const auto end = std::min(size_t(std::max<int64_t>(home.end, 0)) + 1, steps_.size() + 1);
+      change[size_t(home.begin)] += int64_t(home.bytes);
+      change[end] -= int64_t(home.bytes);
+    }
+    int64_t live = 0;
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      live += change[s];
+      if (size_t(live) <= stage_.live_bytes) continue;
+      stage_.live_bytes = size_t(live);
+      stage_.live_step = s;
+    }
+  }
+
   // Memory, addresses, and what kernels prepare.
   void resolve() {
     std::vector<ArenaBuffer> homes;
@@ -372,6 +390,8 @@ class Binder {
     for (const auto& step : steps_) {
       if (step->kernel && step->kernel->scratch_size) scratch = std::max(scratch, step->kernel->scratch_size(step->problem));
     }
+    stage_.scratch_bytes = scratch;
+    find_peak(homes);
     // Never nothing: also what has no elements lies somewhere.
     stage_.arena_bytes = std::max<size_t>(checked_add(bytes, scratch, "arena"), 64);
     if (!steps_.empty()) {

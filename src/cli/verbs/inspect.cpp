@@ -1,12 +1,11 @@
 // lathe inspect: what is this file or folder?
-#include <set>
-
 #include "backend/device.h"
 #include "backend/kernel_uses.h"
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "cli/inspect_graph.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "compiler/onnx_decoder.h"
@@ -22,6 +21,7 @@ struct Options {
   bool plan = false;
   bool graph = false;
   bool tensors = false;
+  GraphInspectFlags onnx;
 };
 
 // sha256 of each file.
@@ -207,48 +207,13 @@ void inspect_engine(const Options& options, Output& output) {
   output.result(json);
 }
 
-// The model file and those its tensors lie in, each once.
-std::vector<std::filesystem::path> files_of(const io::OnnxFile& file) {
-  std::set<std::filesystem::path> data;
-  for (const io::OnnxTensor& tensor : file.model().graph.initializers) {
-    if (const auto* external = std::get_if<io::OnnxExternal>(&tensor.values)) {
-      file.tensor_source(tensor);  // throws for a place outside the model's folder
-      data.insert(file.path().parent_path() / external->location);
-    }
-  }
-  std::vector<std::filesystem::path> files = {file.path()};
-  files.insert(files.end(), data.begin(), data.end());
-  return files;
-}
-
 void inspect_onnx(const Options& options, Output& output) {
   require_kind(options.tensors, "--tensors", "checkpoints", options);
   require_kind(options.plan, "--plan", "engines", options);
   require_kind(options.graph, "--graph", "engines", options);
   const auto file = io::OnnxFile::open(options.path);
-  const io::OnnxModel& model = file->model();
-  std::map<std::string, int64_t> operators;
-  for (const io::OnnxNode& node : model.graph.nodes) ++operators[node.op_type];
-  std::vector<std::string> opsets;
-  for (const io::OnnxOpset& opset : model.opsets) {
-    opsets.push_back(fmt::format("{}{}{}", opset.domain, opset.domain.empty() ? "" : " ", opset.version));
-  }
-  output.print(
-      fmt::format("{}\nkind          ONNX, IR {}, opset {}, by {} {}\nnodes         {}: {}\ninputs        {}\n"
-                  "outputs       {}\ninitialisers  {}",
-                  options.path, model.ir_version, fmt::join(opsets, ", "), model.producer_name, model.producer_version,
-                  model.graph.nodes.size(), kinds_text(operators), model.graph.inputs.size(),
-                  model.graph.outputs.size(), model.graph.initializers.size()));
-  Json json = {{"path", options.path},
-               {"kind", "onnx"},
-               {"ir_version", model.ir_version},
-               {"opsets", opsets},
-               {"nodes", model.graph.nodes.size()},
-               {"operators", kinds_json(operators)},
-               {"inputs", model.graph.inputs.size()},
-               {"outputs", model.graph.outputs.size()},
-               {"initializers", model.graph.initializers.size()}};
-  if (options.hash) report_hashes(files_of(*file), json, output);
+  Json json = inspect_graph(file, options.onnx, output);
+  if (options.hash) report_hashes(onnx_files(*file), json, output);
   output.result(json);
 }
 
@@ -265,6 +230,8 @@ Exit run(const Options& options, Output& output) {
   const std::filesystem::path path = options.path;
   const FileKind kind = file_kind(path);
   if (kind == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", options.path);
+  const bool onnx = kind == FileKind::file && (is_onnx_file(path) || path.extension() == ".onnx");
+  require_kind(options.onnx.used() && !onnx, "--shape, --svg, --html", ".onnx files", options);
   if (frontend::Checkpoint::recognises(path))
     inspect_checkpoint(options, output);
   else if (kind == FileKind::folder)
@@ -285,6 +252,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_flag("--tensors", options->tensors, "list the tensors of a checkpoint");
   command.add_flag("--plan", options->plan, "print the plan of an engine");
   command.add_flag("--graph", options->graph, "print the graph of an engine");
+  add_graph_inspect_flags(command, options->onnx);
   return [options](Output& output) { return run(*options, output); };
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/fields.h"
+#include "cli/graph_lengths.h"
 #include "cli/model.h"
 #include "cli/pass_flags.h"
 #include "cli/verb.h"
@@ -9,6 +10,8 @@
 #include "frontend/onnx_export.h"
 #include "frontend/onnx_import.h"
 #include "io/onnx_write.h"
+#include "opt/extract.h"
+#include "opt/fix_lengths.h"
 #include "opt/pipeline.h"
 
 namespace lathe::cli {
@@ -20,20 +23,43 @@ struct Options {
   int level = 1;
   bool report = false;
   int opset = 0;
+  std::vector<std::string> extract_inputs;
+  std::vector<std::string> extract_outputs;
+  std::vector<std::string> statics;  // NAME=1x3x224x224, SYMBOL=8
   PassFlags passes;
 };
 
 void check_level(int level) {
-  if (level < 1 || level > 4) fail(ErrorCode::usage, "-O{}: expected -O1 to -O4", level);
+  if (level < 0 || level > 4) fail(ErrorCode::usage, "-O{}: expected -O0 to -O4", level);
   if (level > 2) fail(ErrorCode::unsupported, "-O{}: only -O1 and -O2 exist so far", level);
+}
+
+std::string names_of(const ir::Graph& graph, std::span<const ir::Value> values) {
+  std::vector<std::string> names;
+  for (const ir::Value value : values) {
+    names.push_back(fmt::format("{} {}", graph.name(value), op::to_string(graph.type(value))));
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// The part that is asked for, with the lengths that are.
+void cut_and_fix(ir::Graph& graph, const Options& options, const Output& output) {
+  const opt::Lengths lengths = read_lengths("--static", options.statics);
+  if (!options.extract_inputs.empty() || !options.extract_outputs.empty()) {
+    graph = opt::extract(graph, options.extract_inputs, options.extract_outputs);
+    output.note(fmt::format("extracted {} nodes: from {} to {}", graph.nodes().size(), names_of(graph, graph.inputs()),
+                            names_of(graph, graph.outputs())));
+  }
+  opt::fix_lengths(graph, lengths);
 }
 
 Exit run(const Options& options, Output& output) {
   check_level(options.level);
   const auto file = io::OnnxFile::open(options.source);
   ir::Graph graph = frontend::import_onnx(file);
+  cut_and_fix(graph, options, output);
   opt::PassOptions passes = pass_options(options.passes);
-  passes.level = options.level == 1 ? opt::Level::o1 : opt::Level::o2;
+  passes.level = opt::Level(options.level);
   const size_t before = graph.nodes().size();
   const auto reports = opt::optimise(graph, passes);
   frontend::OnnxExportOptions onnx;
@@ -73,10 +99,20 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("source", options->source, "an .onnx file")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
-  command.add_option("-O", options->level, "-O1: same operations, fewer of them; -O2: norms, activations, rotary embedding and attention fused")
+  command.add_option("-O", options->level,
+                     "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, activations, "
+                     "rotary embedding and attention fused")
       ->capture_default_str();
   command.add_flag("--report", options->report, "what fired how often");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
+  command.add_option("--extract-inputs", options->extract_inputs,
+                     "write the part that begins at these values, separated by commas (default: the graph's inputs)")
+      ->delimiter(',');
+  command.add_option("--extract-outputs", options->extract_outputs,
+                     "write the part that ends at these values (default: the graph's outputs)")
+      ->delimiter(',');
+  command.add_option("--static", options->statics,
+                     "fixed lengths: NAME=1x3x224x224 of an input, batch=1,sequence=128 of symbols");
   add_pass_flags(command, options->passes);
   return [options](Output& output) { return run(*options, output); };
 }

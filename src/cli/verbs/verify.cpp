@@ -1,10 +1,12 @@
-// lathe verify: is this engine the same model?
+// lathe verify: is this engine, or this graph, the same model?
 #include "verify/verify.h"
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
 #include "cli/model.h"
+#include "cli/run_graph.h"
 #include "cli/verb.h"
+#include "cli/verify_graph.h"
 
 namespace lathe::cli {
 namespace {
@@ -16,6 +18,7 @@ struct Options {
   std::string text_file;
   bool write = false;
   verify::VerifyOptions verify;
+  GraphVerifyFlags graph;
 };
 
 // An engine for whatever MODEL is.
@@ -26,7 +29,21 @@ std::filesystem::path engine_path(const std::string& model, const std::string& p
   return open_engine(options, output)->path();
 }
 
+Exit run_graphs(const Options& options, const Output& output) {
+  if (!options.b.empty() && !is_graph_file(options.b)) {
+    fail(ErrorCode::usage, "\"{}\" is an .onnx model, \"{}\" is none: they cannot be compared", options.a, options.b);
+  }
+  if (options.write || options.verify.full || !options.precision.empty() || !options.text_file.empty()) {
+    fail(ErrorCode::usage, "--write, --full, --precision and --text are not for .onnx models");
+  }
+  return verify_graphs(options.a, options.b, options.graph, options.verify.threads, options.verify.isa, output);
+}
+
 Exit run(Options& options, Output& output) {
+  if (is_graph_file(options.a)) return run_graphs(options, output);
+  if (options.graph.used()) {
+    fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance and --reference are for .onnx models");
+  }
   if (options.write && !options.b.empty()) {
     fail(ErrorCode::usage, "--write goes with one engine: a comparison with another is no receipt");
   }
@@ -55,7 +72,7 @@ Exit run(Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("a", options->a, "engine, folder or .gguf file")->required();
+  command.add_option("a", options->a, "engine, folder, .gguf or .onnx file")->required();
   command.add_option("b", options->b, "another one to compare with (default: the reference executor of A's graph)");
   command.add_option("--precision", options->precision, "fp32 runs without rounding (default: the engine's own)");
   command.add_option("--text", options->text_file,
@@ -65,6 +82,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
   command.add_flag("--write", options->write,
                    "write the receipt into engine A, if it passes and A has no stronger one");
+  add_graph_verify_flags(command, options->graph);
   return [options](Output& output) { return run(*options, output); };
 }
 
@@ -72,7 +90,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& verify_verb() {
   static const Verb verb{.name = "verify",
-                         .description = "prove that an engine is the same model, or say where it differs",
+                         .description = "prove that an engine or an .onnx graph is the same model, or say where it differs",
                          .example = "lathe verify smollm2.lathe --full",
                          .add = add};
   return verb;

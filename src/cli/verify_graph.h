@@ -1,0 +1,27 @@
+// `lathe verify M.onnx` and `lathe verify A.onnx B.onnx`: graphs of any kind.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/verb.h"
+
+namespace lathe::cli {
+
+struct GraphVerifyFlags {
+  std::vector<std::string> inputs;  // NAME=FILE
+  std::vector<std::string> shapes;  // NAME=1x3x224x224, SYMBOL=8
+  int seeds = 0;                    // 0: 1 for one graph, 3 for two
+  std::optional<double> tolerance;
+  bool reference = false;
+
+  bool used() const { return !inputs.empty() || !shapes.empty() || seeds != 0 || tolerance || reference; }
+};
+void add_graph_verify_flags(CLI::App& command, GraphVerifyFlags& flags);
+
+// `b` may be empty. Throws usage for flags that are malformed, invalid_input for graphs that cannot be compared.
+Exit verify_graphs(const std::string& a, const std::string& b, const GraphVerifyFlags& flags, int threads,
+                   const std::string& isa, const Output& output);
+
+}  // namespace lathe::cli
