@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "backend/cpu/graph_attributes.h"
+#include "backend/cpu/quantize.h"
+#include "backend/cpu/tiers.h"
 
 namespace lathe::backend {
 namespace {
@@ -62,20 +64,8 @@ int32_t zero_at(const GraphCall& call, int64_t i) noexcept {
   }
 }
 
-// The nearest of the integers of T, ties to even; NaN is 0.
-template <class T>
-T rounded(float x, float zero) noexcept {
-  constexpr float kLowest = std::is_signed_v<T> ? -128.0f : 0.0f;
-  // Beyond 1024 zero points change nothing; below, adding what leaves no bits for fractions rounds, in vectors too.
-  constexpr float kWhole = 0x1.8p23f;
-  const float near = x < -1024.0f ? -1024.0f : x > 1024.0f ? 1024.0f : x;
-  const float shifted = near + kWhole - kWhole + zero;
-  return shifted != shifted ? T(0) : T(int(std::clamp(shifted, kLowest, kLowest + 255.0f)));
-}
-
-template <class T>
-void quantize(const float* x, float scale, int32_t zero, int64_t count, T* y) noexcept {
-  for (int64_t i = 0; i < count; ++i) y[i] = rounded<T>(x[i] / scale, float(zero));
+const cpu::QuantizeTier& tier_of(const GraphCall& call) noexcept {
+  return cpu::isa_of(*call.problem) == cpu::Isa::avx2 ? cpu::avx2::kQuantizeTier : cpu::avx512::kQuantizeTier;
 }
 
 template <class T>
@@ -94,8 +84,9 @@ void convert(const GraphCall& call, int64_t channel, int64_t at, int64_t count) 
   const float scale = call.input(kScale)[channel];
   const int32_t zero = zero_at(call, channel);
   if (problem.instruction->op == "QuantizeLinear") {
-    if (problem.outputs[0].dtype == DType::u8) return quantize(call.input(kX) + at, scale, zero, count, call.output<uint8_t>() + at);
-    return quantize(call.input(kX) + at, scale, zero, count, call.output<int8_t>() + at);
+    const float* x = call.input(kX) + at;
+    if (problem.outputs[0].dtype == DType::u8) return tier_of(call).to_u8(x, scale, zero, count, call.output<uint8_t>() + at);
+    return tier_of(call).to_i8(x, scale, zero, count, call.output<int8_t>() + at);
   }
   switch (problem.inputs[kX].dtype) {
     case DType::u8:
@@ -111,14 +102,11 @@ void convert(const GraphCall& call, int64_t channel, int64_t at, int64_t count) 
 void dynamic(const GraphCall& call, const Prepared& p, const TeamMember& member) noexcept {
   const float* x = call.input(kX);
   float lowest = 0, highest = 0;
-  for (int64_t i = 0; i < p.inner; ++i) {
-    lowest = x[i] < lowest ? x[i] : lowest;
-    highest = x[i] > highest ? x[i] : highest;
-  }
+  tier_of(call).range(x, p.inner, &lowest, &highest);
   const float scale = highest == lowest ? 1.0f : (highest - lowest) / 255.0f;
   const float zero = std::nearbyint(std::clamp(-lowest / scale, 0.0f, 255.0f));
   const auto [begin, end] = member.share(p.inner, 64);
-  quantize(x + begin, scale, int32_t(zero), end - begin, call.output<uint8_t>() + begin);
+  tier_of(call).to_u8(x + begin, scale, int32_t(zero), end - begin, call.output<uint8_t>() + begin);
   if (member.index() != 0) return;
   *call.output(1) = scale;
   *call.output<uint8_t>(2) = uint8_t(zero);
