@@ -120,6 +120,18 @@ def check_static(folder):
     run("verify", fixed, "--shape", "batch_size=3", expect=2)  # there is no such symbol any more
 
 
+def check_report(folder):
+    done = report("optimize", MODEL, folder / "o2.onnx", "-O2")
+    fired = {rule: count for step in done["passes"] for rule, count in step["rewrites"].items()}
+    assert fired["attention"] == 2 and fired["rms_normalization"] == 5, fired
+    for step in done["passes"]:
+        assert {rule: len(places) for rule, places in step["places"].items()} == step["rewrites"], step
+    places = next(step["places"]["rms_normalization"] for step in done["passes"] if step["rewrites"])
+    assert any("/model/layers.0/input_layernorm" in place for place in places), places
+    text = run("optimize", MODEL, folder / "o2.onnx", "-O2", "--report").stdout
+    assert "constant_folding" in text and "rms_normalization" in text and "5 x" in text, text
+
+
 def check_usage(folder):
     run("verify", MODEL, "--reference", expect=2)
     run("verify", MODEL, folder, expect=2)
@@ -132,7 +144,7 @@ def check_usage(folder):
 def main():
     with tempfile.TemporaryDirectory(prefix="lathe-verify-graphs-") as name:
         folder = pathlib.Path(name)
-        for check in (check_one, check_two, check_part, check_static, check_usage):
+        for check in (check_one, check_two, check_part, check_static, check_report, check_usage):
             check(folder)
     print("graphs are verified, cut and fixed")
 
