@@ -36,9 +36,9 @@ std::shared_ptr<runtime::GraphSession> make_session(std::shared_ptr<const plan::
   return std::make_shared<runtime::GraphSession>(std::move(model), session);
 }
 
-// Products and convolutions as the device computes them, nothing else: all rules that `optimize` may have applied to one
-// of two graphs are left out here, or they would be compared with themselves; and a value that is fused away cannot be
-// the first that differs.
+// Products and convolutions as the device computes them, nothing else: all rules that `optimize` may have applied to
+// one of two graphs are left out here, or they would be compared with themselves; and a value that is fused away cannot
+// be the first that differs.
 std::shared_ptr<const plan::GraphModel> build_node_by_node(ir::Graph graph) {
   std::vector<const opt::Rule*> rules;
   for (const std::string_view name : {"conv", "gemm", "matmul"}) {

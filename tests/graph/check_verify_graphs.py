@@ -1,5 +1,5 @@
-"""`lathe verify` on ONNX graphs, and `lathe optimize --extract-*` and `--static`: what is the same is found to be the same,
-what is not is found where it begins, what cannot be compared is said. Standard library only.
+"""`lathe verify` on ONNX graphs, and `lathe optimize --extract-*`, `--static` and `--report`: what is the same is found
+to be the same, what is not is found where it begins, what cannot be compared is said. Standard library only.
 
 Usage: check_verify_graphs.py LATHE
 """
@@ -71,7 +71,7 @@ def check_two(folder):
     assert first["node"] == "/model/layers.0/mlp/down_proj/MatMul", first
     assert first["tensor"] == "/model/layers.0/mlp/down_proj/MatMul_output_0", first
     assert not next(o for o in found["outputs"] if o["name"] == "logits")["pass"], found["outputs"]
-    assert next(o for o in found["outputs"] if o["name"] == "present.0.key")["pass"], "the cache of layer 0 comes before"
+    assert next(o for o in found["outputs"] if o["name"] == "present.0.key")["pass"], "it comes before"
     text = run("verify", MODEL, broken, *SHAPES, expect=1).stdout
     assert "FAIL" in text and first["tensor"] in text, text
     assert report("verify", MODEL, broken, *SHAPES, "--tolerance", "1e9")["pass"]
@@ -109,7 +109,8 @@ def check_part(folder):
 
 def check_static(folder):
     fixed = folder / "fixed.onnx"
-    run("optimize", MODEL, fixed, "-O1", "--static", "batch_size=1,sequence_length=4", "--static", "past_sequence_length=2")
+    run("optimize", MODEL, fixed, "-O1", "--static", "batch_size=1,sequence_length=4", "--static",
+        "past_sequence_length=2")
     found = report("verify", MODEL, fixed)
     assert found["pass"] and any("i64[1, 4]" in text for text in found["inputs"]), found["inputs"]
     before, after = report("inspect", MODEL)["nodes"], report("inspect", fixed)["nodes"]

@@ -107,8 +107,8 @@ Exit run(const Options& options, Output& output) {
   }
   if (options.report) print_report(reports, output);
   const size_t after = graph.nodes().size(), written = model.graph.nodes.size();
-  output.print(fmt::format("{} nodes became {}{}", before, after,
-                           written == after ? "" : fmt::format(", which opset {} writes with {}", onnx.opset, written)));
+  const std::string as_written = fmt::format(", which opset {} writes with {}", onnx.opset, written);
+  output.print(fmt::format("{} nodes became {}{}", before, after, written == after ? "" : as_written));
   output.result(json);
   return Exit::good;
 }
@@ -118,10 +118,11 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("source", options->source, "an .onnx file")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
   command.add_option("-O", options->level,
-                     "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, activations, "
-                     "rotary embedding and attention fused")
+                     "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, "
+                     "activations, rotary embedding and attention fused")
       ->capture_default_str();
-  command.add_flag("--report", options->report, "nodes before and after each pass, and which rule fired how often and at which nodes");
+  command.add_flag("--report", options->report,
+                   "nodes before and after each pass, and which rule fired how often and at which nodes");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
   command.add_option("--extract-inputs", options->extract_inputs,
                      "write the part that begins at these values, separated by commas (default: the graph's inputs)")
