@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ir/graph.h"
 
@@ -37,6 +38,8 @@ struct PassContext {
   std::set<std::string, std::less<>> disabled;  // names of rules that must not run
   NumericCheck* check = nullptr;                // checked mode: compare after each single rewrite
   std::map<std::string, int64_t> rewrites;      // counted by rule
+  // By rule: the names of the nodes it was applied at, as they were then, in order.
+  std::map<std::string, std::vector<std::string>> places = {};
 };
 
 struct Pass {

@@ -30,6 +30,7 @@ PassReport run_pass(ir::Graph& graph, const Pass& pass, const PassOptions& optio
   report.ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   report.nodes_after = int64_t(graph.nodes().size());
   report.rewrites = std::move(context.rewrites);
+  report.places = std::move(context.places);
   if (!report.changed) return report;
   graph.infer_types();
   ir::verify(graph);

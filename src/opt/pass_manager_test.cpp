@@ -67,7 +67,12 @@ TEST(PassManager, ReportsWhatHappened) {
   std::map<std::string, int64_t> rewrites;
   bool merged = false;
   for (const PassReport& report : reports) {
-    for (const auto& [rule, count] : report.rewrites) rewrites[rule] += count;
+    for (const auto& [rule, count] : report.rewrites) {
+      rewrites[rule] += count;
+      ASSERT_TRUE(report.places.contains(rule));
+      EXPECT_EQ(int64_t(report.places.at(rule).size()), count);
+      for (const std::string& place : report.places.at(rule)) EXPECT_FALSE(place.empty());
+    }
     merged |= report.name == "common_subexpression" && report.changed && report.nodes_before == 4 &&
               report.nodes_after == 3;
     EXPECT_GE(report.ms, 0);

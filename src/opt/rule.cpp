@@ -101,13 +101,16 @@ class Rewriter {
 
   bool apply(const Rule& rule, ir::NodeId id) {
     const int32_t limit = graph_.node_limit();
-    const std::vector<ir::Value> inputs = graph_.node(id).inputs;
+    const ir::Node& node = graph_.node(id);
+    const std::vector<ir::Value> inputs = node.inputs;
+    std::string place = node.name.empty() ? graph_.name(node.outputs[0]) : node.name;
     RuleContext context{context_.level};
     const bool applied =
         with_context(fmt::format("rule {}", rule.name), [&] { return rule.apply(graph_, id, context); });
     if (!applied) return false;
     LATHE_CHECK(--budget_ > 0, "rule {} is applied without end", rule.name);
     ++context_.rewrites[rule.name];
+    context_.places[rule.name].push_back(std::move(place));
     revisit(id);
     for (int32_t added = limit; added < graph_.node_limit(); ++added) revisit({added});
     for (const ir::Value input : inputs) {

@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "compiler/graph_build.h"
 #include "op/bindings.h"
-#include "opt/lowering.h"
 #include "opt/pass_manager.h"
+#include "opt/rule.h"
 #include "verify/bands.h"
 #include "verify/graph_interface.h"
 
@@ -36,15 +36,17 @@ std::shared_ptr<runtime::GraphSession> make_session(std::shared_ptr<const plan::
   return std::make_shared<runtime::GraphSession>(std::move(model), session);
 }
 
-// Products and convolutions as the device computes them, nothing else: all rules that `optimize` may have applied to one
-// of two graphs are left out here, or they would be compared with themselves; and a value that is fused away cannot be
-// the first that differs.
+// Products and convolutions as the device computes them, nothing else: all rules that `optimize` may have applied to
+// one of two graphs are left out here, or they would be compared with themselves; and a value that is fused away cannot
+// be the first that differs.
 std::shared_ptr<const plan::GraphModel> build_node_by_node(ir::Graph graph) {
-  opt::PassOptions passes;
-  passes.level = opt::Level::o2;
-  passes.disabled = {"constant_folding", "common_subexpression", "pointwise", "conv_activation", "conv_residual",
-                     "linear_activation", "linear_bias", "linear_residual"};
-  opt::run_passes(graph, opt::lowering_passes(), passes);
+  std::vector<const opt::Rule*> rules;
+  for (const std::string_view name : {"conv", "gemm", "matmul"}) {
+    rules.push_back(opt::find_rule(name));
+    LATHE_CHECK(rules.back(), "rule {}", name);
+  }
+  const std::vector<opt::Pass> passes = {opt::rewrite_pass("products", std::move(rules))};
+  opt::run_passes(graph, passes, {});
   return compiler::build_graph(std::move(graph), {.device = "cpu", .fuse = false});
 }
 

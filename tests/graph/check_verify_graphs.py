@@ -1,5 +1,5 @@
-"""`lathe verify` on ONNX graphs, and `lathe optimize --extract-*` and `--static`: what is the same is found to be the same,
-what is not is found where it begins, what cannot be compared is said. Standard library only.
+"""`lathe verify` on ONNX graphs, and `lathe optimize --extract-*`, `--static` and `--report`: what is the same is found
+to be the same, what is not is found where it begins, what cannot be compared is said. Standard library only.
 
 Usage: check_verify_graphs.py LATHE
 """
@@ -71,7 +71,7 @@ def check_two(folder):
     assert first["node"] == "/model/layers.0/mlp/down_proj/MatMul", first
     assert first["tensor"] == "/model/layers.0/mlp/down_proj/MatMul_output_0", first
     assert not next(o for o in found["outputs"] if o["name"] == "logits")["pass"], found["outputs"]
-    assert next(o for o in found["outputs"] if o["name"] == "present.0.key")["pass"], "the cache of layer 0 comes before"
+    assert next(o for o in found["outputs"] if o["name"] == "present.0.key")["pass"], "it comes before"
     text = run("verify", MODEL, broken, *SHAPES, expect=1).stdout
     assert "FAIL" in text and first["tensor"] in text, text
     assert report("verify", MODEL, broken, *SHAPES, "--tolerance", "1e9")["pass"]
@@ -109,7 +109,8 @@ def check_part(folder):
 
 def check_static(folder):
     fixed = folder / "fixed.onnx"
-    run("optimize", MODEL, fixed, "-O1", "--static", "batch_size=1,sequence_length=4", "--static", "past_sequence_length=2")
+    run("optimize", MODEL, fixed, "-O1", "--static", "batch_size=1,sequence_length=4", "--static",
+        "past_sequence_length=2")
     found = report("verify", MODEL, fixed)
     assert found["pass"] and any("i64[1, 4]" in text for text in found["inputs"]), found["inputs"]
     before, after = report("inspect", MODEL)["nodes"], report("inspect", fixed)["nodes"]
@@ -118,6 +119,18 @@ def check_static(folder):
     assert "near are batch_size" in wrong.stderr, wrong.stderr
     run("optimize", MODEL, folder / "x.onnx", "--static", "batch_size=one", expect=2)
     run("verify", fixed, "--shape", "batch_size=3", expect=2)  # there is no such symbol any more
+
+
+def check_report(folder):
+    done = report("optimize", MODEL, folder / "o2.onnx", "-O2")
+    fired = {rule: count for step in done["passes"] for rule, count in step["rewrites"].items()}
+    assert fired["attention"] == 2 and fired["rms_normalization"] == 5, fired
+    for step in done["passes"]:
+        assert {rule: len(places) for rule, places in step["places"].items()} == step["rewrites"], step
+    places = next(step["places"]["rms_normalization"] for step in done["passes"] if step["rewrites"])
+    assert any("/model/layers.0/input_layernorm" in place for place in places), places
+    text = run("optimize", MODEL, folder / "o2.onnx", "-O2", "--report").stdout
+    assert "constant_folding" in text and "rms_normalization" in text and "5 x" in text, text
 
 
 def check_usage(folder):
@@ -132,7 +145,7 @@ def check_usage(folder):
 def main():
     with tempfile.TemporaryDirectory(prefix="lathe-verify-graphs-") as name:
         folder = pathlib.Path(name)
-        for check in (check_one, check_two, check_part, check_static, check_usage):
+        for check in (check_one, check_two, check_part, check_static, check_report, check_usage):
             check(folder)
     print("graphs are verified, cut and fixed")
 

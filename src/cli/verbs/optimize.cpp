@@ -17,6 +17,8 @@
 namespace lathe::cli {
 namespace {
 
+constexpr size_t kShownPlaces = 3;  // of a rule; --json has all
+
 struct Options {
   std::string source;
   std::string destination;
@@ -53,6 +55,22 @@ void cut_and_fix(ir::Graph& graph, const Options& options, const Output& output)
   opt::fix_lengths(graph, lengths);
 }
 
+// Pass by pass what it took and left, and below it what its rules did and where.
+void print_report(const std::vector<opt::PassReport>& reports, const Output& output) {
+  output.print(fmt::format("{:<28} {:>9} {:>8} {:>8}", "pass", "ms", "nodes", "after"));
+  for (const opt::PassReport& report : reports) {
+    output.print(fmt::format("{:<28} {:>9.2f} {:>8} {:>8}{}", report.name, report.ms, report.nodes_before,
+                             report.nodes_after, report.changed ? "" : "  nothing to do"));
+    for (const auto& [rule, count] : report.rewrites) {
+      const std::vector<std::string>& places = report.places.at(rule);
+      const size_t shown = std::min(places.size(), kShownPlaces);
+      const std::vector<std::string> first(places.begin(), places.begin() + std::ptrdiff_t(shown));
+      output.print(fmt::format("  {:<26} {:>6} x  {}{}", rule, count, fmt::join(first, ", "),
+                               places.size() > shown ? fmt::format(" and {} more", places.size() - shown) : ""));
+    }
+  }
+}
+
 Exit run(const Options& options, Output& output) {
   check_level(options.level);
   const auto file = io::OnnxFile::open(options.source);
@@ -79,18 +97,18 @@ Exit run(const Options& options, Output& output) {
 
   Json json = {{"nodes_before", before}, {"nodes_after", model.graph.nodes.size()}, {"passes", Json::array()}};
   for (const opt::PassReport& report : reports) {
-    Json rewrites = Json::object();
-    for (const auto& [rule, count] : report.rewrites) {
-      rewrites[rule] = count;
-      if (options.report) output.print(fmt::format("{:<28} {:>6} x", rule, count));
-    }
     json["passes"].push_back({{"name", report.name},
                               {"ms", report.ms},
+                              {"changed", report.changed},
                               {"nodes_before", report.nodes_before},
                               {"nodes_after", report.nodes_after},
-                              {"rewrites", rewrites}});
+                              {"rewrites", Json(report.rewrites)},
+                              {"places", Json(report.places)}});
   }
-  output.print(fmt::format("{} nodes became {}", before, model.graph.nodes.size()));
+  if (options.report) print_report(reports, output);
+  const size_t after = graph.nodes().size(), written = model.graph.nodes.size();
+  const std::string as_written = fmt::format(", which opset {} writes with {}", onnx.opset, written);
+  output.print(fmt::format("{} nodes became {}{}", before, after, written == after ? "" : as_written));
   output.result(json);
   return Exit::good;
 }
@@ -100,10 +118,11 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("source", options->source, "an .onnx file")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
   command.add_option("-O", options->level,
-                     "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, activations, "
-                     "rotary embedding and attention fused")
+                     "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, "
+                     "activations, rotary embedding and attention fused")
       ->capture_default_str();
-  command.add_flag("--report", options->report, "what fired how often");
+  command.add_flag("--report", options->report,
+                   "nodes before and after each pass, and which rule fired how often and at which nodes");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
   command.add_option("--extract-inputs", options->extract_inputs,
                      "write the part that begins at these values, separated by commas (default: the graph's inputs)")
