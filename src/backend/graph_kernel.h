@@ -105,6 +105,9 @@ struct GraphLayout {
   // Whether it is for this constant.
   bool (*wanted)(const plan::Instruction& instruction, size_t input, tensor::DType dtype, const tensor::Dims& dims);
   tensor::Tensor (*pack)(const plan::Instruction& instruction, const tensor::Tensor& plain);
+  // What of the instruction, beside the layout, decides how its constant is packed: instructions that share a constant
+  // share its packed bytes only where this is equal. Null: nothing.
+  int64_t (*variant)(const plan::Instruction& instruction) = nullptr;
 };
 
 }  // namespace lathe::backend

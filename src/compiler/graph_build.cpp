@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "backend/device.h"
 #include "backend/graph_kernel.h"
 #include "base/error.h"
-#include "compiler/body_constants.h"
 #include "base/memory.h"
 #include "base/team.h"
+#include "compiler/body_constants.h"
 #include "ir/body.h"
 #include "opt/lowering.h"
 #include "opt/pipeline.h"
@@ -83,7 +84,8 @@ class Builder {
 
   Operand constant(Value value, const backend::GraphLayout* layout, const Instruction* instruction) {
     const std::string_view name = layout ? layout->name : "plain";
-    const auto key = std::pair(value, std::string(name));
+    const int64_t variant = layout && layout->variant ? layout->variant(*instruction) : 0;
+    const auto key = std::tuple(value, std::string(name), variant);
     if (const auto it = constants_.find(key); it != constants_.end()) return {OperandKind::constant, it->second};
     const tensor::SourcePtr& source = graph_.source(value);
     Tensor tensor = tensor::load_in_place(source);
@@ -142,7 +144,7 @@ class Builder {
   };
   std::vector<Pack> packs_;
   std::map<Value, int64_t> values_;
-  std::map<std::pair<Value, std::string>, int64_t> constants_;
+  std::map<std::tuple<Value, std::string, int64_t>, int64_t> constants_;  // by constant, layout and its variant
 };
 
 }  // namespace

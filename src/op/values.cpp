@@ -231,7 +231,11 @@ void ElementCopier::copy(int64_t from, int64_t to) {
 }
 
 Tensor clone(const Tensor& source) {
-  return take(source, source.dims(), [i = int64_t{0}]() mutable { return i++; });
+  if (source.dtype() == tensor::DType::string) return Tensor::of_strings(source.dims(), source.strings());
+  Tensor copy(source.dtype(), source.dims());
+  const auto bytes = source.bytes();
+  std::copy(bytes.begin(), bytes.end(), copy.mutable_bytes().begin());
+  return copy;
 }
 
 int64_t count_of(std::span<const int64_t> dims, size_t begin, size_t end) {

@@ -7,6 +7,7 @@
 #include "backend/device.h"
 #include "base/error.h"
 #include "op/bindings.h"
+#include "op/values.h"
 #include "plan/graph_body.h"
 #include "runtime/shape_values.h"
 #include "runtime/stage_binder.h"
@@ -39,18 +40,11 @@ bool is_number(tensor::DType dtype) {
 }
 
 // Results are views of the session's memory: whoever keeps them copies them.
-Tensor copy_of(const Tensor& tensor) {
-  if (!tensor.defined() || tensor.dtype() == tensor::DType::string) return tensor;
-  Tensor copy(tensor.dtype(), tensor.dims());
-  std::copy(tensor.bytes().begin(), tensor.bytes().end(), copy.mutable_bytes().begin());
-  return copy;
-}
-
 op::Datum copy_of(const op::Datum& datum) {
-  if (datum.is_tensor()) return copy_of(datum.tensor());
+  if (datum.is_tensor()) return op::clone(datum.tensor());
   if (!datum.is_sequence()) return datum;
   std::vector<Tensor> items;
-  for (const Tensor& item : datum.items()) items.push_back(copy_of(item));
+  for (const Tensor& item : datum.items()) items.push_back(op::clone(item));
   return op::Datum::sequence(std::move(items));
 }
 

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "compiler/graph_build.h"
+#include "op/values.h"
 #include "opt/numeric_check.h"
 #include "runtime/graph_session.h"
 #include "verify/tensor_difference.h"
@@ -203,9 +204,7 @@ TEST(GraphSession, TapShowsValuesAsTheGraphMeansThem) {
   runtime::GraphSession session(compiler::build_graph(graph), {.threads = 2, .isa = {}, .limits = {}});
   std::map<std::string, tensor::Tensor> seen;
   session.set_tap([&](const std::string& name, const tensor::Tensor& value) {
-    tensor::Tensor copy(value.dtype(), value.dims());
-    std::copy(value.bytes().begin(), value.bytes().end(), copy.mutable_bytes().begin());
-    seen.emplace(name, copy);
+    seen.emplace(name, op::clone(value));
   });
   session.run({inputs.begin(), inputs.end()});
   ir::EvaluateOptions options;

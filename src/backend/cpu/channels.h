@@ -15,9 +15,7 @@ struct ChannelsTier {
   void (*scale_shift)(const float* x, const float* scale, const float* shift, int64_t count, float* y);
   // sums += x - shift, squares += (x - shift)^2, by channel
   void (*moments)(const float* x, const float* shift, int64_t count, float* sums, float* squares);
-  // The sum, and the sum of (x - shift)^2, of one row.
   float (*row_sum)(const float* x, int64_t count);
-  float (*row_squares)(const float* x, float shift, int64_t count);
   // x = e^(x - shift); returns their sum. -infinity becomes 0.
   float (*row_exp)(float* x, float shift, int64_t count);
   float (*row_max)(const float* x, int64_t count);  // -infinity for none; NaN is not looked for

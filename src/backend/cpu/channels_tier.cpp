@@ -66,15 +66,6 @@ float row_sum(const float* x, int64_t count) {
   each_vector(count, [&](int64_t i, int lanes) { sum = add(sum, get(x + i, lanes)); });
   return sum_lanes(sum);
 }
-float row_squares(const float* x, float shift, int64_t count) {
-  F32 sum = zero();
-  each_vector(count, [&](int64_t i, int lanes) {
-    const F32 d = sub(get(x + i, lanes), splat(shift));
-    const F32 square = mul(d, d);
-    sum = add(sum, lanes == kWidth ? square : keep_first(square, lanes, zero()));
-  });
-  return sum_lanes(sum);
-}
 float row_exp(float* x, float shift, int64_t count) {
   F32 sum = zero();
   const F32 off = splat(shift);
@@ -98,6 +89,6 @@ float row_max(const float* x, int64_t count) {
 
 extern const ChannelsTier kChannelsTier;
 const ChannelsTier kChannelsTier = {max_into, add_into,   scale,   add_scaled, scale_shift,
-                                    moments,  row_sum,    row_squares, row_exp, row_max};
+                                    moments,  row_sum,    row_exp, row_max};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

@@ -56,8 +56,12 @@ Tensor pack_depthwise(const Instruction&, const Tensor& plain) {
   return packed;
 }
 
+int64_t group_of(const Instruction& instruction) {
+  return instruction.attributes.get_int("group", 1);
+}
+
 Tensor pack_conv(const Instruction& instruction, const Tensor& plain) {
-  const int64_t group = instruction.attributes.get_int("group", 1);
+  const int64_t group = group_of(instruction);
   const int64_t features = plain.dims()[0] / group;
   const int64_t channels = plain.dims()[1];
   const int64_t columns = features == 0 ? 0 : plain.size() / plain.dims()[0];
@@ -124,7 +128,7 @@ std::span<const GraphLayout* const> graph_layouts() {
   static constexpr GraphLayout kLinear = {"f32_panel", is_linear_weight, pack_linear};
   static constexpr GraphLayout kDepthwise = {kConvDepthwise, is_depthwise, pack_depthwise};
   static constexpr GraphLayout kWinograd = {kConvWinograd, is_winograd, pack_winograd};
-  static constexpr GraphLayout kConv = {kConvPanel, is_conv_weight, pack_conv};
+  static constexpr GraphLayout kConv = {kConvPanel, is_conv_weight, pack_conv, group_of};
   static constexpr std::array<const GraphLayout*, 4> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv};
   return kAll;
 }
