@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "opt/case_files.h"
 #include "opt/pass_manager.h"
 #include "opt/rule.h"
 
@@ -82,13 +83,8 @@ std::vector<Case> read_cases(const std::filesystem::path& path) {
 }
 
 std::vector<Case> all_cases() {
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(LATHE_TESTS_DIR "/opt")) {
-    if (entry.path().extension() == ".ir") files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
   std::vector<Case> cases;
-  for (const auto& file : files) {
+  for (const auto& file : case_files("opt")) {
     for (Case& c : read_cases(file)) cases.push_back(std::move(c));
   }
   return cases;

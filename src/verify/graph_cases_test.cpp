@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "compiler/graph_build.h"
 #include "op/values.h"
+#include "opt/case_files.h"
 #include "opt/numeric_check.h"
 #include "runtime/graph_session.h"
 #include "verify/tensor_difference.h"
@@ -75,13 +76,8 @@ std::vector<Case> read_cases(const std::filesystem::path& path) {
 }
 
 std::vector<Case> all_cases() {
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(LATHE_TESTS_DIR "/graph")) {
-    if (entry.path().extension() == ".ir") files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
   std::vector<Case> cases;
-  for (const auto& file : files) {
+  for (const auto& file : opt::case_files("graph")) {
     for (Case& c : read_cases(file)) cases.push_back(std::move(c));
   }
   return cases;

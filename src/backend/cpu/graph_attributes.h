@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/graph_kernel.h"
+#include "op/inference.h"
 
 namespace lathe::backend {
 
@@ -16,9 +17,9 @@ inline std::vector<int64_t> permutation_of(const Problem& problem) {
   return problem.attributes().find_ints("perm").value_or(reversed);
 }
 
-// An axis in [-rank, rank) as an index.
+// An axis in [-rank, rank), which inference has checked, as an index.
 inline size_t axis_at(int64_t axis, size_t rank) {
-  return size_t(axis < 0 ? axis + int64_t(rank) : axis);
+  return op::axis_index(axis, int(rank));
 }
 
 // The numbers of integer input `i`, where they are known.
