@@ -40,6 +40,25 @@ Results expand_layer_normalization(const Expansion& e) {
   return {e.has(2) ? b.add(scaled, e.inputs[2]) : scaled};
 }
 
+// Each group of channels as one channel of InstanceNormalization, then scale and bias of each channel (ONNX
+// GroupNormalization-21; the one of opset 18 has scale and bias of each group).
+Results expand_group_normalization(const Expansion& e) {
+  const Builder& b = e.b;
+  const int64_t groups = e.node.attributes.get_int("num_groups", 1);
+  const auto fill = [&](float number) {
+    const std::vector<float> values(size_t(groups), number);
+    return b.cast(b.graph().add_constant("fill", tensor::Tensor::of<float>({groups}, std::span<const float>(values))),
+                  e.type(0).dtype);
+  };
+  const Value grouped = b.reshape(e.inputs[0], {0, groups, -1});
+  const Value normed = b.node("InstanceNormalization", {grouped, fill(1), fill(0)},
+                              {{"epsilon", e.node.attributes.get_float("epsilon", 1e-5)}});
+  const Value back = b.node("Reshape", {normed, b.node("Shape", {e.inputs[0]})});
+  std::vector<int64_t> axes;
+  for (size_t i = 2; i < e.type(0).shape.size(); ++i) axes.push_back(int64_t(i) - 1);
+  return {b.add(b.mul(back, b.unsqueeze(e.inputs[1], axes)), b.unsqueeze(e.inputs[2], axes))};
+}
+
 // x sigmoid(alpha x) (ONNX Swish-24).
 Results expand_swish(const Expansion& e) {
   const double alpha = e.node.attributes.get_float("alpha", 1);
@@ -143,15 +162,17 @@ Results expand_causal_mask(const Expansion& e) {
   return {b.cast(b.node("Where", {seen, b.scalar(0, DType::f32), b.scalar(hidden, DType::f32)}), dtype)};
 }
 
-// For opsets before the operator's own.
+// For opsets before the operator's own, or before the one that gave it its present meaning.
 struct Rule {
   std::string_view op;
   Results (*expand)(const Expansion&);
+  int meaning_since = 0;
 };
 
 constexpr std::array kRules = {
     Rule{"RMSNormalization", expand_rms_normalization},
     Rule{"LayerNormalization", expand_layer_normalization},
+    Rule{"GroupNormalization", expand_group_normalization, 21},
     Rule{"Swish", expand_swish},
     Rule{"Gelu", expand_gelu},
     Rule{"RotaryEmbedding", expand_rotary_embedding},
@@ -182,7 +203,7 @@ ir::Graph lower_to_opset(const ir::Graph& graph, int opset) {
     for (const Value input : node.inputs) inputs.push_back(input ? mapped.at(input) : Value{});
     const Rule* rule = find_rule(node.op);
     const op::OpDef& def = op::get_op(node.op);
-    const bool expand = rule && (opset < def.since || node.op.starts_with("lathe."));
+    const bool expand = rule && (opset < std::max(def.since, rule->meaning_since) || node.op.starts_with("lathe."));
     const std::vector<Value> results = with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] {
       if (expand) return rule->expand({Builder(lowered, node.name), node, std::move(inputs)});
       op::check_opset(def, inputs.size(), node.attributes, opset);

@@ -37,9 +37,10 @@ void check_attention(const Expansion& e) {
                        name == "is_causal";
     if (!known) fail(ErrorCode::unsupported, "attribute \"{}\" has no expansion for older opsets", name);
   }
-  const bool plain = e.node.attributes.get_int("is_causal", 0) == 0 && !e.has(6) && e.node.outputs.size() <= 3 &&
-                     e.has(4) == e.has(5);
-  if (!plain) fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
+  const bool causal = e.node.attributes.get_int("is_causal", 0) != 0;
+  const bool plain = !e.has(6) && e.node.outputs.size() <= 3 && e.has(4) == e.has(5);
+  // A causal mask is written for prompts alone: heads of their own, no past, no other mask.
+  if (!plain || (causal && (e.has(3) || e.has(4) || heads_of(e).group() != 1))) fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
   if (!e.has(3) || heads_of(e).group() == 1) return;
   const tensor::Shape& mask = e.type(3).shape;
   if (mask.size() > 2 && mask[mask.size() - 3] != tensor::Dim(1)) {
@@ -62,6 +63,16 @@ bool is_finite(const ir::Graph& graph, Value mask) {
     if (!number || number->size() != 1 || !(std::abs(element_as_double(*number, 0)) <= limit)) return false;
   }
   return choice;
+}
+
+// [sequence, total] in f32: what hides the keys behind each query, numbered from the first.
+Value causal_mask(const Builder& b, Value sequence, Value total) {
+  const auto count = [&](Value length) {
+    return b.node("Range", {b.scalar(0, DType::i64), b.reshape(length, {}), b.scalar(1, DType::i64)});
+  };
+  const Value later = b.node("Less", {b.unsqueeze(count(sequence), {1}), b.unsqueeze(count(total), {0})});
+  const double lowest = std::numeric_limits<float>::lowest();
+  return b.node("Where", {later, b.scalar(lowest, DType::f32), b.scalar(0, DType::f32)});
 }
 
 // Softmax in f32 of scores [.., sequence, total] with the mask, where a row that sees nothing is 0.
@@ -93,7 +104,10 @@ Results expand_attention(const Expansion& e) {
     return h.flat ? b.transpose(b.reshape(x, {0, 0, count, dim}), {0, 2, 1, 3}) : x;
   };
 
-  Value key = split(e.inputs[1], h.kv_heads, h.dim);
+  // Without a cache the keys are turned once, from where they lie to columns.
+  const bool cached = e.has(4) || e.node.outputs.size() > 1;
+  const bool at_once = h.flat && !cached;
+  Value key = at_once ? Value{} : split(e.inputs[1], h.kv_heads, h.dim);
   Value value = split(e.inputs[2], h.kv_heads, h.value_dim);
   if (e.has(4)) {
     key = b.concat({e.inputs[4], key}, 2);
@@ -103,13 +117,18 @@ Results expand_attention(const Expansion& e) {
   const Value scaled = b.mul(e.inputs[0], b.scalar(scale, dtype));
   Value query = split(scaled, h.heads, h.dim);                                 // [batch, heads, seq, dim]
   if (group > 1) query = b.reshape(query, {0, h.kv_heads, -1, h.dim});         // [batch, kv, group*seq, dim]
-  Value scores = b.node("MatMul", {query, b.transpose(key, {0, 1, 3, 2})});    // [.., total]
+  const Value columns = at_once ? b.transpose(b.reshape(e.inputs[1], {0, 0, h.kv_heads, h.dim}), {0, 2, 3, 1})
+                                : b.transpose(key, {0, 1, 3, 2});
+  Value scores = b.node("MatMul", {query, columns});                           // [.., total]
   scores = b.cast(scores, DType::f32);
   if (const double cap = attributes.get_float("softcap", 0); cap != 0) {
     const Value limit = b.scalar(cap, DType::f32);
     scores = b.mul(b.node("Tanh", {b.div(scores, limit)}), limit);
   }
   const auto sequence = [&] { return b.slice(b.node("Shape", {e.inputs[0]}), h.flat ? 1 : 2, h.flat ? 2 : 3, 0); };
+  if (attributes.get_int("is_causal", 0) != 0) {
+    scores = b.add(scores, causal_mask(b, sequence(), b.slice(b.node("Shape", {columns}), 3, 4, 0)));
+  }
   Value mask = e.has(3) ? e.inputs[3] : Value{};
   Value sum_shape;
   if (mask && group > 1) {  // [batch, kv, group, seq, total] while the mask is added

@@ -111,6 +111,28 @@ TEST(Lowering, ByHeadsAQueryThatSeesNothingGetsZero) {
   }
 }
 
+TEST(Lowering, CausalAttentionOfAPrompt) {
+  for (const int opset : {13, 22}) {
+    expect_same(R"(graph g {
+      input %q: f32[2, 5, 8] input %k: f32[2, 5, 8] input %v: f32[2, 5, 6]
+      %y = Attention(%q, %k, %v) {is_causal = 1, kv_num_heads = 2, q_num_heads = 2, scale = 0.3}
+      output %y
+    })",
+                opset);
+  }
+}
+
+TEST(Lowering, GroupNormalizationBeforeItsPresentMeaning) {
+  for (const int opset : {13, 18, 20, 21}) {
+    expect_same(R"(graph g {
+      input %x: f32[2, 6, 3, 2] input %scale: f32[6] input %bias: f32[6]
+      %y = GroupNormalization(%x, %scale, %bias) {epsilon = 1e-03, num_groups = 3}
+      output %y
+    })",
+                opset);
+  }
+}
+
 TEST(Lowering, NormsActivationsAndRotation) {
   for (const int opset : {13, 16, 18, 21}) {
     expect_same(R"(graph g {

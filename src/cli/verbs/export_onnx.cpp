@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "cli/export_pictures.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "frontend/lowering.h"
@@ -20,6 +21,7 @@ struct Options {
   std::string statics;
   frontend::OnnxExportOptions onnx;
   bool overwrite = false;
+  std::string variant;
 };
 
 // "batch=1,sequence=128"
@@ -50,8 +52,21 @@ void note_quantized(const Output& output, const frontend::QuantizedReport& repor
   }
 }
 
+Exit run_pictures(const Options& options, const Output& output) {
+  if (!options.statics.empty()) fail(ErrorCode::unsupported, "--static is for language models");
+  if (options.onnx.keep_quantized) fail(ErrorCode::unsupported, "--keep-quantized is for GGUF files");
+  const auto checkpoint = frontend::PictureCheckpoint::open(options.source, {.variant = options.variant, .vae = {}});
+  return export_pictures(checkpoint,
+                         {.destination = options.destination,
+                          .precision = options.precision,
+                          .onnx = options.onnx,
+                          .overwrite = options.overwrite},
+                         output);
+}
+
 Exit run(const Options& options, Output& output) {
   const auto start = std::chrono::steady_clock::now();
+  if (frontend::PictureCheckpoint::recognises(options.source)) return run_pictures(options, output);
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.source);
   if (checkpoint.is_onnx()) {
     fail(ErrorCode::unsupported, "\"{}\" is ONNX already; lathe optimize changes its level and opset", options.source);
@@ -98,13 +113,14 @@ Exit run(const Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face folder or .gguf file")->required();
+  command.add_option("source", options->source, "Hugging Face folder, .gguf file or diffusers folder")->required();
   command.add_option("destination", options->destination, "folder, or a file ending in .onnx")->required();
   command.add_option("--opset", options->onnx.opset, "13 to 24")->capture_default_str();
   command.add_option("--precision", options->precision, "fp32, fp16 or bf16 (default: the checkpoint's own)");
   command.add_option("--static", options->statics, "fixed sizes: batch=1,sequence=128,past=0");
   command.add_flag("--keep-quantized", options->onnx.keep_quantized,
                    "write 4-bit and 8-bit GGUF weights without loss (opset 21 or higher)");
+  command.add_option("--variant", options->variant, "of a diffusers folder's weight files: fp16");
   command.add_flag("--overwrite", options->overwrite, "replace an existing folder");
   return [options](Output& output) { return run(*options, output); };
 }

@@ -1,0 +1,219 @@
+#include "frontend/picture_checkpoint.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "io/safetensors.h"
+
+namespace lathe::frontend {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kIndex = "model_index.json";
+constexpr std::array<std::string_view, 4> kRoles = {"text_encoder", "text_encoder_2", "unet", "vae"};
+// Files of a pipeline that are no models.
+constexpr std::array<std::string_view, 12> kAssets = {
+    "tokenizer/tokenizer.json",          "tokenizer/vocab.json",
+    "tokenizer/merges.txt",              "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",   "tokenizer_2/tokenizer.json",
+    "tokenizer_2/vocab.json",            "tokenizer_2/merges.txt",
+    "tokenizer_2/special_tokens_map.json", "tokenizer_2/tokenizer_config.json",
+    "scheduler/scheduler_config.json",   "model_index.json"};
+
+struct PipelineClass {
+  std::string_view name;
+  bool two_encoders;
+};
+constexpr PipelineClass kPipelines[] = {
+    {"StableDiffusionPipeline", false},           {"StableDiffusionImg2ImgPipeline", false},
+    {"StableDiffusionInpaintPipeline", false},    {"LatentConsistencyModelPipeline", false},
+    {"StableDiffusionXLPipeline", true},          {"StableDiffusionXLImg2ImgPipeline", true},
+    {"StableDiffusionXLInpaintPipeline", true},
+};
+
+const PipelineClass& get_pipeline(std::string_view name) {
+  std::string known;
+  for (const PipelineClass& pipeline : kPipelines) {
+    if (pipeline.name == name) return pipeline;
+    known += (known.empty() ? "" : ", ") + std::string(pipeline.name);
+  }
+  fail(ErrorCode::unsupported, "{}: pipelines of class \"{}\" are not supported (known: {})", kIndex, name, known);
+}
+
+// Whether the index names a model for the role: ["diffusers", "AutoencoderKL"], not [null, null].
+bool names_component(const Json& index, std::string_view role) {
+  const Json* entry = find_member(index, role);
+  return entry && entry->is_array() && entry->size() == 2 && (*entry)[1].is_string();
+}
+
+// The weight file of a folder: diffusers' or transformers' name, whole or in shards, of this variant.
+fs::path find_weights(const fs::path& folder, const std::string& variant) {
+  const std::string dot = variant.empty() ? "" : "." + variant;
+  for (const char* stem : {"diffusion_pytorch_model", "model"}) {
+    const std::string names[] = {fmt::format("{}{}.safetensors", stem, dot),
+                                 fmt::format("{}.safetensors.index{}.json", stem, dot),
+                                 fmt::format("{}{}.safetensors.index.json", stem, dot)};
+    for (const std::string& name : names) {
+      if (file_kind(folder / name) == FileKind::file) return folder / name;
+    }
+  }
+  return {};
+}
+
+[[noreturn]] void fail_no_weights(const fs::path& folder, const std::string& variant) {
+  for (const char* name : {"diffusion_pytorch_model.bin", "pytorch_model.bin"}) {
+    if (file_kind(folder / name) == FileKind::file) {
+      fail(ErrorCode::unsupported, "{} is a pickle; only .safetensors weights are read", name);
+    }
+  }
+  fail(ErrorCode::not_found, "no weights{} in \"{}\" (diffusion_pytorch_model.safetensors or model.safetensors)",
+       variant.empty() ? "" : fmt::format(" of variant \"{}\"", variant), folder.string());
+}
+
+fs::path get_weights(const fs::path& folder, const std::string& variant) {
+  fs::path file = find_weights(folder, variant);
+  if (file.empty() && variant.empty()) file = find_weights(folder, "fp16");
+  if (file.empty()) fail_no_weights(folder, variant);
+  return file;
+}
+
+int64_t width_of_states(const std::map<std::string, ComponentInput>& components) {
+  int64_t width = 0;
+  for (const auto& [role, component] : components) {
+    if (role.starts_with("text_encoder")) width += get_int(component.config, "hidden_size");
+  }
+  return width;
+}
+
+// A number, or the first of a list of equal ones.
+int64_t first_of(const Json& config, std::string_view key, int64_t otherwise) {
+  const Json* member = find_member(config, key);
+  if (member && member->is_array() && !member->empty() && (*member)[0].is_number_integer()) return (*member)[0].get<int64_t>();
+  return find_int(config, key).value_or(otherwise);
+}
+
+// The autoencoder's part of the contract.
+void read_autoencoder(const Json& config, contract::Pictures& contract) {
+  contract.tiny_autoencoder = find_string(config, "_class_name").value_or("") == "AutoencoderTiny";
+  contract.latent_channels = find_int(config, "latent_channels").value_or(4);
+  contract.scaling_factor = find_number(config, "scaling_factor").value_or(contract.tiny_autoencoder ? 1.0 : 0.18215);
+  contract.shift_factor = find_number(config, "shift_factor").value_or(0);
+  const Json* levels = find_member(config, contract.tiny_autoencoder ? "decoder_block_out_channels" : "block_out_channels");
+  const int64_t count = levels && levels->is_array() ? int64_t(levels->size()) : 4;
+  contract.latent_scale = int64_t{1} << std::clamp<int64_t>(count - 1, 0, 10);
+  refuse_unless(config, "latents_mean", nullptr);
+  refuse_unless(config, "latents_std", nullptr);
+}
+
+}  // namespace
+
+bool PictureCheckpoint::recognises(const fs::path& path) {
+  return file_kind(path) == FileKind::folder && file_kind(path / kIndex) == FileKind::file;
+}
+
+PictureCheckpoint PictureCheckpoint::open(const fs::path& path, const PictureOptions& options) {
+  if (file_kind(path) == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", path.string());
+  PictureCheckpoint checkpoint;
+  with_context(path.string(), [&] { checkpoint.open_folder(path, options); });
+  return checkpoint;
+}
+
+void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions& options) {
+  const Json index = read_json_file(folder / kIndex);
+  const PipelineClass& pipeline = get_pipeline(get_string(index, "_class_name"));
+  contract_.pipeline = pipeline.name;
+  contract_.two_encoders = pipeline.two_encoders;
+  contract_.name = fs::weakly_canonical(folder).filename().string();
+  contract_.source = folder.string();
+  for (const std::string_view name : kAssets) {
+    if (file_kind(folder / name) == FileKind::file) assets_.emplace(name, read_text_file(folder / name));
+  }
+  for (const std::string_view role : kRoles) {
+    if (!names_component(index, role)) continue;
+    const bool other = role == "vae" && !options.vae.empty();
+    add_component(other ? options.vae : folder / role, std::string(role), options.variant);
+  }
+  read_contract(index);
+}
+
+void PictureCheckpoint::add_component(const fs::path& folder, const std::string& role, const std::string& variant) {
+  with_context(role, [&] {
+    if (file_kind(folder) != FileKind::folder) fail(ErrorCode::not_found, "no folder \"{}\"", folder.string());
+    ComponentInput input{.role = role, .config = {}, .tensors = {}};
+    assets_[role + "/config.json"] = read_text_file(folder / "config.json");
+    input.config = parse_json(assets_[role + "/config.json"], "config.json");
+    get_component(input.config);  // unknown classes fail before tensors are read
+    const auto model = io::SafetensorsModel::open(get_weights(folder, variant));
+    for (const io::StoredTensor& tensor : model.tensors) input.tensors.emplace(tensor.name, tensor.source());
+    files_.insert(files_.end(), model.files.begin(), model.files.end());
+    components_.emplace(role, std::move(input));
+  });
+}
+
+void PictureCheckpoint::read_contract(const Json& index) {
+  for (const char* role : {"text_encoder", "unet", "vae"}) {
+    const bool optional = role == std::string_view("text_encoder") && contract_.two_encoders;
+    if (!components_.contains(role) && !optional) fail(ErrorCode::invalid_input, "{} names no {}", kIndex, role);
+  }
+  const auto scheduler = assets_.find("scheduler/scheduler_config.json");
+  if (scheduler == assets_.end()) fail(ErrorCode::not_found, "no scheduler/scheduler_config.json");
+  contract_.scheduler = scheduler->second;
+  const Json& unet = components_.at("unet").config;
+  contract_.unet_channels = find_int(unet, "in_channels").value_or(4);
+  contract_.sample_size = first_of(unet, "sample_size", 64);
+  contract_.context_width = first_of(unet, "cross_attention_dim", 1280);
+  contract_.guidance_width = find_int(unet, "time_cond_proj_dim").value_or(0);
+  contract_.guidance_embedded = contract_.guidance_width > 0;
+  contract_.zero_empty_negative = find_bool(index, "force_zeros_for_empty_prompt").value_or(contract_.two_encoders);
+  contract_.safety_checker = names_component(index, "safety_checker");
+  for (const auto& [role, component] : components_) {
+    if (!role.starts_with("text_encoder")) continue;
+    contract_.text_tokens = find_int(component.config, "max_position_embeddings").value_or(77);
+  }
+  read_autoencoder(components_.at("vae").config, contract_);
+  if (const int64_t width = width_of_states(components_); width != contract_.context_width) {
+    fail(ErrorCode::invalid_input, "the text encoder{} states of {} numbers, the UNet's cross_attention_dim is {}",
+         contract_.two_encoders ? "s give" : " gives", width, contract_.context_width);
+  }
+  const int64_t out_channels = find_int(unet, "out_channels").value_or(4);
+  if (out_channels != contract_.latent_channels) {
+    fail(ErrorCode::invalid_input, "the UNet gives {} channels, the autoencoder takes {} latent channels", out_channels,
+         contract_.latent_channels);
+  }
+  const bool text_time = find_string(unet, "addition_embed_type").value_or("") == "text_time";
+  if (text_time != contract_.two_encoders) {
+    fail(ErrorCode::invalid_input, "{}: a UNet {} pooled text and sizes (addition_embed_type) does not belong to a {}",
+         kIndex, text_time ? "with" : "without", contract_.pipeline);
+  }
+  check(contract_);
+}
+
+std::vector<std::string> PictureCheckpoint::graph_names() const {
+  std::vector<std::string> names;
+  for (const auto& [role, component] : components_) {
+    if (role != "vae") names.push_back(role);
+  }
+  names.insert(names.end(), {"vae_decoder", "vae_encoder"});
+  return names;
+}
+
+ir::Graph PictureCheckpoint::build(const std::string& graph, const ComponentOptions& options) const {
+  const std::string role = graph.starts_with("vae_") ? "vae" : graph;
+  const auto component = components_.find(role);
+  if (component == components_.end()) fail(ErrorCode::not_found, "the pipeline has no {}", graph);
+  GraphMap graphs = build_component(component->second, options);
+  return std::move(graphs.at(graph));
+}
+
+uint64_t PictureCheckpoint::tensor_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [role, component] : components_) {
+    for (const auto& [name, source] : component.tensors) bytes += source->byte_size();
+  }
+  return bytes;
+}
+
+}  // namespace lathe::frontend

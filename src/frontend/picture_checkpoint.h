@@ -1,0 +1,52 @@
+// A downloaded picture pipeline as the front end sees it: its models with config and tensors, its scheduler, and the
+// tokenizers that travel with it.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "contract/pictures.h"
+#include "frontend/component.h"
+
+namespace lathe::frontend {
+
+struct PictureOptions {
+  std::string variant;         // of the weight files: "fp16"; empty: those without, else the only one there is
+  std::filesystem::path vae;   // a folder of another autoencoder
+};
+
+// Values are immutable after open(); tensors are views into mapped files.
+class PictureCheckpoint {
+ public:
+  // A diffusers folder (model_index.json). Throws not_found, invalid_input, unsupported naming the component.
+  static PictureCheckpoint open(const std::filesystem::path& path, const PictureOptions& options = {});
+  static bool recognises(const std::filesystem::path& path);
+
+  const contract::Pictures& contract() const { return contract_; }
+  // "text_encoder" and "text_encoder_2", "unet", "vae": those it has.
+  const std::map<std::string, ComponentInput>& components() const { return components_; }
+  // "text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder": those that can be built.
+  std::vector<std::string> graph_names() const;
+  // One of these. Weights stay views. Throws as Component::build does.
+  ir::Graph build(const std::string& graph, const ComponentOptions& options = {}) const;
+
+  // Files by their path in a diffusers folder: "tokenizer/vocab.json", "scheduler/scheduler_config.json",
+  // "unet/config.json", "model_index.json".
+  const std::map<std::string, std::string>& assets() const { return assets_; }
+  const std::vector<std::filesystem::path>& files() const { return files_; }  // those the tensors live in
+  uint64_t tensor_bytes() const;
+
+ private:
+  void open_folder(const std::filesystem::path& folder, const PictureOptions& options);
+  void add_component(const std::filesystem::path& folder, const std::string& role, const std::string& variant);
+  void read_contract(const Json& index);
+
+  contract::Pictures contract_;
+  std::map<std::string, ComponentInput> components_;
+  std::map<std::string, std::string> assets_;
+  std::vector<std::filesystem::path> files_;
+};
+
+}  // namespace lathe::frontend
