@@ -43,8 +43,9 @@ Value build_transformer_block(const Place& block, Value x, Value context, const 
   return block.b.add(build_geglu_mlp(block.in("ff"), normed, shape.channels), x);
 }
 
-Value lengths_of(const Builder& b, Value x, int64_t begin, int64_t end) {
-  return b.slice(b.node("Shape", {x}, {}, "lengths"), begin, end, 0);
+// By Gather: ONNX Runtime's shape inference of opsets 13 and 14 takes a Slice of lengths for empty.
+Value lengths_of(const Builder& b, Value x, std::vector<int64_t> axes) {
+  return b.node("Gather", {b.node("Shape", {x}), b.ints(std::move(axes))}, {{"axis", int64_t{0}}}, "lengths");
 }
 
 }  // namespace
@@ -113,9 +114,7 @@ Value build_tokens(const Builder& b, Value x, int64_t channels) {
 }
 
 Value build_from_tokens(const Builder& b, Value tokens, Value like) {
-  const Value lengths = b.node("Shape", {like}, {}, "lengths");
-  const Value order = b.node("Gather", {lengths, b.ints({0, 2, 3, 1})}, {{"axis", int64_t{0}}});
-  return b.transpose(b.node("Reshape", {tokens, order}), {0, 3, 1, 2});
+  return b.transpose(b.node("Reshape", {tokens, lengths_of(b, like, {0, 2, 3, 1})}), {0, 3, 1, 2});
 }
 
 Value build_attention(const Place& place, Value x, Value context, const AttentionShape& shape) {
@@ -153,7 +152,7 @@ Value build_upsampled(const Builder& b, Value x) {
 }
 
 Value build_upsampled_like(const Builder& b, Value x, Value like) {
-  const Value lengths = b.concat({lengths_of(b, x, 0, 2), lengths_of(b, like, 2, 4)}, 0);
+  const Value lengths = b.concat({lengths_of(b, x, {0, 1}), lengths_of(b, like, {2, 3})}, 0);
   return b.node("Resize", {x, {}, {}, lengths},
                 {{"mode", std::string("nearest")},
                  {"coordinate_transformation_mode", std::string("asymmetric")},

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,5 +31,13 @@ Image decode(std::span<const std::byte> file);
 // The same picture with other channels: grey is 0.299 red + 0.587 green + 0.114 blue, rounded.
 Image to_rgb(const Image& image);
 Image to_grey(const Image& image);
+
+// A PNG file of 8 bits a channel with text chunks (iTXt, UTF-8): keys of 1 to 79 Latin-1 characters. Throws
+// unsupported for other channels than 1 and 3, invalid_input for what PNG cannot hold.
+struct PngText {
+  std::string key;
+  std::string value;
+};
+std::string encode_png(const Image& image, std::span<const PngText> texts = {});
 
 }  // namespace lathe::image
