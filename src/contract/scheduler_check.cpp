@@ -78,7 +78,8 @@ void check_sample(const SchedulerConfig& config) {
     refuse(config, name == "DDPMScheduler" && type == VarianceType::fixed_large_log, "variance_type", to_string(type),
            "diffusers takes the square root of a negative logarithm");
   }
-  if (config.original_inference_steps < 1 || config.original_inference_steps > config.num_train_timesteps) {
+  const bool lcm = name == "LCMScheduler";
+  if (lcm && (config.original_inference_steps < 1 || config.original_inference_steps > config.num_train_timesteps)) {
     fail(ErrorCode::invalid_input, "original_inference_steps: expected 1 to {}, found {}", config.num_train_timesteps,
          config.original_inference_steps);
   }
