@@ -170,7 +170,10 @@ def run_cases(name, pipe, folder):
                "euler_a": diffusers.EulerAncestralDiscreteScheduler, "dpm++2m": diffusers.DPMSolverMultistepScheduler,
                "unipc": diffusers.UniPCMultistepScheduler, "heun": diffusers.HeunDiscreteScheduler,
                "lms": diffusers.LMSDiscreteScheduler, "ddpm": diffusers.DDPMScheduler, "pndm": diffusers.PNDMScheduler}
-    own = pipe.scheduler
+    # From the saved file, as a user has it: it names every value, defaults included.
+    pipe.scheduler.save_pretrained(folder / "scheduler")
+    own = type(pipe.scheduler).from_pretrained(folder / "scheduler")
+    shutil.rmtree(folder / "scheduler")
     xl = name == "sdxl"
     for i, case in enumerate(cases):
         pipe.scheduler = classes[case["scheduler"]].from_config(own.config) if "scheduler" in case else type(own).from_config(own.config)

@@ -19,8 +19,8 @@ struct ComponentInput {
 
 struct ComponentOptions {
   tensor::DType dtype = tensor::DType::f32;  // what the graphs compute in
-  // Text encoders: the states of that many layers before the last, normed, are the last_hidden_state (diffusers'
-  // clip_skip). 0: of the last.
+  // Text encoders: the states of that many layers before the last, normed, are an output of their own,
+  // skipped_hidden_state (diffusers' clip_skip). 0: there is none.
   int64_t clip_skip = 0;
 };
 

@@ -1,7 +1,8 @@
-// lathe run: prompt in, text out; of an .onnx file, tensors in, tensors out.
+// lathe run: prompt in, text or picture out; of an .onnx file, tensors in, tensors out.
 #include <algorithm>
 #include <iostream>
 #include <iterator>
+#include <random>
 
 #include "base/checked.h"
 #include "base/file.h"
@@ -9,6 +10,7 @@
 #include "cli/generation.h"
 #include "cli/graph_model.h"
 #include "cli/model.h"
+#include "cli/pictures.h"
 #include "cli/run_graph.h"
 #include "cli/verb.h"
 #include "io/npy.h"
@@ -29,6 +31,7 @@ struct Options {
   int64_t beams = 1;
   std::string dump_logits;
   GraphFlags graph;
+  PictureFlags pictures;
 };
 
 void check_options(const Options& options) {
@@ -172,7 +175,25 @@ Running open_model(const Options& options, const Output& output) {
   return running;
 }
 
+// A prompt is required as for text, and may be empty.
+Exit run_pipeline(const Options& options, const Output& output) {
+  if (!options.tokens.empty() || options.chat || options.beams > 1) {
+    fail(ErrorCode::usage, "--tokens, --chat and --beams are for language models, \"{}\" draws pictures", options.engine.model);
+  }
+  if (!options.prompt && options.file.empty()) fail(ErrorCode::usage, "give one of --prompt and --file");
+  if (!options.engine.precision.empty() && options.engine.precision != "fp32") {
+    fail(ErrorCode::unsupported, "--precision {}: pictures are computed in fp32", options.engine.precision);
+  }
+  const uint64_t seed = options.sampling.seed ? *options.sampling.seed : std::random_device()();
+  return run_pictures({.model = options.engine.model,
+                       .prompt = prompt_text(options),
+                       .seed = seed,
+                       .graph = graph_options(options)},
+                      options.pictures, output);
+}
+
 Exit run(const Options& options, const Output& output) {
+  if (frontend::PictureCheckpoint::recognises(options.engine.model)) return run_pipeline(options, output);
   if (wants_graph(options)) return run_graph(options.engine.model, options.graph, graph_options(options), output);
   check_options(options);
   const Running running = open_model(options, output);
@@ -228,6 +249,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("--beams", options->beams, "beam search with this many beams")->capture_default_str();
   command.add_option("--dump-logits", options->dump_logits, "write the prompt's logits to this .npy file");
   add_graph_flags(command, options->graph);
+  add_picture_flags(command, options->pictures);
   return [options](Output& output) { return run(*options, output); };
 }
 
@@ -235,8 +257,9 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& run_verb() {
   static const Verb verb{.name = "run",
-                         .description = "generate text with a language model, or run an .onnx file on tensors",
+                         .description = "generate text or pictures, or run an .onnx file on tensors",
                          .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64\n  "
+                                    "lathe run models/shapes -p \"a red circle on white\" -o circle.png\n  "
                                     "lathe run model.onnx --input x=x.npy --output-dir out",
                          .add = add};
   return verb;

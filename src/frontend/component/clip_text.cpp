@@ -111,7 +111,8 @@ GraphMap build(const ComponentInput& input, const ComponentOptions& options) {
     const int64_t projected = weights.dims("text_projection.weight")[0];
     graph.add_output(build_linear(top.in("text_projection"), pooled, clip.width, projected, Bias::none), "text_embeds");
   }
-  graph.add_output(layers == clip.layers ? last : norm(states[size_t(layers)]), "last_hidden_state");
+  graph.add_output(last, "last_hidden_state");
+  if (layers < clip.layers) graph.add_output(norm(states[size_t(layers)]), "skipped_hidden_state");
   if (!weights.has("text_projection.weight")) graph.add_output(pooled, "pooler_output");
   for (size_t i = 0; i < states.size(); ++i) graph.add_output(states[i], fmt::format("hidden_states.{}", i));
   weights.check_all_used(is_position_index);

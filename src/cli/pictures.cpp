@@ -1,0 +1,259 @@
+#include "cli/pictures.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "cli/model.h"
+#include "compiler/graph_build.h"
+#include "image/image.h"
+#include "io/npy.h"
+
+namespace lathe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using tensor::DType;
+using tensor::Tensor;
+
+// The tokenizer in a folder of the checkpoint's assets ("tokenizer"), with the pad token that transformers takes.
+pipeline::ClipTokenizer open_clip_tokenizer(const frontend::PictureCheckpoint& checkpoint, const std::string& folder) {
+  const auto& assets = checkpoint.assets();
+  const auto file = assets.find(folder + "/tokenizer.json");
+  if (file == assets.end()) fail(ErrorCode::not_found, "no {}/tokenizer.json", folder);
+  pipeline::ClipTokenizer clip{.tokenizer = text::Tokenizer::from_text(file->second, folder + "/tokenizer.json")};
+  const auto id_of = [&](const char* key, const char* otherwise) {
+    std::string token = otherwise;
+    for (const char* name : {"/tokenizer_config.json", "/special_tokens_map.json"}) {
+      const auto asset = assets.find(folder + name);
+      if (asset == assets.end()) continue;
+      const Json json = parse_json(asset->second, folder + name);
+      const Json* member = find_member(json, key);
+      if (member && member->is_object()) member = find_member(*member, "content");
+      if (member && member->is_string()) token = member->get<std::string>();
+    }
+    const auto id = clip.tokenizer.token_to_id(token);
+    if (!id) fail(ErrorCode::invalid_input, "{}: {} \"{}\" is not in the vocabulary", folder, key, token);
+    return *id;
+  };
+  clip.begin = id_of("bos_token", "<|startoftext|>");
+  clip.end = id_of("eos_token", "<|endoftext|>");
+  clip.pad = id_of("pad_token", "<|endoftext|>");
+  return clip;
+}
+
+// f32 [1, channels, height, width] of pixels / 255, or of -1 to 1.
+Tensor to_tensor(const image::Image& image, bool signed_range) {
+  Tensor tensor(DType::f32, {1, image.channels, image.height, image.width});
+  float* out = tensor.data<float>().data();
+  for (int64_t c = 0; c < image.channels; ++c) {
+    for (int64_t i = 0; i < image.width * image.height; ++i) {
+      const float value = float(image.pixels[size_t(i * image.channels + c)]) / 255.0f;
+      *out++ = signed_range ? 2.0f * value - 1.0f : value;
+    }
+  }
+  return tensor;
+}
+
+// 0 to 1 as 0 to 255, rounded.
+image::Image to_image(const Tensor& images, int64_t index) {
+  const tensor::Dims& dims = images.dims();
+  image::Image image{.width = dims[3], .height = dims[2], .channels = dims[1], .pixels = {}};
+  const int64_t plane = image.width * image.height;
+  image.pixels.resize(size_t(plane * image.channels));
+  const float* in = images.data<float>().data() + index * image.channels * plane;
+  for (int64_t c = 0; c < image.channels; ++c) {
+    for (int64_t i = 0; i < plane; ++i) {
+      image.pixels[size_t(i * image.channels + c)] = uint8_t(std::lround(in[c * plane + i] * 255.0f));
+    }
+  }
+  return image;
+}
+
+image::Image read_image(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  return with_context(path, [&] { return image::decode(file->bytes()); });
+}
+
+// The picture to begin with, and its mask. Sizes not asked for are the picture's own, down to whole latents.
+void read_pictures(const PictureFlags& flags, int64_t multiple, pipeline::PictureRequest& request) {
+  if (flags.image.empty()) {
+    if (!flags.mask.empty()) fail(ErrorCode::usage, "--mask needs --image");
+    return;
+  }
+  const image::Image image = image::to_rgb(read_image(flags.image));
+  if (request.width == 0) request.width = image.width / multiple * multiple;
+  if (request.height == 0) request.height = image.height / multiple * multiple;
+  const auto check = [&](const std::string& path, const image::Image& found) {
+    if (found.width == request.width && found.height == request.height) return;
+    fail(ErrorCode::usage, "{}: {} x {} pixels, expected {} x {}", path, found.width, found.height, request.width,
+         request.height);
+  };
+  check(flags.image, image);
+  request.image = to_tensor(image, true);
+  if (flags.mask.empty()) return;
+  const image::Image mask = image::to_grey(read_image(flags.mask));
+  check(flags.mask, mask);
+  request.mask = to_tensor(mask, false);
+  for (float& value : request.mask.data<float>()) value = value >= 0.5f ? 1.0f : 0.0f;
+}
+
+pipeline::PictureRequest make_request(const PictureRun& run, const PictureFlags& flags, int64_t multiple) {
+  pipeline::PictureRequest request;
+  request.prompt = run.prompt;
+  request.negative_prompt = flags.negative_prompt;
+  request.width = flags.width;
+  request.height = flags.height;
+  if (flags.steps < 0) fail(ErrorCode::usage, "--steps {}: expected at least 1", flags.steps);
+  request.steps = flags.steps;
+  if (flags.guidance && !(*flags.guidance >= 0)) fail(ErrorCode::usage, "--guidance {}: expected 0 or more", *flags.guidance);
+  request.guidance = flags.guidance.value_or(-1);
+  request.guidance_rescale = flags.guidance_rescale;
+  request.eta = flags.eta;
+  request.seed = run.seed;
+  request.noise = flags.noise;
+  request.batch = flags.batch;
+  request.clip_skip = flags.clip_skip;
+  request.scheduler = flags.scheduler;
+  if (flags.strength && !(*flags.strength >= 0)) fail(ErrorCode::usage, "--strength {}: expected 0 to 1", *flags.strength);
+  request.strength = flags.strength.value_or(-1);
+  read_pictures(flags, multiple, request);
+  return request;
+}
+
+// F.png, or F-0.png ... for a batch.
+fs::path output_path(const std::string& output, int64_t index, int64_t batch) {
+  const fs::path path = output;
+  if (batch == 1) return path;
+  return path.parent_path() / fmt::format("{}-{}{}", path.stem().string(), index, path.extension().string());
+}
+
+// A picture of one colour, or one that is all black and white, is what broken pipelines give.
+std::string suspicion(const image::Image& image) {
+  double sum = 0, squares = 0;
+  int64_t extreme = 0;
+  for (const uint8_t pixel : image.pixels) {
+    sum += pixel;
+    squares += double(pixel) * pixel;
+    extreme += pixel == 0 || pixel == 255;
+  }
+  const double count = double(image.pixels.size());
+  const double deviation = std::sqrt(std::max(0.0, squares / count - sum / count * (sum / count)));
+  if (deviation < 1) return fmt::format("blank: its pixels deviate by {:.2f} of 255", deviation);
+  if (double(extreme) > 0.98 * count) return fmt::format("saturated: {:.1f} % of it is 0 or 255", 100 * double(extreme) / count);
+  return "";
+}
+
+double sum(const std::vector<double>& values) {
+  double total = 0;
+  for (const double value : values) total += value;
+  return total;
+}
+
+Json write_pictures(const PictureRun& run, const PictureFlags& flags, const pipeline::PictureResult& result,
+                    const Output& output) {
+  Json files = Json::array();
+  for (int64_t i = 0; i < flags.batch; ++i) {
+    const fs::path path = output_path(flags.output, i, flags.batch);
+    const image::Image image = to_image(result.images, i);
+    if (const std::string found = suspicion(image); !found.empty()) {
+      output.note(fmt::format("warning: {} is {}", path.string(), found));
+    }
+    write_text_file(path, image::encode_png(image));
+    files.push_back({{"file", path.string()}, {"seed", run.seed + uint64_t(i)}});
+    output.print(path.string());
+  }
+  if (!flags.dump_latents.empty()) io::write_npy(flags.dump_latents, result.latents);
+  return files;
+}
+
+void check_output(const std::string& output) {
+  if (fs::path(output).extension() != ".png") fail(ErrorCode::usage, "-o {}: expected a name that ends in .png", output);
+}
+
+}  // namespace
+
+void add_picture_flags(CLI::App& command, PictureFlags& flags) {
+  command.add_option("--negative-prompt", flags.negative_prompt, "of a picture: what not to show");
+  command.add_option("--steps", flags.steps, "of a picture: steps (default: 50, 4 of a consistency model)");
+  command.add_option("--guidance", flags.guidance, "of a picture: weight of the prompt (default: 7.5, SDXL 5; 1: none)");
+  command.add_option("--guidance-rescale", flags.guidance_rescale, "0 to 1: against overexposure, v-prediction models");
+  command.add_option("--eta", flags.eta, "0 to 1: noise that ddim adds");
+  command.add_option("--scheduler", flags.scheduler, "of a picture: ddim, euler, euler_a, dpm++2m ... (default: the model's)");
+  command.add_option("--noise", flags.noise, "whose random numbers a seed stands for: torch, cuda, numpy")->capture_default_str();
+  command.add_option("--width", flags.width, "of a picture, in pixels (default: what the model was made for)");
+  command.add_option("--height", flags.height, "of a picture, in pixels");
+  command.add_option("--batch", flags.batch, "how many pictures, with seeds S, S+1 ...")->capture_default_str();
+  command.add_option("--clip-skip", flags.clip_skip, "layers of the text encoder to leave out at the end");
+  command.add_option("--image", flags.image, "picture to begin with");
+  command.add_option("--mask", flags.mask, "white where the picture is painted anew");
+  command.add_option("--strength", flags.strength, "0 to 1: how far to go from --image (default: 0.8, with --mask 1)");
+  command.add_option("-o,--output", flags.output, "file of the picture")->capture_default_str();
+  command.add_option("--dump-latents", flags.dump_latents, "write the last latents to this .npy file");
+  command.add_option("--variant", flags.variant, "of a diffusers folder's weight files: fp16");
+  command.add_option("--vae", flags.vae, "folder of another autoencoder");
+  command.add_flag("--no-safety-checker", flags.no_safety_checker,
+                   "run a pipeline without the classifier it was published with, which hides pictures it finds unsafe");
+}
+
+std::unique_ptr<pipeline::Diffuser> open_diffuser(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
+                                                  const pipeline::DiffuserOptions& options) {
+  std::vector<pipeline::ClipTokenizer> tokenizers;
+  for (const char* suffix : {"", "_2"}) {
+    if (!checkpoint->components().contains(std::string("text_encoder") + suffix)) continue;
+    tokenizers.push_back(open_clip_tokenizer(*checkpoint, std::string("tokenizer") + suffix));
+  }
+  const contract::Pictures& contract = checkpoint->contract();
+  const auto graphs = [checkpoint](const std::string& name, int64_t clip_skip) {
+    const bool text = name.starts_with("text_encoder") && !checkpoint->contract().two_encoders;
+    return compiler::build_graph(checkpoint->build(name, {.clip_skip = text ? clip_skip : 0}));
+  };
+  return std::make_unique<pipeline::Diffuser>(contract, std::move(tokenizers), graphs, options);
+}
+
+Exit run_pictures(const PictureRun& run, const PictureFlags& flags, const Output& output) {
+  check_output(flags.output);
+  const auto checkpoint = std::make_shared<const frontend::PictureCheckpoint>(
+      frontend::PictureCheckpoint::open(run.model, {.variant = flags.variant, .vae = flags.vae}));
+  const contract::Pictures& contract = checkpoint->contract();
+  if (contract.safety_checker && !flags.no_safety_checker) {
+    fail(ErrorCode::unsupported,
+         "the pipeline was published with a safety checker, which is not built yet; --no-safety-checker runs it without");
+  }
+  const pipeline::PictureRequest request = make_request(run, flags, contract.latent_scale);
+  const auto diffuser = open_diffuser(checkpoint, {.graph = run.graph});
+  const ProgressSink progress = output.progress(ProgressUnit::steps);
+  const auto on_step = [&](int step, int steps, std::span<const float>) {
+    if (progress) progress({.step = "denoising", .done_bytes = uint64_t(step), .total_bytes = uint64_t(steps)});
+    return true;
+  };
+  const pipeline::PictureResult result = diffuser->run(request, on_step);
+  output.end_progress();
+  for (const std::string& note : result.notes) output.note(note);
+  const Json files = write_pictures(run, flags, result, output);
+  const double unet_ms = sum(result.step_ms), calls = double(result.step_ms.size());
+  const MemoryUse memory = memory_use();
+  output.note(fmt::format("{} x {}, {} {} steps, guidance {:g}, seed {}: {:.0f} ms a step, text {:.0f} ms, decode {:.0f} ms, "
+                          "loaded in {:.0f} ms, {:.0f} MB of memory",
+                          result.width, result.height, result.steps, result.scheduler.class_name, result.guidance, run.seed,
+                          unet_ms / std::max(1.0, calls), result.text_ms, result.decode_ms, result.load_ms,
+                          double(memory.peak_rss_bytes) / 1e6));
+  output.result({{"pictures", files},
+                 {"width", result.width},
+                 {"height", result.height},
+                 {"steps", result.steps},
+                 {"guidance", result.guidance},
+                 {"scheduler", result.scheduler.class_name},
+                 {"notes", result.notes},
+                 {"timings",
+                  {{"load_ms", result.load_ms},
+                   {"text_ms", result.text_ms},
+                   {"encode_ms", result.encode_ms},
+                   {"steps_ms", result.step_ms},
+                   {"decode_ms", result.decode_ms}}},
+                 {"memory", memory_json(memory)}});
+  return Exit::good;
+}
+
+}  // namespace lathe::cli
