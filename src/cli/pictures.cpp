@@ -17,30 +17,25 @@ namespace fs = std::filesystem;
 using tensor::DType;
 using tensor::Tensor;
 
-// The tokenizer in a folder of the checkpoint's assets ("tokenizer"), with the pad token that transformers takes.
-pipeline::ClipTokenizer open_clip_tokenizer(const frontend::PictureCheckpoint& checkpoint, const std::string& folder) {
-  const auto& assets = checkpoint.assets();
-  const auto file = assets.find(folder + "/tokenizer.json");
-  if (file == assets.end()) fail(ErrorCode::not_found, "no {}/tokenizer.json", folder);
-  pipeline::ClipTokenizer clip{.tokenizer = text::Tokenizer::from_text(file->second, folder + "/tokenizer.json")};
-  const auto id_of = [&](const char* key, const char* otherwise) {
-    std::string token = otherwise;
-    for (const char* name : {"/tokenizer_config.json", "/special_tokens_map.json"}) {
-      const auto asset = assets.find(folder + name);
-      if (asset == assets.end()) continue;
-      const Json json = parse_json(asset->second, folder + name);
-      const Json* member = find_member(json, key);
-      if (member && member->is_object()) member = find_member(*member, "content");
-      if (member && member->is_string()) token = member->get<std::string>();
-    }
-    const auto id = clip.tokenizer.token_to_id(token);
-    if (!id) fail(ErrorCode::invalid_input, "{}: {} \"{}\" is not in the vocabulary", folder, key, token);
-    return *id;
+// The tokenizer in a folder of the checkpoint's assets ("tokenizer").
+text::ClipTokenizer open_clip_tokenizer(const frontend::PictureCheckpoint& checkpoint, const std::string& folder) {
+  const auto find = [&](const char* name) {
+    const auto asset = checkpoint.assets().find(folder + "/" + name);
+    return asset == checkpoint.assets().end() ? std::string() : asset->second;
   };
-  clip.begin = id_of("bos_token", "<|startoftext|>");
-  clip.end = id_of("eos_token", "<|endoftext|>");
-  clip.pad = id_of("pad_token", "<|endoftext|>");
-  return clip;
+  return with_context(folder, [&] {
+    text::ClipTokenizer clip = text::make_clip_tokenizer({.vocab = find("vocab.json"),
+                                                          .merges = find("merges.txt"),
+                                                          .special_tokens_map = find("special_tokens_map.json"),
+                                                          .tokenizer_config = find("tokenizer_config.json"),
+                                                          .added_tokens = find("added_tokens.json"),
+                                                          .tokenizer = find("tokenizer.json")});
+    const int64_t tokens = checkpoint.contract().text_tokens;
+    if (clip.max_length && *clip.max_length != tokens) {
+      fail(ErrorCode::invalid_input, "made for prompts of {} tokens, the text encoder for {}", *clip.max_length, tokens);
+    }
+    return clip;
+  });
 }
 
 // f32 [1, channels, height, width] of pixels / 255, or of -1 to 1.
@@ -116,6 +111,7 @@ pipeline::PictureRequest make_request(const PictureRun& run, const PictureFlags&
   request.batch = flags.batch;
   request.clip_skip = flags.clip_skip;
   request.scheduler = flags.scheduler;
+  request.plain_prompt = flags.plain_prompt;
   if (flags.strength && !(*flags.strength >= 0)) fail(ErrorCode::usage, "--strength {}: expected 0 to 1", *flags.strength);
   request.strength = flags.strength.value_or(-1);
   read_pictures(flags, multiple, request);
@@ -193,13 +189,15 @@ void add_picture_flags(CLI::App& command, PictureFlags& flags) {
   command.add_option("--dump-latents", flags.dump_latents, "write the last latents to this .npy file");
   command.add_option("--variant", flags.variant, "of a diffusers folder's weight files: fp16");
   command.add_option("--vae", flags.vae, "folder of another autoencoder");
+  command.add_flag("--plain-prompt", flags.plain_prompt,
+                   "read brackets as text and cut long prompts off, as diffusers; else (word:1.3), [word] and BREAK count");
   command.add_flag("--no-safety-checker", flags.no_safety_checker,
                    "run a pipeline without the classifier it was published with, which hides pictures it finds unsafe");
 }
 
 std::unique_ptr<pipeline::Diffuser> open_diffuser(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
                                                   const pipeline::DiffuserOptions& options) {
-  std::vector<pipeline::ClipTokenizer> tokenizers;
+  std::vector<text::ClipTokenizer> tokenizers;
   for (const char* suffix : {"", "_2"}) {
     if (!checkpoint->components().contains(std::string("text_encoder") + suffix)) continue;
     tokenizers.push_back(open_clip_tokenizer(*checkpoint, std::string("tokenizer") + suffix));

@@ -32,6 +32,7 @@ struct PictureFlags {
   std::string dump_latents;
   std::string variant;
   std::string vae;
+  bool plain_prompt = false;
   bool no_safety_checker = false;
 };
 void add_picture_flags(CLI::App& command, PictureFlags& flags);

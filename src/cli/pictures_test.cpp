@@ -159,12 +159,32 @@ TEST(PictureRequests, ThatCannotBeAreRefused) {
   EXPECT_NE(refusal([](Request& r) { r.prompt = std::string(3 << 20, 'a'); }).find("3145728 bytes"), std::string::npos);
 }
 
-TEST(PictureRequests, LongPromptsAreCutWithANote) {
+TEST(PictureRequests, LongPlainPromptsAreCutWithANote) {
   pipeline::PictureRequest request = request_for("", 1);
+  request.plain_prompt = true;
   for (int i = 0; i < 100000; ++i) request.prompt += "star ";
   const auto result = open("sd21")->run(request);
   ASSERT_EQ(result.notes.size(), 1u);
   EXPECT_NE(result.notes[0].find("the prompt has 100000 tokens, the model reads 75"), std::string::npos) << result.notes[0];
+}
+
+// Weights of 1 change nothing; others do; a long prompt is read to its end.
+TEST(PictureRequests, WeightsAndLongPrompts) {
+  const auto diffuser = open("sd21");
+  const auto latents = [&](const std::string& prompt) {
+    pipeline::PictureRequest request = request_for(prompt, 2);
+    request.guidance = 5;
+    return diffuser->run(request).latents;
+  };
+  const Tensor plain = latents("a red circle on white");
+  EXPECT_EQ(largest_difference(plain, latents("a (red:1.0) circle on white")), 0);
+  EXPECT_GT(largest_difference(plain, latents("a (red:1.5) circle on white")), 1e-3f);
+  std::string many;
+  for (int i = 0; i < 80; ++i) many += "star ";
+  EXPECT_GT(largest_difference(latents(many + "red"), latents(many + "blue")), 1e-3f);
+  pipeline::PictureRequest absurd = request_for("", 1);
+  for (int i = 0; i < 100000; ++i) absurd.prompt += "star ";
+  EXPECT_THROW(diffuser->run(absurd), Error);
 }
 
 TEST(PictureRequests, APipelineThatPaintsNeedsAPicture) {

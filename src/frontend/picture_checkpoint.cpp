@@ -14,14 +14,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kIndex = "model_index.json";
 constexpr std::array<std::string_view, 4> kRoles = {"text_encoder", "text_encoder_2", "unet", "vae"};
-// Files of a pipeline that are no models.
-constexpr std::array<std::string_view, 12> kAssets = {
-    "tokenizer/tokenizer.json",          "tokenizer/vocab.json",
-    "tokenizer/merges.txt",              "tokenizer/special_tokens_map.json",
-    "tokenizer/tokenizer_config.json",   "tokenizer_2/tokenizer.json",
-    "tokenizer_2/vocab.json",            "tokenizer_2/merges.txt",
-    "tokenizer_2/special_tokens_map.json", "tokenizer_2/tokenizer_config.json",
-    "scheduler/scheduler_config.json",   "model_index.json"};
+// Files of a pipeline's tokenizers.
+constexpr std::array<std::string_view, 6> kTokenizerFiles = {
+    "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json", "added_tokens.json"};
 
 struct PipelineClass {
   std::string_view name;
@@ -128,8 +123,13 @@ void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions
   contract_.two_encoders = pipeline.two_encoders;
   contract_.name = fs::weakly_canonical(folder).filename().string();
   contract_.source = folder.string();
-  for (const std::string_view name : kAssets) {
+  const auto add_asset = [&](const std::string& name) {
     if (file_kind(folder / name) == FileKind::file) assets_.emplace(name, read_text_file(folder / name));
+  };
+  add_asset(std::string(kIndex));
+  add_asset("scheduler/scheduler_config.json");
+  for (const std::string_view name : kTokenizerFiles) {
+    for (const char* tokenizer : {"tokenizer", "tokenizer_2"}) add_asset(fmt::format("{}/{}", tokenizer, name));
   }
   for (const std::string_view role : kRoles) {
     if (!names_component(index, role)) continue;

@@ -102,7 +102,7 @@ bool all_finite(const Tensor& tensor) { return tensor.dtype() != DType::f32 || a
 
 struct Diffuser::Impl {
   contract::Pictures contract;
-  std::vector<ClipTokenizer> tokenizers;
+  std::vector<text::ClipTokenizer> tokenizers;
   PictureGraphs graphs;
   DiffuserOptions options;
   std::map<std::string, std::unique_ptr<runtime::GraphSession>> sessions;
@@ -255,7 +255,7 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   return result;
 }
 
-Diffuser::Diffuser(contract::Pictures contract, std::vector<ClipTokenizer> tokenizers, PictureGraphs graphs,
+Diffuser::Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer> tokenizers, PictureGraphs graphs,
                    const DiffuserOptions& options)
     : impl_(new Impl{std::move(contract), std::move(tokenizers), std::move(graphs), options, {}, 0, 0}) {}
 

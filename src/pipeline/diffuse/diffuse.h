@@ -13,7 +13,7 @@
 #include "pipeline/diffuse/scheduler.h"
 #include "plan/graph_plan.h"
 #include "runtime/graph_session.h"
-#include "text/tokenizer.h"
+#include "text/clip_tokenizer.h"
 
 namespace lathe::pipeline {
 
@@ -30,7 +30,7 @@ struct PictureRequest {
   std::string noise = "torch";  // whose random numbers: torch, cuda, numpy (torch_random.h)
   int64_t batch = 1;
   int64_t clip_skip = 0;
-  bool weighted_prompt = false;  // (word:1.3) and prompts of any length, as AUTOMATIC1111's web UI; else as diffusers
+  bool plain_prompt = false;  // no (word:1.3), cut off after the encoder's length, as diffusers; else as AUTOMATIC1111
   std::string scheduler;         // name or class; empty: the model's own
   // From a picture: f32 [1, 3, height, width] of -1 to 1, of the size asked for.
   tensor::Tensor image;
@@ -53,14 +53,6 @@ struct PictureResult {
   std::vector<std::string> notes;  // what a person should know: truncated prompts, an unusual size
 };
 
-// A text encoder's tokenizer: begin, text, end, padding.
-struct ClipTokenizer {
-  text::Tokenizer tokenizer;
-  int32_t begin = 49406;
-  int32_t end = 49407;
-  int32_t pad = 49407;
-};
-
 // A compiled graph of the pipeline by its name; `clip_skip` is for the text encoder. Asked for when it is needed.
 using PictureGraphs = std::function<std::shared_ptr<const plan::GraphModel>(const std::string& name, int64_t clip_skip)>;
 
@@ -76,7 +68,7 @@ using OnStep = std::function<bool(int step, int steps, std::span<const float> la
 class Diffuser {
  public:
   // `tokenizers`: of text_encoder and text_encoder_2, those there are.
-  Diffuser(contract::Pictures contract, std::vector<ClipTokenizer> tokenizers, PictureGraphs graphs,
+  Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer> tokenizers, PictureGraphs graphs,
            const DiffuserOptions& options = {});
   ~Diffuser();
 

@@ -20,7 +20,7 @@ struct PromptPair {
   std::optional<PromptStates> negative;
   std::vector<std::string> notes;
 };
-PromptPair encode_prompts(const contract::Pictures& contract, const std::vector<ClipTokenizer>& tokenizers,
+PromptPair encode_prompts(const contract::Pictures& contract, const std::vector<text::ClipTokenizer>& tokenizers,
                           const PictureRequest& request, bool guided, const SessionOf& session);
 
 }  // namespace lathe::pipeline
