@@ -22,6 +22,7 @@ TypeInfo type_of(const Constant& constant) {
 
 const Tensor* known_constant(const GraphModel& model, size_t index) {
   const Tensor& tensor = model.constants[index];
+  if (!tensor.defined()) return nullptr;  // a large one, which a builder has not loaded
   const bool small = tensor.dtype() == DType::string || tensor.bytes().size() <= kMaxKnownBytes;
   return model.plan.constants[index].layout == "plain" && small ? &tensor : nullptr;
 }

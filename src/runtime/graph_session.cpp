@@ -5,6 +5,7 @@
 #include <list>
 
 #include "backend/device.h"
+#include "backend/graph_load.h"
 #include "base/error.h"
 #include "op/bindings.h"
 #include "op/values.h"
@@ -101,7 +102,9 @@ struct GraphSession::Impl {
       : model(std::move(m)), options(o), team(std::move(shared)),
         context{*model, backend::get_device(model->plan.device)} {
     const plan::GraphPlan& plan = model->plan;
+    LATHE_CHECK(model->to_pack.empty(), "constants that are not packed yet");
     context.isa = context.device.choose_isa(options.isa);
+    backend::require_isa(*model, context.isa);
     if (!team) team = context.device.make_team(options.threads);
     context.threads = team->size();
     context.alone_below = options.alone_below;
