@@ -128,16 +128,24 @@ std::shared_ptr<const GraphModel> load_graph(const plan::EngineFile& engine, con
   return with_context(engine.path().string(), [&] { return Loader(engine).run(*graph.model); });
 }
 
-void require_isa(const GraphModel& model, int isa) {
+int least_isa(const GraphModel& model) {
   const Device& device = get_device(model.plan.device);
+  int isa = 0;
   plan::each_constant(model, [&](const Constant& constant) {
     const GraphLayout* layout = find_graph_layout(device, constant.layout);
-    if (!layout || layout->isa <= isa) return;
-    fail(ErrorCode::unsupported,
-         "constant \"{}\" is packed for {}, this session runs on {}; build the engine again from itself: lathe build "
-         "OLD.lathe -o NEW.lathe",
-         constant.name, isa_name(device, layout->isa), isa_name(device, isa));
+    if (layout) isa = std::max(isa, layout->isa);
   });
+  return isa;
+}
+
+void require_isa(const GraphModel& model, int isa) {
+  const int least = least_isa(model);
+  if (least <= isa) return;
+  const Device& device = get_device(model.plan.device);
+  fail(ErrorCode::unsupported,
+       "weights are packed for {}, this session runs on {}; build the engine again from itself: lathe build OLD.lathe -o "
+       "NEW.lathe",
+       isa_name(device, least), isa_name(device, isa));
 }
 
 }  // namespace lathe::backend

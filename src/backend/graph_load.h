@@ -13,7 +13,9 @@ namespace lathe::backend {
 // invalid_input for packed constants that are not exactly what their layout takes, or that instructions read otherwise.
 std::shared_ptr<const plan::GraphModel> load_graph(const plan::EngineFile& engine, const plan::EngineGraph& graph);
 
-// Throws unsupported where the instruction set lacks what a packed constant of the model needs.
+// The least of the device's instruction sets that reads the model's packed constants.
+int least_isa(const plan::GraphModel& model);
+// Throws unsupported for less.
 void require_isa(const plan::GraphModel& model, int isa);
 
 }  // namespace lathe::backend

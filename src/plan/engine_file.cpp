@@ -1,6 +1,7 @@
 #include "plan/engine_file.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "base/checked.h"
@@ -210,6 +211,15 @@ void require_kind(const EngineFile& engine, bool graphs) {
   if (engine.manifest().graphs.empty() != graphs) return;
   fail(ErrorCode::unsupported, "\"{}\" is an engine of {}", engine.path().string(),
        graphs ? "a language model: it runs on text or token ids" : "graphs: they run on tensors (--input NAME=FILE)");
+}
+
+bool is_graph_engine(const std::filesystem::path& path) {
+  constexpr uint32_t kGraphs = 2;  // the format that brought them
+  if (!is_engine_file(path)) return false;
+  const std::string head = read_file_head(path, kMagic.size() + sizeof(uint32_t));
+  uint32_t version = 0;
+  if (head.size() == kMagic.size() + sizeof version) std::memcpy(&version, head.data() + kMagic.size(), sizeof version);
+  return version == kGraphs;
 }
 
 bool is_engine_file(const std::filesystem::path& path) {

@@ -111,6 +111,8 @@ class EngineFile {
 // Throws unsupported, naming what it is, for an engine of graphs where `graphs` is false and of a language model where
 // it is true.
 void require_kind(const EngineFile& engine, bool graphs);
+// True when the file begins like an engine of graphs.
+bool is_graph_engine(const std::filesystem::path& path);
 // True when the file begins like an engine.
 bool is_engine_file(const std::filesystem::path& path);
 // Writes a receipt into an existing engine file, which must not be mapped for execution elsewhere: the

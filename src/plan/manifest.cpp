@@ -1,5 +1,6 @@
 #include "plan/manifest.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/checked.h"
@@ -138,12 +139,29 @@ void read_graphs(const Json& graphs, const WeightSection& weights, Manifest& man
   for (const Json& graph : graphs) manifest.graphs.push_back(read_graph(graph, weights));
 }
 
+void check_profile_of(const EngineGraph& graph) {
+  const GraphPlan& plan = graph.model->plan;
+  std::set<std::string_view> names;
+  for (const InputProfile& input : graph.profile) {
+    const bool known = std::any_of(plan.inputs.begin(), plan.inputs.end(), [&](int64_t index) {
+      return plan.values[size_t(index)].name == input.name;
+    });
+    bool good = known && names.insert(input.name).second && input.min.size() == input.max.size() &&
+                input.opt.size() == input.max.size();
+    for (size_t i = 0; good && i < input.max.size(); ++i) {
+      good = input.min[i] >= 0 && input.min[i] <= input.opt[i] && input.opt[i] <= input.max[i];
+    }
+    if (!good) fail(ErrorCode::invalid_input, "the profile of input \"{}\" cannot be", input.name);
+  }
+}
+
 void check_graphs(const Manifest& manifest) {
   std::set<std::string_view> names;
   for (const EngineGraph& graph : manifest.graphs) {
     with_context(fmt::format("graph \"{}\"", graph.name), [&] {
       if (!names.insert(graph.name).second) fail(ErrorCode::invalid_input, "two have this name");
       check(*graph.model);
+      check_profile_of(graph);
       each_constant(*graph.model, [&](const Constant& constant) {
         check_range("constant", constant.name, constant.offset, constant.bytes, manifest.weight_bytes);
       });

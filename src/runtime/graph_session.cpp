@@ -118,11 +118,13 @@ struct GraphSession::Impl {
 
   void compile_bodies(size_t at) {
     const op::Attributes& attributes = model->plan.instructions[at].attributes;
+    GraphOptions inside = options;
+    inside.profile.clear();  // its inputs may have the names of others
     for (const auto& [name, value] : attributes) {
       const auto* body = std::get_if<op::SubgraphPtr>(&value);
       const auto* graph = body ? dynamic_cast<const plan::GraphBody*>(body->get()) : nullptr;
       if (!graph) continue;
-      compiled.try_emplace(at, attributes).first->second.set(name, std::make_shared<Body>(*graph, options, team));
+      compiled.try_emplace(at, attributes).first->second.set(name, std::make_shared<Body>(*graph, inside, team));
     }
   }
 
@@ -138,7 +140,11 @@ struct GraphSession::Impl {
       }
       ValueState& state = states[size_t(input)];
       state.set = true;
-      if (it != inputs.end()) state.datum = it->second;
+      if (it == inputs.end()) continue;
+      state.datum = it->second;
+      if (!options.profile.empty() && state.datum.is_tensor()) {
+        plan::check_profile(options.profile, value.name, state.datum.tensor().dims());
+      }
     }
   }
 
