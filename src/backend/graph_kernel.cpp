@@ -32,4 +32,10 @@ const GraphKernel* find_graph_kernel(const Device& device, Problem& problem, std
   return nullptr;
 }
 
+const GraphLayout* find_graph_layout(const Device& device, std::string_view name) {
+  const auto layouts = device.graph_layouts;
+  const auto it = std::find_if(layouts.begin(), layouts.end(), [&](const GraphLayout* l) { return l->name == name; });
+  return it == layouts.end() ? nullptr : *it;
+}
+
 }  // namespace lathe::backend

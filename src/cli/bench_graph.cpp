@@ -4,10 +4,10 @@
 
 #include "bench/bench.h"
 #include "bench/graph_speed.h"
+#include "cli/graph_source.h"
 #include "cli/model.h"
-#include "compiler/graph_build.h"
-#include "frontend/onnx_import.h"
 #include "op/bindings.h"
+#include "runtime/finite_outputs.h"
 
 namespace lathe::cli {
 namespace {
@@ -15,9 +15,14 @@ namespace {
 constexpr size_t kShownInstructions = 20;
 
 // The types of the inputs with the lengths that --shape gives.
-std::map<std::string, op::TypeInfo> input_types(const ir::Graph& graph, const std::vector<std::string>& shapes) {
+std::map<std::string, op::TypeInfo> input_types(const GraphSource& source, const std::vector<std::string>& shapes) {
   std::map<std::string, op::TypeInfo> types;
-  for (const ir::Value input : graph.inputs()) types.emplace(graph.name(input), graph.type(input));
+  for (const auto& [name, type] : source.inputs()) types.emplace(name, type);
+  if (source.entry()) {  // an engine that was built for some lengths is measured at the best of them
+    for (const plan::InputProfile& input : source.entry()->profile) {
+      types.at(input.name) = {types.at(input.name).dtype, tensor::to_shape(input.opt), std::nullopt};
+    }
+  }
   for (const std::string& text : shapes) {
     const size_t equals = text.rfind('=');
     const auto it = types.find(text.substr(0, equals));
@@ -61,16 +66,17 @@ void print_profile(runtime::GraphSession& session, const runtime::GraphSession::
 }  // namespace
 
 void add_graph_bench_flags(CLI::App& command, GraphBenchFlags& flags) {
-  command.add_option("--input", flags.inputs, "of an .onnx model: NAME=FILE, a .npy or .pb file; others are made up");
-  command.add_option("--shape", flags.shapes, "of an .onnx model: NAME=1x3x224x224, lengths of an input that is made up");
-  command.add_flag("--profile", flags.profile, "of an .onnx model: time by operator and by instruction");
+  command.add_option("--input", flags.inputs, "of a graph: NAME=FILE, a .npy or .pb file; others are made up");
+  command.add_option("--shape", flags.shapes, "of a graph: NAME=1x3x224x224, lengths of an input that is made up");
+  command.add_option("--graph", flags.graph, "which graph of an engine that has several");
+  command.add_flag("--profile", flags.profile, "of a graph: time by operator and by instruction");
 }
 
 Exit bench_graph(const std::filesystem::path& model, const GraphBenchFlags& flags, int repeats,
                  const runtime::GraphOptions& options, const Output& output) {
-  ir::Graph graph = frontend::import_onnx(io::OnnxFile::open(model));
-  const auto types = input_types(graph, flags.shapes);
-  runtime::GraphSession session(compiler::build_graph(std::move(graph)), options);
+  const GraphSource source = GraphSource::open(model, flags.graph);
+  const auto types = input_types(source, flags.shapes);
+  runtime::GraphSession session(source.model(), source.session_options(options));
   const double load_ms = output.ms_since_start();
   auto inputs = read_graph_inputs(flags.inputs);
   for (const auto& [name, type] : types) {
@@ -79,6 +85,9 @@ Exit bench_graph(const std::filesystem::path& model, const GraphBenchFlags& flag
   bench::GraphBenchOptions measure;
   measure.repeats = repeats;
   const bench::GraphResult result = bench::run(session, inputs, measure);
+  // Made-up inputs may be none that the model is for.
+  const bool all_given = flags.inputs.size() == inputs.size();
+  if (all_given && !flags.allow_nonfinite && !source.allow_nonfinite()) runtime::require_finite(session.run(inputs));
   const auto [low, high] = std::minmax_element(result.samples.begin(), result.samples.end());
   const MemoryUse memory = memory_use();
   output.print(fmt::format("{:>10} {:>10} {:>10} {:>10} {:>10} {:>8}", "load ms", "first ms", "median ms", "fastest",

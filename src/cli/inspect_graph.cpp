@@ -236,7 +236,7 @@ void write_pictures(const ir::Graph& graph, const GraphInspectFlags& flags, cons
 
 void add_graph_inspect_flags(CLI::App& command, GraphInspectFlags& flags) {
   command.add_option("--shape", flags.shapes,
-                     "of an .onnx file: NAME=1x3x224x224 or SYMBOL=8, lengths to count and to compile with");
+                     "of a graph: NAME=1x3x224x224 or SYMBOL=8, lengths to count and to compile with");
   command.add_option("--svg", flags.svg, "of an .onnx file: write a picture of the graph here");
   command.add_option("--html", flags.html, "of an .onnx file: write a page with the picture here");
 }

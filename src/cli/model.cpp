@@ -106,6 +106,7 @@ std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options
   }
   if (!plan::is_engine_file(options.model)) return open_cached(options, output);
   auto engine = plan::EngineFile::open(options.model);
+  plan::require_kind(*engine, false);
   check_precision(options, *engine);
   if (options.check) engine->check_weights();
   return engine;

@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "cli/graph_source.h"
 #include "cli/model.h"
-#include "compiler/graph_build.h"
-#include "frontend/onnx_import.h"
+#include "ir/graph.h"
 #include "io/npy.h"
+#include "io/onnx.h"
 #include "io/onnx_write.h"
+#include "runtime/finite_outputs.h"
 
 namespace lathe::cli {
 namespace {
@@ -104,11 +106,13 @@ Inputs run_reference(const ir::Graph& graph, const Inputs& inputs, const op::Run
 }  // namespace
 
 void add_graph_flags(CLI::App& command, GraphFlags& flags) {
-  command.add_option("--input", flags.inputs, "of an .onnx model: NAME=FILE, a .npy or .pb file; once for each input");
+  command.add_option("--input", flags.inputs, "of a graph: NAME=FILE, a .npy or .pb file; once for each input");
   command.add_option("--output-dir", flags.output_dir, "write the model's outputs here, as .npy (.pb for other types)");
   command.add_flag("--dump-tensors", flags.dump_tensors, "write every result there, not only the outputs");
   command.add_flag("--reference", flags.reference,
-                   "run an .onnx model operator by operator with the slow reference, without compiling it");
+                   "run a graph operator by operator with the slow reference, without compiling it");
+  command.add_option("--graph", flags.graph, "which graph of an engine that has several");
+  command.add_flag("--allow-nonfinite", flags.allow_nonfinite, "NaN and infinity in a graph's outputs are meant");
   command.add_option("--max-iterations", flags.max_iterations, "rounds after which a loop counts as endless")
       ->capture_default_str();
 }
@@ -126,45 +130,39 @@ std::map<std::string, op::Datum> read_graph_inputs(const std::vector<std::string
   return inputs;
 }
 
-bool is_graph_file(const fs::path& path) {
-  return path.extension() == ".onnx" && !fs::is_directory(path);
-}
-
 Exit run_graph(const fs::path& model, const GraphFlags& flags, const runtime::GraphOptions& options,
                const Output& output) {
   if (flags.dump_tensors && flags.output_dir.empty()) fail(ErrorCode::usage, "--dump-tensors needs --output-dir");
   if (flags.max_iterations < 0) fail(ErrorCode::usage, "--max-iterations {}", flags.max_iterations);
-  ir::Graph graph = frontend::import_onnx(io::OnnxFile::open(model));
+  const GraphSource source = GraphSource::open(model, flags.graph, flags.check);
   const Inputs inputs = read_graph_inputs(flags.inputs);
+  const std::vector<std::string> names = source.outputs();
   TensorFolder folder(flags.output_dir);
-  for (const ir::Value value : graph.outputs()) folder.reserve(graph.name(value));
+  for (const std::string& name : names) folder.reserve(name);
   if (flags.dump_tensors) {
-    for (const ir::NodeId id : graph.nodes()) {
-      for (const ir::Value value : graph.node(id).outputs) folder.reserve(graph.name(value));
-    }
+    for (const std::string& name : source.values()) folder.reserve(name);
   }
-  std::vector<std::string> names;
-  for (const ir::Value value : graph.outputs()) names.push_back(graph.name(value));
   const runtime::GraphSession::Tap dump = [&](const std::string& name, const tensor::Tensor& tensor) {
     folder.write(name, tensor);
   };
-  const size_t nodes = graph.nodes().size();
   op::RunLimits limits{.max_iterations = flags.max_iterations};
 
   std::unique_ptr<runtime::GraphSession> session;  // owns what the results view
   Inputs results;
   double load_ms = 0;
   if (flags.reference) {
+    const ir::Graph graph = source.graph();
     load_ms = output.ms_since_start();
     results = run_reference(graph, inputs, limits, flags.dump_tensors ? dump : nullptr);
   } else {
-    runtime::GraphOptions session_options = options;
+    runtime::GraphOptions session_options = source.session_options(options);
     session_options.limits = limits;
-    session = std::make_unique<runtime::GraphSession>(compiler::build_graph(std::move(graph)), session_options);
+    session = std::make_unique<runtime::GraphSession>(source.model(), session_options);
     if (flags.dump_tensors) session->set_tap(dump);
     load_ms = output.ms_since_start();
     results = session->run(inputs);
   }
+  if (!flags.allow_nonfinite && !source.allow_nonfinite()) runtime::require_finite(results);
   const double run_ms = output.ms_since_start() - load_ms;
   Json json = {{"outputs", Json::array()}};
   for (const std::string& name : names) {
@@ -173,7 +171,8 @@ Exit run_graph(const fs::path& model, const GraphFlags& flags, const runtime::Gr
   }
   json["timings"] = {{"load_ms", load_ms}, {"run_ms", run_ms}};
   json["memory"] = memory_json(memory_use());
-  output.note(fmt::format("{} nodes {} in {:.1f} ms, loaded in {:.0f} ms", nodes,
+  output.note(fmt::format("{} {} {} in {:.1f} ms, loaded in {:.0f} ms", source.nodes(),
+                          source.engine() ? "instructions" : "nodes",
                           flags.reference ? "on the reference executor" : "compiled, run", run_ms, load_ms));
   output.result(json);
   return Exit::good;

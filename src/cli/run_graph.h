@@ -17,17 +17,18 @@ struct GraphFlags {
   bool dump_tensors = false;        // every result, not only outputs
   int64_t max_iterations = int64_t{1} << 32;
   bool reference = false;  // on the reference executor, operator by operator
+  std::string graph;       // of an engine; empty: the only one
+  bool allow_nonfinite = false;
+  bool check = false;  // an engine's weights first
 };
 void add_graph_flags(CLI::App& command, GraphFlags& flags);
 
 // Texts NAME=FILE as tensors by name. Throws usage for other texts.
 std::map<std::string, op::Datum> read_graph_inputs(const std::vector<std::string>& texts);
 
-// Whether the path names an ONNX file, which run_graph runs.
-bool is_graph_file(const std::filesystem::path& path);
-
-// Compiles the graph (or, if `reference`, takes it as it is), runs it and writes its outputs. Throws usage for flags that do not fit together, invalid_input for inputs
-// that are not the graph's.
+// Opens or compiles the graph (or, if `reference`, takes it as it is), runs it and writes its outputs. Throws usage for
+// flags that do not fit together, invalid_input for inputs that are not the graph's or outside its profile, verification
+// for outputs that are not finite.
 Exit run_graph(const std::filesystem::path& model, const GraphFlags& flags, const runtime::GraphOptions& options,
                const Output& output);
 

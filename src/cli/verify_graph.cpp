@@ -5,9 +5,10 @@
 
 #include "base/fields.h"
 #include "cli/graph_lengths.h"
+#include "cli/graph_source.h"
 #include "cli/run_graph.h"
-#include "frontend/onnx_import.h"
-#include "verify/verify_graph.h"
+#include "verify/verify.h"
+#include "verify/verify_graph_engine.h"
 
 namespace lathe::cli {
 namespace {
@@ -66,18 +67,48 @@ Json report_json(const GraphReport& report) {
 }  // namespace
 
 void add_graph_verify_flags(CLI::App& command, GraphVerifyFlags& flags) {
-  command.add_option("--input", flags.inputs, "of an .onnx model: NAME=FILE, a .npy or .pb file; others are made up");
+  command.add_option("--input", flags.inputs, "of a graph: NAME=FILE, a .npy or .pb file; others are made up");
   command.add_option("--shape", flags.shapes,
-                     "of an .onnx model: NAME=1x3x224x224 or SYMBOL=8, lengths of inputs that are made up");
+                     "of a graph: NAME=1x3x224x224 or SYMBOL=8, lengths of inputs that are made up");
   command.add_option("--seeds", flags.seeds,
-                     "of .onnx models: runs on made-up inputs of their own (default: 1 for one model, 3 for two)")
+                     "of graphs: runs on made-up inputs of their own (default: 1 for one model, 3 for two)")
       ->check(CLI::Range(1, 1000));
   command.add_option("--tolerance", flags.tolerance,
-                     "of .onnx models: share of a tensor's largest by which it may differ (default: 1e-4, fp16 1e-3, "
+                     "of graphs: share of a tensor's largest by which it may differ (default: 1e-4, fp16 1e-3, "
                      "bf16 3.2e-3, 8 bits 7.1e-3)")
       ->check(CLI::NonNegativeNumber);
   command.add_flag("--reference", flags.reference,
-                   "of two .onnx models: run both on the slow reference executor, not compiled node by node");
+                   "of two graphs: run both on the slow reference executor, not compiled node by node");
+}
+
+verify::GraphVerifyOptions graph_verify_options(const GraphVerifyFlags& flags, int threads, const std::string& isa,
+                                                const Output& output) {
+  verify::GraphVerifyOptions options;
+  options.inputs = read_graph_inputs(flags.inputs);
+  options.lengths = read_lengths("--shape", flags.shapes);
+  options.seeds = flags.seeds != 0 ? flags.seeds : 1;
+  options.tolerance = flags.tolerance;
+  options.reference = flags.reference;
+  options.threads = threads;
+  options.isa = isa;
+  options.progress = output.progress(ProgressUnit::steps);
+  return options;
+}
+
+Exit verify_graph_engine(const std::string& engine, const GraphVerifyFlags& flags, int threads, const std::string& isa,
+                         bool full, bool write, const Output& output) {
+  if (flags.reference) fail(ErrorCode::usage, "--reference is for two models");
+  verify::GraphEngineVerifyOptions options;
+  options.runs = graph_verify_options(flags, threads, isa, output);
+  options.full = full;
+  plan::Receipt receipt = verify::verify_graph_engine(engine, options);
+  output.end_progress();
+  if (write && !verify::store_receipt(engine, receipt)) {
+    output.note(fmt::format("\"{}\" keeps the receipt it had: verification failed", engine));
+  }
+  output.print(verify::describe(receipt));
+  output.result(to_json(receipt));
+  return receipt.pass ? Exit::good : Exit::failed;
 }
 
 Exit verify_graphs(const std::string& a, const std::string& b, const GraphVerifyFlags& flags, int threads,
@@ -85,17 +116,10 @@ Exit verify_graphs(const std::string& a, const std::string& b, const GraphVerify
   if (flags.reference && b.empty()) {
     fail(ErrorCode::usage, "--reference is for two models: one is held against the reference executor in any case");
   }
-  verify::GraphVerifyOptions options;
-  options.inputs = read_graph_inputs(flags.inputs);
-  options.lengths = read_lengths("--shape", flags.shapes);
+  verify::GraphVerifyOptions options = graph_verify_options(flags, threads, isa, output);
   options.seeds = flags.seeds != 0 ? flags.seeds : b.empty() ? 1 : kSeeds;
-  options.tolerance = flags.tolerance;
-  options.reference = flags.reference;
-  options.threads = threads;
-  options.isa = isa;
-  options.progress = output.progress(ProgressUnit::steps);
   const auto import = [](const std::string& path) {
-    return with_context(path, [&] { return frontend::import_onnx(io::OnnxFile::open(path)); });
+    return with_context(path, [&] { return GraphSource::open(path).graph(); });
   };
   const ir::Graph graph = import(a);
   const GraphReport report =

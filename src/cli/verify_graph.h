@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/verb.h"
+#include "verify/verify_graph.h"
 
 namespace lathe::cli {
 
@@ -23,5 +24,12 @@ void add_graph_verify_flags(CLI::App& command, GraphVerifyFlags& flags);
 // `b` may be empty. Throws usage for flags that are malformed, invalid_input for graphs that cannot be compared.
 Exit verify_graphs(const std::string& a, const std::string& b, const GraphVerifyFlags& flags, int threads,
                    const std::string& isa, const Output& output);
+
+// The options of a verification of graphs. Throws usage.
+verify::GraphVerifyOptions graph_verify_options(const GraphVerifyFlags& flags, int threads, const std::string& isa,
+                                                const Output& output);
+// `lathe verify M.lathe` of an engine of graphs; `write`: the receipt goes into it if it passes.
+Exit verify_graph_engine(const std::string& engine, const GraphVerifyFlags& flags, int threads, const std::string& isa,
+                         bool full, bool write, const Output& output);
 
 }  // namespace lathe::cli

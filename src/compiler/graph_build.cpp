@@ -1,11 +1,11 @@
 #include "compiler/graph_build.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <tuple>
 
 #include "backend/device.h"
-#include "backend/graph_kernel.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/team.h"
@@ -27,6 +27,8 @@ using plan::Operand;
 using plan::OperandKind;
 using tensor::Tensor;
 
+PlannedGraph plan_body(ir::Graph graph, const GraphBuildOptions& options);
+
 class Builder {
  public:
   Builder(const ir::Graph& graph, const GraphBuildOptions& options)
@@ -34,30 +36,17 @@ class Builder {
     model_->plan.device = device_.name;
   }
 
-  std::shared_ptr<const GraphModel> run() {
+  PlannedGraph run() {
     for (const Value input : graph_.inputs()) model_->plan.inputs.push_back(value_of(input));
     for (const ir::NodeId id : graph_.nodes()) add_instruction(graph_.node(id));
     for (const Value output : graph_.outputs()) {
       model_->plan.outputs.push_back({graph_.name(output), plain_operand(output)});
     }
-    pack_all();
-    return model_;
+    model_->constants.resize(model_->plan.constants.size());
+    return {model_, std::move(jobs_), std::move(bodies_)};
   }
 
  private:
-  // Constants in the layouts that the device wants, by as many threads as the process has: it is a matter of memory.
-  void pack_all() {
-    if (packs_.empty()) return;
-    Team team(int(std::min<size_t>(packs_.size(), size_t(available_cpus()))));
-    team.for_each(int64_t(packs_.size()), [&](int64_t i) {
-      const Pack& pack = packs_[size_t(i)];
-      Tensor& tensor = model_->constants[pack.constant];
-      tensor = pack.layout->pack(pack.instruction, tensor);
-      pack.source->drop_rows(0, pack.source->rows());
-      model_->plan.constants[pack.constant].bytes = int64_t(tensor.bytes().size());
-    });
-  }
-
   int64_t value_of(Value value) {
     const auto [it, fresh] = values_.emplace(value, int64_t(model_->plan.values.size()));
     if (fresh) {
@@ -88,17 +77,16 @@ class Builder {
     const auto key = std::tuple(value, std::string(name), variant);
     if (const auto it = constants_.find(key); it != constants_.end()) return {OperandKind::constant, it->second};
     const tensor::SourcePtr& source = graph_.source(value);
-    Tensor tensor = tensor::load_in_place(source);
+    const auto index = int64_t(model_->plan.constants.size());
+    ConstantJob job{.model = model_.get(), .index = size_t(index), .source = source, .layout = layout, .variant = variant};
+    if (layout) job.instruction = *instruction;
+    jobs_.push_back(std::move(job));
     plan::Constant constant;
     constant.name = graph_.source_name(value);
-    constant.dtype = tensor.dtype();
-    constant.dims = tensor.dims();
+    constant.dtype = source->encoding() == tensor::Encoding::plain ? source->dtype() : tensor::DType::f32;  // as load()
+    constant.dims = source->dims();
     constant.layout = name;
-    if (layout) packs_.push_back({model_->constants.size(), layout, *instruction, source});
-    constant.bytes = tensor.dtype() == tensor::DType::string ? 0 : int64_t(tensor.bytes().size());
-    const auto index = int64_t(model_->constants.size());
     model_->plan.constants.push_back(std::move(constant));
-    model_->constants.push_back(std::move(tensor));
     constants_.emplace(key, index);
     return {OperandKind::constant, index};
   }
@@ -121,13 +109,16 @@ class Builder {
   }
 
   // The node's attributes, graphs in them compiled as well.
-  op::Attributes with_bodies(const Node& node) const {
+  op::Attributes with_bodies(const Node& node) {
     op::Attributes attributes = node.attributes;
     ir::each_body(node, [&](const std::string& name, const ir::Graph& body) {
       const auto& plain = std::get<op::SubgraphPtr>(std::find_if(node.attributes.begin(), node.attributes.end(), [&](
           const auto& entry) { return entry.first == name; })->second);
-      attributes.set(name, std::make_shared<plan::GraphBody>(
-                               plain, build_graph(with_constants(graph_, node, name, body), options_)));
+      PlannedGraph planned = plan_body(with_constants(graph_, node, name, body), options_);
+      std::move(planned.constants.begin(), planned.constants.end(), std::back_inserter(jobs_));
+      bodies_.insert(bodies_.end(), planned.bodies.begin(), planned.bodies.end());
+      bodies_.push_back(planned.model.get());
+      attributes.set(name, std::make_shared<plan::GraphBody>(plain, std::move(planned.model)));
     });
     return attributes;
   }
@@ -136,27 +127,67 @@ class Builder {
   const GraphBuildOptions& options_;
   const backend::Device& device_;
   std::shared_ptr<GraphModel> model_ = std::make_shared<GraphModel>();
-  struct Pack {
-    size_t constant;
-    const backend::GraphLayout* layout;
-    Instruction instruction;  // without operands: its attributes say what the weights are
-    tensor::SourcePtr source;
-  };
-  std::vector<Pack> packs_;
+  std::vector<ConstantJob> jobs_;
+  std::vector<GraphModel*> bodies_;
   std::map<Value, int64_t> values_;
   std::map<std::tuple<Value, std::string, int64_t>, int64_t> constants_;  // by constant, layout and its variant
 };
 
+PlannedGraph plan_body(ir::Graph graph, const GraphBuildOptions& options) {
+  optimise_graph(graph, options);
+  return plan_graph(std::move(graph), options);
+}
+
 }  // namespace
 
-std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options) {
+Tensor ConstantJob::plain() const {
+  return tensor::load_in_place(source);
+}
+
+Tensor ConstantJob::packed() const {
+  Tensor tensor = layout->pack(instruction, plain());
+  if (!source->dims().empty()) source->drop_rows(0, source->rows());
+  return tensor;
+}
+
+void optimise_graph(ir::Graph& graph, const GraphBuildOptions& options) {
+  if (!options.fuse) return;
+  opt::PassOptions passes = options.passes;
+  passes.level = opt::Level::o2;
+  opt::optimise(graph, passes);
+}
+
+PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options) {
   if (options.fuse) {
-    opt::PassOptions passes;
+    opt::PassOptions passes = options.passes;
     passes.level = opt::Level::o2;
-    opt::optimise(graph, passes);
     opt::run_passes(graph, opt::lowering_passes(), passes);
   }
   return Builder(graph, options).run();
+}
+
+std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options) {
+  optimise_graph(graph, options);
+  PlannedGraph planned = plan_graph(std::move(graph), options);
+  std::vector<const ConstantJob*> packs;
+  for (const ConstantJob& job : planned.constants) {
+    if (job.layout)
+      packs.push_back(&job);
+    else
+      job.model->constants[job.index] = job.plain();
+  }
+  if (!packs.empty()) {  // by as many threads as the process has: it is a matter of memory
+    Team team(int(std::min<size_t>(packs.size(), size_t(available_cpus()))));
+    team.for_each(int64_t(packs.size()), [&](int64_t i) {
+      const ConstantJob& job = *packs[size_t(i)];
+      job.model->constants[job.index] = job.packed();
+    });
+  }
+  for (const ConstantJob& job : planned.constants) {
+    const Tensor& tensor = job.model->constants[job.index];
+    job.model->plan.constants[job.index].bytes = int64_t(tensor.bytes().size());
+  }
+  return planned.model;
 }
 
 }  // namespace lathe::compiler

@@ -3,8 +3,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "backend/graph_kernel.h"
 #include "ir/graph.h"
+#include "opt/pass_manager.h"
 #include "plan/graph_plan.h"
 
 namespace lathe::compiler {
@@ -12,9 +15,36 @@ namespace lathe::compiler {
 struct GraphBuildOptions {
   std::string device = "cpu";
   bool fuse = true;  // false: one instruction for each node, as it is
+  // Of -O2 and of lowering: names to disable, checked mode. The level is O2 whatever stands here.
+  opt::PassOptions passes = {};
 };
 
 // Throws unsupported for a device this program does not know; resource.
 std::shared_ptr<const plan::GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options = {});
+
+// One constant of a plan, and what it is made from.
+struct ConstantJob {
+  plan::GraphModel* model;
+  size_t index;
+  tensor::SourcePtr source;
+  const backend::GraphLayout* layout = nullptr;  // null: as it is
+  plan::Instruction instruction = {};            // that reads it, without operands; of a packed constant
+  int64_t variant = 0;
+
+  tensor::Tensor plain() const;   // in place where that is possible
+  tensor::Tensor packed() const;  // in the layout
+};
+
+// A plan whose constants are not there yet.
+struct PlannedGraph {
+  std::shared_ptr<plan::GraphModel> model;
+  std::vector<ConstantJob> constants;  // of the plan and of its bodies
+  std::vector<plan::GraphModel*> bodies = {};
+};
+
+// -O2, as build_graph does it.
+void optimise_graph(ir::Graph& graph, const GraphBuildOptions& options);
+// What build_graph does behind -O2, but for the constants.
+PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options);
 
 }  // namespace lathe::compiler

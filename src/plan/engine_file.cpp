@@ -1,6 +1,8 @@
 #include "plan/engine_file.h"
 
 #include <algorithm>
+#include <cstring>
+#include <set>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -8,6 +10,7 @@
 #include "base/memory.h"
 #include "base/team.h"
 #include "plan/engine_header.h"
+#include "plan/graph_body.h"
 #include "plan/manifest.h"
 
 namespace lathe::plan {
@@ -61,6 +64,15 @@ std::string owners(const Manifest& manifest, int64_t begin, int64_t end) {
     }
   };
   for (const Constant& constant : manifest.plan.constants) add("constant", constant);
+  std::set<std::string> seen;
+  for (const EngineGraph& graph : manifest.graphs) {
+    each_constant(*graph.model, [&](const Constant& constant) {
+      if (seen.insert(constant.name).second) add("constant", constant);
+    });
+    for (const StoredSource& source : graph.sources) {
+      if (seen.insert(source.name).second) add("constant", source);
+    }
+  }
   for (const AssetEntry& asset : manifest.assets) add("asset", asset);
   if (names.empty()) return "padding";
   const size_t more = names.size() > kMaxOwners ? names.size() - kMaxOwners : 0;
@@ -109,11 +121,21 @@ void EngineWriter::finish(Manifest& manifest) {
   manifest_hash_ = xxh3_128_hex(as_bytes(bytes));
   manifest_end_ = offset + bytes.size();
   producer_ = manifest.producer;
+  version_ = manifest.graphs.empty() ? kLanguageVersion : kEngineVersion;
+  file_.write_at(0, as_bytes(header(false)));
+}
+
+std::string EngineWriter::header(bool with_receipt) const {
+  const uint64_t manifest = manifest_offset(weight_end_);
   Header header;
+  header.version = version_;
   header.weight_bytes = weight_end_;
-  header.manifest = {offset, bytes.size(), manifest_hash_};
+  header.manifest = {manifest, manifest_end_ - manifest, manifest_hash_};
   header.producer = producer_;
-  file_.write_at(0, as_bytes(write_header(header)));
+  if (with_receipt) {
+    header.receipt = {align_up(manifest_end_, kSectionAlignment), receipt_.size(), xxh3_128_hex(as_bytes(receipt_))};
+  }
+  return write_header(header);
 }
 
 const std::filesystem::path& EngineWriter::temporary_path() const {
@@ -129,15 +151,8 @@ void EngineWriter::set_receipt(const Receipt& receipt) {
 void EngineWriter::commit() {
   LATHE_CHECK(manifest_end_ > 0, "not finished");
   if (!receipt_.empty()) {
-    const uint64_t manifest = manifest_offset(weight_end_);
-    const uint64_t offset = align_up(manifest_end_, kSectionAlignment);
-    Header header;
-    header.weight_bytes = weight_end_;
-    header.manifest = {manifest, manifest_end_ - manifest, manifest_hash_};
-    header.receipt = {offset, receipt_.size(), xxh3_128_hex(as_bytes(receipt_))};
-    header.producer = producer_;
-    file_.write_at(offset, as_bytes(receipt_));
-    file_.write_at(0, as_bytes(write_header(header)));
+    file_.write_at(align_up(manifest_end_, kSectionAlignment), as_bytes(receipt_));
+    file_.write_at(0, as_bytes(header(true)));
   }
   file_.commit();
 }
@@ -152,7 +167,7 @@ std::shared_ptr<const EngineFile> EngineFile::open(const std::filesystem::path& 
     engine->hash_ = header.manifest.hash;
     const auto manifest = section_bytes(bytes, header.manifest, "manifest");
     with_context("manifest", [&] {
-      engine->manifest_ = read_manifest(manifest);
+      engine->manifest_ = read_manifest(manifest, {engine->weights_, engine->file_});
       const auto said = engine->manifest_.weight_bytes;
       if (said < 0 || uint64_t(said) != header.weight_bytes) {
         fail(ErrorCode::invalid_input, "weight_bytes is {}, the header says {}", said, header.weight_bytes);
@@ -190,6 +205,21 @@ void EngineFile::check_weights() const {
   const int64_t end = std::min(begin + int64_t(kHashChunk), manifest_.weight_bytes);
   fail(ErrorCode::verification, "{}: {}: weight bytes [{}, {}) are damaged: expected hash {}, found {}",
        path().string(), owners(manifest_, begin, end), begin, end, *bad, *unused);
+}
+
+void require_kind(const EngineFile& engine, bool graphs) {
+  if (engine.manifest().graphs.empty() != graphs) return;
+  fail(ErrorCode::unsupported, "\"{}\" is an engine of {}", engine.path().string(),
+       graphs ? "a language model: it runs on text or token ids" : "graphs: they run on tensors (--input NAME=FILE)");
+}
+
+bool is_graph_engine(const std::filesystem::path& path) {
+  constexpr uint32_t kGraphs = 2;  // the format that brought them
+  if (!is_engine_file(path)) return false;
+  const std::string head = read_file_head(path, kMagic.size() + sizeof(uint32_t));
+  uint32_t version = 0;
+  if (head.size() == kMagic.size() + sizeof version) std::memcpy(&version, head.data() + kMagic.size(), sizeof version);
+  return version == kGraphs;
 }
 
 bool is_engine_file(const std::filesystem::path& path) {

@@ -12,12 +12,14 @@
 
 #include "base/file.h"
 #include "contract/contract.h"
+#include "plan/graph_engine.h"
 #include "plan/plan.h"
 #include "plan/receipt.h"
 
 namespace lathe::plan {
 
-constexpr uint32_t kEngineVersion = 1;
+constexpr uint32_t kEngineVersion = 2;     // the newest that is read; graphs need 2
+constexpr uint32_t kLanguageVersion = 1;  // language models have not changed since
 constexpr uint64_t kWeightAlignment = 4096;
 constexpr uint64_t kHashChunk = uint64_t{1} << 20;  // weights carry one XXH3-128 for each MiB
 
@@ -42,6 +44,9 @@ struct Manifest {
   std::string graph;     // the canonical graph as text; constants by name, so the engine can be rebuilt
   contract::Contract contract;
   Plan plan;
+  // Of any kind instead of a language model's: `graph`, `contract` and `plan` say nothing then.
+  std::vector<EngineGraph> graphs;
+  std::string pipeline;  // JSON text for who runs the graphs together; empty: nothing to say
   std::vector<AssetEntry> assets;
   std::vector<std::string> weight_hashes;  // per kHashChunk of the weight section
   int64_t weight_bytes = 0;
@@ -66,11 +71,14 @@ class EngineWriter {
   void commit();
 
  private:
+  std::string header(bool with_receipt) const;
+
   AtomicFile file_;
   uint64_t weight_end_ = 0;
   uint64_t manifest_end_ = 0;  // 0 before finish()
   std::string manifest_hash_;
   std::string producer_;
+  uint32_t version_ = kLanguageVersion;
   std::string receipt_;  // its bytes; empty: none
 };
 
@@ -100,6 +108,11 @@ class EngineFile {
   std::string hash_;
 };
 
+// Throws unsupported, naming what it is, for an engine of graphs where `graphs` is false and of a language model where
+// it is true.
+void require_kind(const EngineFile& engine, bool graphs);
+// True when the file begins like an engine of graphs.
+bool is_graph_engine(const std::filesystem::path& path);
 // True when the file begins like an engine.
 bool is_engine_file(const std::filesystem::path& path);
 // Writes a receipt into an existing engine file, which must not be mapped for execution elsewhere: the

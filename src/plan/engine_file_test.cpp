@@ -201,19 +201,19 @@ TEST(EngineFile, EveryFlippedByteIsNoticed) {
 TEST(EngineFile, AnotherVersionNamesItsProducer) {
   const auto path = write_sample("version.lathe");
   std::string bytes = read_text_file(path);
-  bytes[8] = 2;
+  bytes[8] = 3;
   put_file(path, bytes);
   std::string message;
   EXPECT_EQ(open_error(path, &message), ErrorCode::unsupported);
-  EXPECT_THAT(message, HasSubstr("engine format 2, written by lathe test, this program, lathe " LATHE_VERSION
-                                 ", reads format 1: run it with lathe test"));
+  EXPECT_THAT(message, HasSubstr("engine format 3, written by lathe test, this program, lathe " LATHE_VERSION
+                                 ", reads formats up to 2: run it with lathe test"));
   EXPECT_THAT(message, Not(HasSubstr("lathe build")));
   // Files of before the name stood there, and what is no text.
   for (const char other : {'\0', '\x1b', '\xff'}) {
     std::fill_n(bytes.begin() + kHeaderUsed, kProducerBytes, other);
     put_file(path, bytes);
     EXPECT_EQ(open_error(path, &message), ErrorCode::unsupported);
-    EXPECT_THAT(message, HasSubstr("engine format 2, this program"));
+    EXPECT_THAT(message, HasSubstr("engine format 3, this program"));
     EXPECT_THAT(message, HasSubstr("run it with a lathe that reads it"));
   }
 }

@@ -73,7 +73,7 @@ int64_t weight_place(int64_t end, int64_t bytes) {
 
 std::string write_header(const Header& header) {
   std::string out(kMagic);
-  put(out, kEngineVersion);
+  put(out, header.version);
   put(out, uint32_t(kHeaderBytes));
   put(out, kHeaderBytes);
   put(out, header.weight_bytes);
@@ -94,10 +94,10 @@ Header read_header(std::span<const std::byte> file, uint64_t file_bytes) {
   }
   const auto version = get<uint32_t>(bytes, 8);
   const std::string producer = producer_of(file);
-  if (version != kEngineVersion) {
+  if (version == 0 || version > kEngineVersion) {
     // Every version up to this program's own is read; `lathe build` cannot help with one that is not.
     fail(ErrorCode::unsupported,
-         "engine format {}{}, this program, lathe {}, reads format {}: run it with {}, or build it again from its "
+         "engine format {}{}, this program, lathe {}, reads formats up to {}: run it with {}, or build it again from its "
          "checkpoint",
          version, producer.empty() ? "" : fmt::format(", written by {}", producer), LATHE_VERSION, kEngineVersion,
          producer.empty() ? "a lathe that reads it" : producer);
@@ -107,7 +107,7 @@ Header read_header(std::span<const std::byte> file, uint64_t file_bytes) {
     fail(ErrorCode::invalid_input, "header of {} bytes, weights at {}", get<uint32_t>(bytes, 12),
          get<uint64_t>(bytes, 16));
   }
-  const Header header{get<uint64_t>(bytes, 24), get_section(bytes, 32), get_section(bytes, 80), producer};
+  const Header header{version, get<uint64_t>(bytes, 24), get_section(bytes, 32), get_section(bytes, 80), producer};
   check_inside("weight section", kHeaderBytes, header.weight_bytes, file_bytes);
   check_inside("manifest", header.manifest.offset, header.manifest.bytes, file_bytes);
   check_inside("receipt", header.receipt.offset, header.receipt.bytes, file_bytes);

@@ -27,6 +27,7 @@ struct Section {
 };
 
 struct Header {
+  uint32_t version = 1;  // of the format
   uint64_t weight_bytes = 0;
   Section manifest;
   Section receipt;

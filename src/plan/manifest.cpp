@@ -1,10 +1,13 @@
 #include "plan/manifest.h"
 
-#include <array>
+#include <algorithm>
+#include <set>
 
 #include "base/checked.h"
 #include "base/fields.h"
+#include "plan/attribute_json.h"
 #include "plan/flex.h"
+#include "plan/graph_body.h"
 
 namespace lathe::plan {
 namespace {
@@ -40,60 +43,14 @@ template <class V>
 void visit_manifest(V& v, Manifest& manifest) {
   v("producer", manifest.producer);
   v("opset", manifest.opset);
-  v("graph", manifest.graph);
-  v("contract", manifest.contract);
+  if (manifest.graphs.empty()) {
+    v("graph", manifest.graph);
+    v("contract", manifest.contract);
+  } else {
+    v("pipeline", manifest.pipeline);
+  }
   v("assets", manifest.assets);
   v("weight_bytes", manifest.weight_bytes);
-}
-
-// Alternatives of op::AttributeValue in order; tensors and graphs have no form here.
-constexpr std::array<std::string_view, 6> kKinds = {"int", "float", "string", "ints", "floats", "strings"};
-
-// {"epsilon": {"float": 1e-5}}: the tag tells 1 from 1.0 and one empty list from another. Floats may be
-// infinite, which to_json refuses.
-Json attributes_json(const op::Attributes& attributes) {
-  Json result = Json::object();
-  for (const auto& [name, value] : attributes) {
-    LATHE_CHECK(value.index() < kKinds.size(), "attribute \"{}\" is a tensor or a graph", name);
-    Json tagged = Json::object();
-    std::visit(
-        [&](const auto& v) {
-          using V = std::decay_t<decltype(v)>;
-          if constexpr (!std::is_same_v<V, tensor::Tensor> && !std::is_same_v<V, op::SubgraphPtr>)
-            tagged.emplace(std::string(kKinds[value.index()]), v);
-        },
-        value);
-    result.emplace(name, std::move(tagged));
-  }
-  return result;
-}
-
-template <size_t kIndex>
-op::AttributeValue read_value(const Json& json) {
-  std::variant_alternative_t<kIndex, op::AttributeValue> value{};
-  from_json(json, value);
-  return value;
-}
-
-op::AttributeValue read_attribute(const Json& tagged) {
-  using Read = op::AttributeValue (*)(const Json&);
-  static constexpr std::array<Read, kKinds.size()> kReaders = {&read_value<0>, &read_value<1>, &read_value<2>,
-                                                               &read_value<3>, &read_value<4>, &read_value<5>};
-  if (!tagged.is_object() || tagged.size() != 1) fail(ErrorCode::invalid_input, "expected one tagged value");
-  const std::string& kind = tagged.begin().key();
-  for (size_t i = 0; i < kKinds.size(); ++i) {
-    if (kKinds[i] == kind) return kReaders[i](tagged.begin().value());
-  }
-  fail(ErrorCode::invalid_input, "unknown kind \"{}\" of attribute", kind);
-}
-
-op::Attributes read_attributes(const Json& json) {
-  if (!json.is_object()) fields::fail_type("object", json);
-  op::Attributes attributes;
-  for (const auto& [name, tagged] : json.items()) {
-    with_context(name, [&, &n = name, &t = tagged] { attributes.set(n, read_attribute(t)); });
-  }
-  return attributes;
 }
 
 Json instructions_json(const std::vector<Instruction>& instructions) {
@@ -101,7 +58,7 @@ Json instructions_json(const std::vector<Instruction>& instructions) {
   for (const Instruction& instruction : instructions) {
     fields::Writer writer;
     visit_instruction(writer, const_cast<Instruction&>(instruction));  // Writer only reads
-    if (!instruction.attributes.empty()) writer.object["attributes"] = attributes_json(instruction.attributes);
+    if (!instruction.attributes.empty()) writer.object["attributes"] = attributes_json(instruction.attributes, {});
     result.push_back(std::move(writer.object));
   }
   return result;
@@ -116,7 +73,7 @@ std::vector<Instruction> read_instructions(const Json& json) {
       fields::Reader reader{json[i]};
       visit_instruction(reader, instructions[i]);
       if (const Json* attributes = find_member(json[i], "attributes")) {
-        instructions[i].attributes = read_attributes(*attributes);
+        instructions[i].attributes = read_attributes(*attributes, {});
       }
     });
   }
@@ -158,24 +115,16 @@ void check_lookups(const Plan& plan, const contract::Contract& contract) {
 
 }  // namespace
 
-std::string write_manifest(const Manifest& manifest) {
-  fields::Writer writer;
-  visit_manifest(writer, const_cast<Manifest&>(manifest));
+namespace {
+
+Json language_plan_json(const Manifest& manifest) {
   fields::Writer plan;
   visit_plan(plan, const_cast<Plan&>(manifest.plan));
   plan.object["instructions"] = instructions_json(manifest.plan.instructions);
-  writer.object["plan"] = std::move(plan.object);
-  // One string: thousands of small ones would be half of the time of opening.
-  writer.object["weight_hashes"] = fmt::format("{}", fmt::join(manifest.weight_hashes, ""));
-  return encode_flex(writer.object);
+  return std::move(plan.object);
 }
 
-Manifest read_manifest(std::span<const std::byte> bytes) {
-  const Json json = decode_flex(bytes);
-  if (!json.is_object()) fields::fail_type("object", json);
-  Manifest manifest;
-  fields::Reader reader{json};
-  visit_manifest(reader, manifest);
+void read_language_plan(const Json& json, Manifest& manifest) {
   with_context("plan", [&] {
     const Json& plan = get_member(json, "plan");
     if (!plan.is_object()) fields::fail_type("object", plan);
@@ -183,6 +132,71 @@ Manifest read_manifest(std::span<const std::byte> bytes) {
     visit_plan(plan_reader, manifest.plan);
     manifest.plan.instructions = read_instructions(get_member(plan, "instructions"));
   });
+}
+
+void read_graphs(const Json& graphs, const WeightSection& weights, Manifest& manifest) {
+  if (!graphs.is_array() || graphs.empty()) fail(ErrorCode::invalid_input, "graphs: expected some, found none");
+  for (const Json& graph : graphs) manifest.graphs.push_back(read_graph(graph, weights));
+}
+
+void check_profile_of(const EngineGraph& graph) {
+  const GraphPlan& plan = graph.model->plan;
+  std::set<std::string_view> names;
+  for (const InputProfile& input : graph.profile) {
+    const bool known = std::any_of(plan.inputs.begin(), plan.inputs.end(), [&](int64_t index) {
+      return plan.values[size_t(index)].name == input.name;
+    });
+    bool good = known && names.insert(input.name).second && input.min.size() == input.max.size() &&
+                input.opt.size() == input.max.size();
+    for (size_t i = 0; good && i < input.max.size(); ++i) {
+      good = input.min[i] >= 0 && input.min[i] <= input.opt[i] && input.opt[i] <= input.max[i];
+    }
+    if (!good) fail(ErrorCode::invalid_input, "the profile of input \"{}\" cannot be", input.name);
+  }
+}
+
+void check_graphs(const Manifest& manifest) {
+  std::set<std::string_view> names;
+  for (const EngineGraph& graph : manifest.graphs) {
+    with_context(fmt::format("graph \"{}\"", graph.name), [&] {
+      if (!names.insert(graph.name).second) fail(ErrorCode::invalid_input, "two have this name");
+      check(*graph.model);
+      check_profile_of(graph);
+      each_constant(*graph.model, [&](const Constant& constant) {
+        check_range("constant", constant.name, constant.offset, constant.bytes, manifest.weight_bytes);
+      });
+    });
+  }
+  if (!manifest.pipeline.empty()) parse_json(manifest.pipeline, "pipeline");
+}
+
+}  // namespace
+
+std::string write_manifest(const Manifest& manifest) {
+  fields::Writer writer;
+  visit_manifest(writer, const_cast<Manifest&>(manifest));
+  if (manifest.graphs.empty()) {
+    writer.object["plan"] = language_plan_json(manifest);
+  } else {
+    writer.object["graphs"] = Json::array();
+    for (const EngineGraph& graph : manifest.graphs) writer.object["graphs"].push_back(graph_json(graph));
+  }
+  // One string: thousands of small ones would be half of the time of opening.
+  writer.object["weight_hashes"] = fmt::format("{}", fmt::join(manifest.weight_hashes, ""));
+  return encode_flex(writer.object);
+}
+
+Manifest read_manifest(std::span<const std::byte> bytes, const WeightSection& weights) {
+  const Json json = decode_flex(bytes);
+  if (!json.is_object()) fields::fail_type("object", json);
+  Manifest manifest;
+  if (const Json* graphs = find_member(json, "graphs")) {
+    read_graphs(*graphs, weights, manifest);
+  } else {
+    read_language_plan(json, manifest);
+  }
+  fields::Reader reader{json};
+  visit_manifest(reader, manifest);
   const Json& hashes = get_member(json, "weight_hashes");
   if (!hashes.is_string()) fields::fail_type("string", hashes);
   manifest.weight_hashes = split_hashes(hashes.get_ref<const std::string&>());
@@ -198,6 +212,10 @@ void check(const Manifest& manifest) {
   if (manifest.weight_hashes.size() != chunks) {
     fail(ErrorCode::invalid_input, "expected {} weight hashes, found {}", chunks, manifest.weight_hashes.size());
   }
+  for (const AssetEntry& asset : manifest.assets) {
+    check_range("asset", asset.name, asset.offset, asset.bytes, manifest.weight_bytes);
+  }
+  if (!manifest.graphs.empty()) return check_graphs(manifest);
   with_context("contract", [&] { contract::check(manifest.contract); });
   with_context("plan", [&] {
     check(manifest.plan);
@@ -206,9 +224,6 @@ void check(const Manifest& manifest) {
   });
   for (const Constant& constant : manifest.plan.constants) {
     check_range("constant", constant.name, constant.offset, constant.bytes, manifest.weight_bytes);
-  }
-  for (const AssetEntry& asset : manifest.assets) {
-    check_range("asset", asset.name, asset.offset, asset.bytes, manifest.weight_bytes);
   }
   if (manifest.plan.logits < 0) return;
   const int64_t columns = manifest.plan.buffers[size_t(manifest.plan.logits)].columns;

@@ -6,13 +6,15 @@
 #include <string>
 
 #include "plan/engine_file.h"
+#include "plan/graph_json.h"
 
 namespace lathe::plan {
 
-// Equal manifests give equal bytes. Throws internal for an attribute that is a tensor.
+// Equal manifests give equal bytes. Throws internal for an attribute of a language model's plan that is a tensor.
 std::string write_manifest(const Manifest& manifest);
 // On any bytes gives a manifest or throws invalid_input; what it says is not checked yet.
-Manifest read_manifest(std::span<const std::byte> bytes);
+// Constants of graphs are views of `weights`.
+Manifest read_manifest(std::span<const std::byte> bytes, const WeightSection& weights = {});
 // Throws invalid_input for a plan, contract, constant or asset that cannot be right.
 void check(const Manifest& manifest);
 

@@ -1,49 +1,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "plan/attribute_text.h"
 #include "plan/plan.h"
 
 namespace lathe::plan {
 namespace {
-
-std::string quoted(std::string_view text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      result += '\\';
-      result += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      result += fmt::format("\\x{:02x}", int(c));
-    } else {
-      result += c;
-    }
-  }
-  return result + '"';
-}
-
-std::string spelled(int64_t value) {
-  return fmt::format("{}", value);
-}
-std::string spelled(double value) {
-  // Shortest text that reads back the same, told from an integer.
-  std::string text = fmt::format("{}", value);
-  return text.find_first_of(".enf") == std::string::npos ? text + ".0" : text;
-}
-std::string spelled(const std::string& value) {
-  return quoted(value);
-}
-std::string spelled(const tensor::Tensor& value) {
-  return fmt::format("tensor {}{}", tensor::to_string(value.dtype()), tensor::to_string(std::span(value.dims())));
-}
-std::string spelled(const op::SubgraphPtr&) {
-  return "graph";
-}
-template <class T>
-std::string spelled(const std::vector<T>& values) {
-  std::vector<std::string> texts;
-  for (const T& value : values) texts.push_back(spelled(value));
-  return fmt::format("[{}]", fmt::join(texts, ", "));
-}
 
 std::string operand_text(const Plan& plan, const Operand& operand) {
   const auto name = [&](const auto& items) {
@@ -93,7 +55,7 @@ std::string line(const Plan& plan, const Instruction& instruction) {
                                  operands_text(plan, instruction.inputs));
   std::vector<std::string> attributes;
   for (const auto& [name, value] : instruction.attributes) {
-    attributes.push_back(fmt::format("{} = {}", name, std::visit([](const auto& v) { return spelled(v); }, value)));
+    attributes.push_back(fmt::format("{} = {}", name, attribute_text(value)));
   }
   if (!attributes.empty()) text += fmt::format(" {{{}}}", fmt::join(attributes, ", "));
   text += " by " + instruction.kernel;

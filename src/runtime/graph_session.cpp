@@ -5,6 +5,7 @@
 #include <list>
 
 #include "backend/device.h"
+#include "backend/graph_load.h"
 #include "base/error.h"
 #include "op/bindings.h"
 #include "op/values.h"
@@ -101,7 +102,9 @@ struct GraphSession::Impl {
       : model(std::move(m)), options(o), team(std::move(shared)),
         context{*model, backend::get_device(model->plan.device)} {
     const plan::GraphPlan& plan = model->plan;
+    LATHE_CHECK(model->to_pack.empty(), "constants that are not packed yet");
     context.isa = context.device.choose_isa(options.isa);
+    backend::require_isa(*model, context.isa);
     if (!team) team = context.device.make_team(options.threads);
     context.threads = team->size();
     context.alone_below = options.alone_below;
@@ -115,11 +118,13 @@ struct GraphSession::Impl {
 
   void compile_bodies(size_t at) {
     const op::Attributes& attributes = model->plan.instructions[at].attributes;
+    GraphOptions inside = options;
+    inside.profile.clear();  // its inputs may have the names of others
     for (const auto& [name, value] : attributes) {
       const auto* body = std::get_if<op::SubgraphPtr>(&value);
       const auto* graph = body ? dynamic_cast<const plan::GraphBody*>(body->get()) : nullptr;
       if (!graph) continue;
-      compiled.try_emplace(at, attributes).first->second.set(name, std::make_shared<Body>(*graph, options, team));
+      compiled.try_emplace(at, attributes).first->second.set(name, std::make_shared<Body>(*graph, inside, team));
     }
   }
 
@@ -135,7 +140,11 @@ struct GraphSession::Impl {
       }
       ValueState& state = states[size_t(input)];
       state.set = true;
-      if (it != inputs.end()) state.datum = it->second;
+      if (it == inputs.end()) continue;
+      state.datum = it->second;
+      if (!options.profile.empty() && state.datum.is_tensor()) {
+        plan::check_profile(options.profile, value.name, state.datum.tensor().dims());
+      }
     }
   }
 

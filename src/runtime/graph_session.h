@@ -10,7 +10,7 @@
 
 #include "base/team.h"
 #include "op/op.h"
-#include "plan/graph_plan.h"
+#include "plan/graph_engine.h"
 
 namespace lathe::runtime {
 
@@ -18,6 +18,8 @@ struct GraphOptions {
   int threads = 0;  // 0: as many as the process may use
   std::string isa;  // of the device; empty: the best of this machine
   op::RunLimits limits;
+  // Lengths that inputs may have; empty: any. Others are refused.
+  std::vector<plan::InputProfile> profile = {};
   // Multiplications of a stage up to which it runs on one thread: about 50 microseconds. 0: none does.
   double alone_below = 2e6;
 };

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backend/device.h"
+#include "backend/graph_load.h"
 #include "base/error.h"
 #include "compiler/graph_build.h"
 #include "op/bindings.h"
@@ -22,10 +23,13 @@ double storable(double value) {
   return std::isfinite(value) ? value : std::numeric_limits<double>::max();
 }
 
-std::vector<std::string> isas_here() {
+// The instruction sets of this machine that run the model.
+std::vector<std::string> isas_here(const plan::GraphModel& model) {
   std::vector<std::string> isas;
-  for (const backend::Capability& capability : backend::get_device("cpu").capabilities()) {
-    if (capability.found) isas.push_back(capability.isa);
+  int number = 0;
+  for (const backend::Capability& capability : backend::get_device(model.plan.device).capabilities()) {
+    if (capability.found && number >= backend::least_isa(model)) isas.push_back(capability.isa);
+    ++number;
   }
   return isas;
 }
@@ -129,12 +133,24 @@ class Verification {
       TensorError error = error_of(expected.at(name), found.at(name));
       const bool pass = error.within(bound());
       same &= pass;
+      not_finite_ += error.not_finite;
+      if (error.not_finite > 0 && not_finite_in_.empty()) not_finite_in_ = name;
       if (report_.outputs.size() <= i) report_.outputs.push_back({name, op::describe(expected.at(name)), error, pass});
       OutputError& output = report_.outputs[i];
       if (error.relative() > output.error.relative() || (output.pass && !pass)) output.error = std::move(error);
       output.pass &= pass;
     }
     return same;
+  }
+
+  // Gate 1. What the reference gives is what is asked: where only the compiled graph is not finite, gate 2 fails.
+  void add_finite_gate() {
+    std::string note = fmt::format("{} runs", report_.runs);
+    if (not_finite_ > 0) {
+      note = fmt::format("first in output \"{}\"; if that is meant: --allow-nonfinite; if only made-up inputs do it: give real "
+                         "ones with --input", not_finite_in_);
+    }
+    report_.gates.push_back({"1 no NaN or infinity in an output", double(not_finite_), 0, not_finite_ == 0, "elements", note});
   }
 
   GraphReport finish() {
@@ -145,6 +161,8 @@ class Verification {
  private:
   const GraphVerifyOptions& options_;
   GraphReport report_;
+  int64_t not_finite_ = 0;  // elements of expected outputs
+  std::string not_finite_in_;
 };
 
 void add_output_gates(GraphReport& report) {
@@ -222,11 +240,16 @@ bool run_subjects(Verification& verification, std::vector<Subject>& subjects, co
 
 GraphReport verify_graph(const ir::Graph& graph, const GraphVerifyOptions& options) {
   check_repeatable(graph);
+  return verify_graph(graph, compiler::build_graph(graph), options);
+}
+
+GraphReport verify_graph(const ir::Graph& graph, std::shared_ptr<const plan::GraphModel> model,
+                         const GraphVerifyOptions& options) {
+  check_repeatable(graph);
   Verification verification(options, graph_precision(graph));
   const auto types = opt::fixed_input_types(graph, options.lengths);
-  const auto model = compiler::build_graph(graph);
   std::vector<Subject> subjects;
-  for (const std::string& isa : options.isa.empty() ? isas_here() : std::vector<std::string>{options.isa}) {
+  for (const std::string& isa : options.isa.empty() ? isas_here(*model) : std::vector<std::string>{options.isa}) {
     const auto session = make_session(model, options, isa);
     subjects.push_back({isa, session, recorded(session_run("compiled, " + isa, session)), {}});
   }
@@ -241,6 +264,7 @@ GraphReport verify_graph(const ir::Graph& graph, const GraphVerifyOptions& optio
     if (!run_subjects(verification, subjects, reference, graph, inputs)) break;
   }
   GraphReport& report = verification.report();
+  if (options.require_finite) verification.add_finite_gate();
   for (const Subject& subject : subjects) add_value_gate(report, subject);
   report.expected = "the reference executor";
   std::vector<std::string> isas;

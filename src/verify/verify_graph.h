@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "opt/fix_lengths.h"
+#include "plan/graph_plan.h"
 #include "plan/receipt.h"
 #include "verify/compare_values.h"
 
@@ -17,6 +18,7 @@ struct GraphVerifyOptions {
   opt::Lengths lengths = {};  // of inputs and symbols that the graph leaves open
   int seeds = 1;         // of made-up inputs; where all are given there is one run
   std::optional<double> tolerance = {};  // instead of the band of the graphs' precision
+  bool require_finite = false;  // one graph: gate 1, NaN or infinity in an output fails
   bool reference = false;  // two graphs: on the reference executor, not compiled node by node
   int threads = 0;
   std::string isa = {};  // empty: one graph on each instruction set of this machine, two graphs on the best
@@ -59,6 +61,10 @@ struct GraphReport {
 // Gate 2: the compiled graph against the reference executor on the graph as it was, value by value, for what both know
 // by name. Throws unsupported for graphs that draw random numbers and inputs that cannot be made up; what running throws.
 GraphReport verify_graph(const ir::Graph& graph, const GraphVerifyOptions& options);
+
+// The same for a model that is compiled already.
+GraphReport verify_graph(const ir::Graph& graph, std::shared_ptr<const plan::GraphModel> model,
+                         const GraphVerifyOptions& options);
 
 // The outputs of both on the same inputs; where they differ, the first result of A, in its order, that B has by name and
 // computes otherwise. Throws invalid_input naming inputs and outputs that only one of them has or that are of other

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "backend/cpu/graph_unpack.h"
+#include "backend/cpu/isa.h"
 #include "backend/cpu/linear.h"
 #include "backend/cpu/winograd.h"
 #include "tensor/source.h"
@@ -106,13 +108,11 @@ Tensor pack_winograd(const Instruction&, const Tensor& plain) {
   Tensor packed(DType::u8, {kWinogradPlanes * plane_floats * 4});
   float* out = reinterpret_cast<float*>(packed.mutable_bytes().data());
   const float* in = plain.data<float>().data();
-  double planes[kWinogradPlanes];
-  for (int64_t m = 0; m < features; ++m) {
+  const WinogradTier& tier = best_isa() == Isa::avx2 ? avx2::kWinogradTier : avx512::kWinogradTier;
+  for (int64_t first = 0; first < features; first += kPanelRows) {
     for (int64_t c = 0; c < channels; ++c) {
-      transform_kernel(in + (m * channels + c) * 9, planes);
-      for (int64_t p = 0; p < kWinogradPlanes; ++p) {
-        out[p * plane_floats + (m / 16 * channels + c) * 16 + m % 16] = float(planes[p]);
-      }
+      tier.weights(in + (first * channels + c) * 9, channels * 9, std::min(kPanelRows, features - first),
+                   out + (first * channels) + c * kPanelRows, plane_floats);
     }
   }
   return packed;
@@ -125,10 +125,23 @@ int64_t conv_panel_group(int64_t features_per_group, int64_t columns) {
 }
 
 std::span<const GraphLayout* const> graph_layouts() {
-  static constexpr GraphLayout kLinear = {"f32_panel", is_linear_weight, pack_linear};
-  static constexpr GraphLayout kDepthwise = {kConvDepthwise, is_depthwise, pack_depthwise};
-  static constexpr GraphLayout kWinograd = {kConvWinograd, is_winograd, pack_winograd};
-  static constexpr GraphLayout kConv = {kConvPanel, is_conv_weight, pack_conv, group_of};
+  static constexpr GraphLayout kLinear = {.name = "f32_panel",
+                                    .wanted = is_linear_weight,
+                                    .pack = pack_linear,
+                                    .size = linear_size,
+                                    .unpack = unpack_linear};
+  static constexpr GraphLayout kDepthwise = {.name = kConvDepthwise,
+                                       .wanted = is_depthwise,
+                                       .pack = pack_depthwise,
+                                       .size = depthwise_size,
+                                       .unpack = unpack_depthwise};
+  static constexpr GraphLayout kWinograd = {.name = kConvWinograd, .wanted = is_winograd, .pack = pack_winograd};
+  static constexpr GraphLayout kConv = {.name = kConvPanel,
+                                  .wanted = is_conv_weight,
+                                  .pack = pack_conv,
+                                  .variant = group_of,
+                                  .size = conv_size,
+                                  .unpack = unpack_conv};
   static constexpr std::array<const GraphLayout*, 4> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv};
   return kAll;
 }

@@ -15,6 +15,9 @@ struct WinogradTier {
   void (*input)(const float* const* rows, int64_t count, float* v, int64_t stride);
   // out[position * out_stride + j] = (A' m A)[position], 16 positions, for features j < count (a multiple of 16), m as v.
   void (*output)(const float* m, int64_t stride, int64_t count, float* out, int64_t out_stride);
+  // out[plane * out_stride + j] = transform_kernel of the kernel at kernels + j * stride, to the bit, for j < 16; zero from
+  // `count` on.
+  void (*weights)(const float* kernels, int64_t stride, int64_t count, float* out, int64_t out_stride);
 };
 
 // The 36 planes of a kernel of 3 x 3: G g G', in doubles.

@@ -57,6 +57,38 @@ void input_block(const float* const* rows, int64_t c, int lanes, float* v, int64
   }
 }
 
+constexpr int64_t kLanes = 16;
+constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
+                             {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                             {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                             {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                             {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                             {0, 0, 1}};
+
+// sums[j] = 0 + a[0] x[0][j] + a[1] x[1][j] + a[2] x[2][j], in this order: transform_kernel is the same to the bit.
+inline void combine(const double (&a)[3], const double* x0, const double* x1, const double* x2, double* sums) {
+  for (int64_t j = 0; j < kLanes; ++j) sums[j] = 0 + a[0] * x0[j] + a[1] * x1[j] + a[2] * x2[j];
+}
+
+void weights(const float* kernels, int64_t stride, int64_t count, float* out, int64_t out_stride) {
+  alignas(64) double g[9][kLanes] = {};
+  for (int64_t j = 0; j < count; ++j) {
+    for (int k = 0; k < 9; ++k) g[k][j] = double(kernels[j * stride + k]);
+  }
+  alignas(64) double half[6][3][kLanes];
+  for (int i = 0; i < 6; ++i) {
+    for (int j = 0; j < 3; ++j) combine(kG[i], g[j], g[3 + j], g[6 + j], half[i][j]);
+  }
+  alignas(64) double sums[kLanes];
+  for (int i = 0; i < 6; ++i) {
+    for (int j = 0; j < 6; ++j) {
+      combine(kG[j], half[i][0], half[i][1], half[i][2], sums);
+      float* plane = out + (i * 6 + j) * out_stride;
+      for (int64_t lane = 0; lane < kLanes; ++lane) plane[lane] = float(sums[lane]);
+    }
+  }
+}
+
 void input(const float* const* rows, int64_t count, float* v, int64_t stride) {
   int64_t c = 0;
   for (; c + kWidth <= count; c += kWidth) input_block(rows, c, kWidth, v, stride);
@@ -83,6 +115,6 @@ void output(const float* m, int64_t stride, int64_t count, float* out, int64_t o
 }  // namespace
 
 extern const WinogradTier kWinogradTier;
-const WinogradTier kWinogradTier = {input, output};
+const WinogradTier kWinogradTier = {input, output, weights};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

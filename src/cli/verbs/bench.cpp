@@ -5,6 +5,7 @@
 #include "bench/bench.h"
 #include "cli/bench_graph.h"
 #include "cli/context.h"
+#include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "plan/precision.h"
@@ -19,12 +20,13 @@ struct Options {
 };
 
 Exit run(const Options& options, Output& output) {
-  if (is_graph_file(options.engine.model)) {
+  if (is_graph_model(options.engine.model)) {
     const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
     return bench_graph(options.engine.model, options.graph, options.bench.repeats, graph, output);
   }
-  if (!options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile) {
-    fail(ErrorCode::usage, "--input, --shape and --profile are for .onnx models");
+  if (!options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
+      !options.graph.graph.empty()) {
+    fail(ErrorCode::usage, "--input, --shape, --graph and --profile are for graphs");
   }
   const auto engine = open_engine(options.engine, output);
   runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
@@ -88,6 +90,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       ->capture_default_str();
   command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();
   add_graph_bench_flags(command, options->graph);
+  command.add_flag("--allow-nonfinite", options->graph.allow_nonfinite, "NaN and infinity in a graph's outputs are meant");
   return [options](Output& output) { return run(*options, output); };
 }
 

@@ -2,6 +2,8 @@
 #include <chrono>
 
 #include "base/fields.h"
+#include "cli/build_graph.h"
+#include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/pass_flags.h"
 #include "cli/verb.h"
@@ -17,6 +19,7 @@ struct Options {
   bool no_verify = false;
   bool timings = false;
   BuildRequest request;
+  GraphBuildFlags graph;
 };
 
 void print_reports(const Output& output, const std::vector<opt::PassReport>& reports) {
@@ -26,7 +29,26 @@ void print_reports(const Output& output, const std::vector<opt::PassReport>& rep
   }
 }
 
+Exit run_graph_build(const Options& options, const Output& output) {
+  const BuildRequest& request = options.request;
+  if (!request.options.precision.empty() || !request.options.kv.empty() || options.timings) {
+    fail(ErrorCode::usage, "--precision, --kv and --timings are for language models");
+  }
+  return build_graph_engine({.source = options.source,
+                             .destination = options.destination,
+                             .flags = options.graph,
+                             .passes = pass_options(options.passes),
+                             .threads = request.options.threads,
+                             .verify = !options.no_verify,
+                             .full_verify = request.full_verify},
+                            output);
+}
+
 Exit run(Options& options, Output& output) {
+  if (is_graph_model(options.source)) return run_graph_build(options, output);
+  if (options.graph.used()) {
+    fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
+  }
   const auto start = std::chrono::steady_clock::now();
   BuildRequest& request = options.request;
   request.source = options.source;
@@ -54,7 +76,7 @@ Exit run(Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face folder, .gguf file, or an engine to rebuild")->required();
+  command.add_option("source", options->source, "Hugging Face folder, .gguf or .onnx file, or an engine to rebuild")->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
                      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
@@ -63,6 +85,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");
   command.add_flag("--full", options->request.full_verify, "verify on full-size input");
   add_pass_flags(command, options->passes);
+  add_graph_build_flags(command, options->graph);
   command.add_flag("--timings", options->timings, "time of each pass");
   return [options](Output& output) { return run(*options, output); };
 }
@@ -71,8 +94,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& build_verb() {
   static const Verb verb{.name = "build",
-                         .description = "compile a checkpoint into an engine file and verify it",
-                         .example = "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe",
+                         .description = "compile a checkpoint or an .onnx graph into an engine file and verify it",
+                         .example = "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe\n  "
+                                    "lathe build encoder.onnx -o encoder.lathe --min-shapes batch=1,sequence=1 "
+                                    "--max-shapes batch=8,sequence=512",
                          .add = add};
   return verb;
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/inspect_graph.h"
+#include "cli/inspect_graph_engine.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "compiler/onnx_decoder.h"
@@ -176,6 +177,12 @@ void inspect_checkpoint(const Options& options, Output& output) {
 void inspect_engine(const Options& options, Output& output) {
   require_kind(options.tensors, "--tensors", "checkpoints", options);
   const auto engine = plan::EngineFile::open(options.path);
+  if (!engine->manifest().graphs.empty()) {
+    Json json = inspect_graph_engine(*engine, {options.plan, options.graph}, options.onnx, output);
+    if (options.hash) report_hashes({engine->path()}, json, output);
+    return output.result(json);
+  }
+  require_kind(options.onnx.used(), "--shape, --svg, --html", "graphs", options);
   const plan::Manifest& manifest = engine->manifest();
   output.print(fmt::format(
       "{}\nkind          engine by {}, hash {}\n{}\nplan          {} instructions, compute {}, "
@@ -231,7 +238,8 @@ Exit run(const Options& options, Output& output) {
   const FileKind kind = file_kind(path);
   if (kind == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", options.path);
   const bool onnx = kind == FileKind::file && (is_onnx_file(path) || path.extension() == ".onnx");
-  require_kind(options.onnx.used() && !onnx, "--shape, --svg, --html", ".onnx files", options);
+  const bool graphs = onnx || plan::is_engine_file(path);
+  require_kind(options.onnx.used() && !graphs, "--shape, --svg, --html", ".onnx files", options);
   if (frontend::Checkpoint::recognises(path))
     inspect_checkpoint(options, output);
   else if (kind == FileKind::folder)

@@ -9,6 +9,7 @@
 #include "cli/context.h"
 #include "cli/generation.h"
 #include "cli/graph_model.h"
+#include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/pictures.h"
 #include "cli/run_graph.h"
@@ -115,13 +116,14 @@ Json result_json(const pipeline::GenerateResult& result, double load_ms) {
           {"memory", memory_json(memory_use())}};
 }
 
-// An .onnx file is run on tensors, everything else on text.
+// Graphs are run on tensors, everything else on text.
 bool wants_graph(const Options& options) {
-  const bool graph = is_graph_file(options.engine.model);
-  const bool flags = !options.graph.inputs.empty() || !options.graph.output_dir.empty() || options.graph.dump_tensors;
-  if (flags && !graph) fail(ErrorCode::usage, "--input, --output-dir and --dump-tensors are for .onnx files");
+  const bool graph = is_graph_model(options.engine.model);
+  const bool flags = !options.graph.inputs.empty() || !options.graph.output_dir.empty() || options.graph.dump_tensors ||
+                     !options.graph.graph.empty();
+  if (flags && !graph) fail(ErrorCode::usage, "--input, --output-dir, --graph and --dump-tensors are for graphs");
   if (graph && (options.prompt || !options.file.empty() || !options.tokens.empty())) {
-    fail(ErrorCode::unsupported, "{}: an .onnx file runs on tensors (--input NAME=FILE), not on text; a language model runs as its folder",
+    fail(ErrorCode::unsupported, "{}: a graph runs on tensors (--input NAME=FILE), not on text; a language model runs as its folder",
          options.engine.model);
   }
   return graph;
@@ -194,7 +196,11 @@ Exit run_pipeline(const Options& options, const Output& output) {
 
 Exit run(const Options& options, const Output& output) {
   if (frontend::PictureCheckpoint::recognises(options.engine.model)) return run_pipeline(options, output);
-  if (wants_graph(options)) return run_graph(options.engine.model, options.graph, graph_options(options), output);
+  if (wants_graph(options)) {
+    GraphFlags flags = options.graph;
+    flags.check = options.engine.check;
+    return run_graph(options.engine.model, flags, graph_options(options), output);
+  }
   check_options(options);
   const Running running = open_model(options, output);
   const contract::Contract& contract = running.contract();

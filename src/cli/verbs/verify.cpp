@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
+#include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/run_graph.h"
 #include "cli/verb.h"
@@ -30,19 +31,24 @@ std::filesystem::path engine_path(const std::string& model, const std::string& p
 }
 
 Exit run_graphs(const Options& options, const Output& output) {
-  if (!options.b.empty() && !is_graph_file(options.b)) {
-    fail(ErrorCode::usage, "\"{}\" is an .onnx model, \"{}\" is none: they cannot be compared", options.a, options.b);
+  if (!options.b.empty() && !is_graph_model(options.b)) {
+    fail(ErrorCode::usage, "\"{}\" is a graph, \"{}\" is none: they cannot be compared", options.a, options.b);
   }
-  if (options.write || options.verify.full || !options.precision.empty() || !options.text_file.empty()) {
-    fail(ErrorCode::usage, "--write, --full, --precision and --text are not for .onnx models");
+  if (!options.precision.empty() || !options.text_file.empty()) {
+    fail(ErrorCode::usage, "--precision and --text are not for graphs");
   }
+  if (options.b.empty() && !is_graph_file(options.a)) {
+    return verify_graph_engine(options.a, options.graph, options.verify.threads, options.verify.isa, options.verify.full,
+                               options.write, output);
+  }
+  if (options.write || options.verify.full) fail(ErrorCode::usage, "--write and --full are for one engine");
   return verify_graphs(options.a, options.b, options.graph, options.verify.threads, options.verify.isa, output);
 }
 
 Exit run(Options& options, Output& output) {
-  if (is_graph_file(options.a)) return run_graphs(options, output);
+  if (is_graph_model(options.a)) return run_graphs(options, output);
   if (options.graph.used()) {
-    fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance and --reference are for .onnx models");
+    fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance and --reference are for graphs");
   }
   if (options.write && !options.b.empty()) {
     fail(ErrorCode::usage, "--write goes with one engine: a comparison with another is no receipt");

@@ -1,0 +1,387 @@
+// Graphs to engine files and back: tests/graph/*.ir, several graphs in one file, profiles, and bytes that somebody changed.
+#include "compiler/graph_engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "backend/graph_load.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "plan/engine_header.h"
+#include "plan/flex.h"
+#include "plan/manifest.h"
+#include "runtime/finite_outputs.h"
+#include "verify/graph_cases.h"
+#include "verify/verify_graph_engine.h"
+
+namespace lathe::verify {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace graph_cases;
+using compiler::GraphEngineRequest;
+using compiler::PreparedGraphEngine;
+using plan::EngineFile;
+using Data = runtime::GraphSession::Data;
+using testing::HasSubstr;
+
+// A folder for the files of this run, removed at its end.
+struct ScratchFolder {
+  fs::path path = fs::path(testing::TempDir()) / fmt::format("lathe_graph_engine_{}", ::getpid());
+  ScratchFolder() { fs::create_directories(path); }
+  ~ScratchFolder() {
+    std::error_code ignored;  // nobody is left to tell
+    fs::remove_all(path, ignored);
+  }
+};
+
+fs::path scratch(std::string_view name) {
+  static const ScratchFolder folder;
+  return folder.path / name;
+}
+
+GraphEngineRequest request_of(const ir::Graph& graph) {
+  GraphEngineRequest request;
+  request.graphs.push_back({.name = "main", .graph = graph});
+  return request;
+}
+
+std::shared_ptr<const EngineFile> build(GraphEngineRequest request, const fs::path& path) {
+  PreparedGraphEngine(std::move(request), {}).write(path);
+  return EngineFile::open(path);
+}
+
+std::shared_ptr<const plan::GraphModel> load(const EngineFile& engine, std::string_view name = {}) {
+  return backend::load_graph(engine, plan::get_graph(engine.manifest().graphs, name));
+}
+
+Data run_once(std::shared_ptr<const plan::GraphModel> model, const Data& inputs) {
+  runtime::GraphSession session(std::move(model), {.threads = 1, .isa = {}, .limits = {}});
+  Data copies;
+  for (const auto& [name, datum] : session.run(inputs)) {
+    if (datum.is_tensor()) copies.emplace(name, op::clone(datum.tensor()));
+  }
+  return copies;
+}
+
+void expect_equal(const Data& expected, const Data& found) {
+  ASSERT_EQ(expected.size(), found.size());
+  for (const auto& [name, datum] : expected) {
+    const tensor::Tensor& a = datum.tensor();
+    const tensor::Tensor& b = found.at(name).tensor();
+    EXPECT_EQ(a.dims(), b.dims()) << name;
+    EXPECT_EQ(a.dtype(), b.dtype()) << name;
+    const bool same = a.bytes().size() == b.bytes().size() &&
+                      (a.bytes().empty() || std::memcmp(a.bytes().data(), b.bytes().data(), a.bytes().size()) == 0);
+    EXPECT_TRUE(same) << name;
+  }
+}
+
+class EngineOfCase : public testing::TestWithParam<Case> {};
+
+// The file says what was compiled, gives the same bits, and can be made again from itself, byte for byte.
+TEST_P(EngineOfCase, IsTheCompiledGraph) {
+  const Case& c = GetParam();
+  SCOPED_TRACE(fmt::format("{}.ir:{}: {}", c.file, c.line, c.name));
+  const ir::Graph graph = parse(c.graph);
+  const fs::path path = scratch(fmt::format("{}_{}.lathe", c.file, c.line));
+  const auto engine = build(request_of(graph), path);
+  engine->check_weights();
+  const auto model = load(*engine);
+  const auto direct = compiler::build_graph(graph);
+  EXPECT_EQ(plan::print(*model), plan::print(*direct));
+  for (const Bindings& bindings : c.calls.empty() ? std::vector<Bindings>{{}} : c.calls) {
+    const auto inputs = make_inputs(graph, bindings);
+    expect_equal(run_once(direct, {inputs.begin(), inputs.end()}), run_once(model, {inputs.begin(), inputs.end()}));
+  }
+  const fs::path again = scratch("again.lathe");
+  build(compiler::engine_request(engine), again);
+  EXPECT_EQ(read_text_file(path), read_text_file(again)) << "rebuilt from itself it is another file";
+  fs::remove(path);
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, EngineOfCase, testing::ValuesIn(all_cases()), [](const auto& test) {
+  return fmt::format("{}_{}", test.param.file, test.param.line);
+});
+
+const std::string kEncoder =
+    "graph encoder {\n  input %x: f32[n, 40]\n  const %w: f32[40, 24] = \"shared.weight\" plain\n"
+    "  const %b: f32[24] = \"encoder.bias\" plain\n  %h = MatMul(%x, %w)\n  %a = Add(%h, %b)\n  %y = Relu(%a)\n  output %y\n}\n";
+const std::string kDecoder =
+    "graph decoder {\n  input %z: f32[n, 40]\n  const %w: f32[40, 24] = \"shared.weight\" plain\n"
+    "  %y = MatMul(%z, %w)\n  output %y\n}\n";
+
+TEST(GraphEngine, HoldsSeveralGraphsAndStoresEachContentOnce) {
+  GraphEngineRequest request;
+  request.graphs.push_back({.name = "encoder", .graph = parse(kEncoder)});
+  const auto one = build(request, scratch("one.lathe"));
+  request.graphs.push_back({.name = "decoder", .graph = parse(kDecoder)});
+  request.assets["words.txt"] = {std::string("a\0b", 3)};
+  request.pipeline = R"({"scheduler": {"steps": 20}})";
+  const auto both = build(request, scratch("both.lathe"));
+  // The matrix of both is there once, and only once: its text, transposed, means the same bytes.
+  EXPECT_LT(both->manifest().weight_bytes, one->manifest().weight_bytes + 256);
+  EXPECT_LT(one->manifest().weight_bytes, 2 * 40 * 24 * 4);
+  EXPECT_EQ(both->find_asset("words.txt").size(), 3u);
+  EXPECT_EQ(both->manifest().pipeline, request.pipeline);
+  const auto x = make_inputs(parse(kDecoder), {{"n", 5}});
+  expect_equal(run_once(compiler::build_graph(parse(kDecoder)), {x.begin(), x.end()}),
+               run_once(load(*both, "decoder"), {x.begin(), x.end()}));
+  EXPECT_THROW(plan::get_graph(both->manifest().graphs, ""), Error);  // none is "main"
+  EXPECT_THROW(plan::get_graph(both->manifest().graphs, "unet"), Error);
+  const plan::Receipt receipt = verify_graph_engine(both->path(), {});
+  EXPECT_TRUE(receipt.pass) << describe(verify_graph(parse(kEncoder), GraphVerifyOptions{}));
+  EXPECT_EQ(receipt.gates.front().name, "0 structure and checksums");
+}
+
+TEST(GraphEngine, SameInputSameBytes) {
+  build(request_of(parse(kEncoder)), scratch("same_1.lathe"));
+  compiler::GraphEngineOptions options;
+  options.threads = 3;
+  PreparedGraphEngine(request_of(parse(kEncoder)), options).write(scratch("same_2.lathe"));
+  EXPECT_EQ(read_text_file(scratch("same_1.lathe")), read_text_file(scratch("same_2.lathe")));
+}
+
+TEST(GraphEngine, LengthsOutsideTheProfileAreRefusedWithTheNumbers) {
+  GraphEngineRequest request = request_of(parse(kEncoder));
+  request.graphs[0].profile = {{"x", {1, 40}, {4, 40}, {8, 40}}};
+  const auto engine = build(request, scratch("profile.lathe"));
+  const plan::EngineGraph& graph = plan::get_graph(engine->manifest().graphs, "");
+  runtime::GraphSession session(load(*engine), {.threads = 1, .isa = {}, .limits = {}, .profile = graph.profile});
+  const auto inputs = [&](int64_t n) {
+    const auto made = make_inputs(parse(kEncoder), {{"n", n}});
+    return Data(made.begin(), made.end());
+  };
+  EXPECT_NO_THROW(session.run(inputs(8)));
+  try {
+    session.run(inputs(9));
+    ADD_FAILURE() << "it ran";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("[1, 40] to [8, 40]"), HasSubstr("found [9, 40]")));
+  }
+  const plan::Receipt receipt = verify_graph_engine(engine->path(), {});
+  EXPECT_TRUE(receipt.pass);
+  EXPECT_THAT(receipt.gates.back().name, HasSubstr("6 corners"));
+  EXPECT_THAT(receipt.gates.back().note, HasSubstr("places"));
+}
+
+TEST(GraphEngine, AWrongWeightFailsItsGates) {
+  const fs::path path = scratch("damaged.lathe");
+  build(request_of(parse(kEncoder)), path);
+  std::string bytes = read_text_file(path);
+  bytes[plan::kHeaderBytes + 5] = char(bytes[plan::kHeaderBytes + 5] ^ 8);
+  write_text_file(path, bytes);
+  const plan::Receipt receipt = verify_graph_engine(path, {});
+  EXPECT_FALSE(receipt.pass);
+  EXPECT_THAT(receipt.gates.front().note, HasSubstr("shared.weight"));
+}
+
+TEST(GraphEngine, InfinityInAnOutputIsAnErrorUnlessItIsMeant) {
+  const std::string text =
+      "graph g {\n  input %x: f32[n]\n  const %zero: f32[1] = {0.0}\n  %y = Div(%x, %zero)\n  output %y\n}\n";
+  GraphEngineRequest request = request_of(parse(text));
+  build(request, scratch("infinite.lathe"));
+  const plan::Receipt receipt = verify_graph_engine(scratch("infinite.lathe"), {});
+  EXPECT_FALSE(receipt.pass);
+  EXPECT_THAT(receipt.gates[1].name, HasSubstr("1 no NaN"));
+  request.graphs[0].allow_nonfinite = true;
+  build(request, scratch("meant.lathe"));
+  EXPECT_TRUE(verify_graph_engine(scratch("meant.lathe"), {}).pass);
+
+  using tensor::Tensor;
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_NO_THROW(runtime::require_finite({{"y", Tensor::of<float>({2}, {1, std::numeric_limits<float>::max()})}}));
+  EXPECT_NO_THROW(runtime::require_finite({{"y", Tensor::of<int64_t>({1}, {-1})}, {"z", op::Datum()}}));
+  for (const auto dtype : {tensor::DType::f32, tensor::DType::f16, tensor::DType::bf16, tensor::DType::f64,
+                           tensor::DType::f8e5m2}) {
+    const Tensor tensor = tensor::cast(Tensor::of<float>({3}, {1, -infinity, 2}), dtype);
+    try {
+      runtime::require_finite({{"y", op::Datum::sequence({tensor})}});
+      ADD_FAILURE() << to_string(dtype);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::verification);
+      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("1 of 3"), HasSubstr("element 1")));
+    }
+  }
+}
+
+// An engine with what manifests can hold: bodies, tensors and lists in attributes, texts, small and packed types.
+std::string rich_text() {
+  return "graph g {\n  input %x: f32[n, 3, 8, 8]\n  input %go: bool[]\n"
+         "  const %w: f32[20, 3, 3, 3] = \"w\" plain\n  const %u: f32[20, 20, 3, 3] = \"u\" plain\n"
+         "  const %m: f32[8, 8] = \"m\" plain\n  const %names: string[2] = {\"a\", \"b c\"}\n"
+         "  %a = Conv(%x, %w) {pads = [1, 1, 1, 1]}\n  %b = Conv(%a, %u) {pads = [1, 1, 1, 1]}\n  %c = MatMul(%b, %m)\n"
+         "  %d = If(%go, %c, %c) {else_branch = graph e {\n    input %p: f32[n, 20, 8, 8]\n    %q = Neg(%p)\n    output %q\n  }"
+         ", then_branch = graph t {\n    input %p: f32[n, 20, 8, 8]\n    %s = Shape(%p)\n"
+         "    %f = ConstantOfShape(%s) {value = tensor f32[1] {2.0}}\n    %q = Mul(%p, %f)\n    output %q\n  }}\n"
+         "  %e = Identity(%names)\n  output %d\n  output %e\n}\n";
+}
+
+// A file with this manifest in place of its own, and hashes that fit.
+void write_engine(const fs::path& path, const std::string& original, const std::string& manifest) {
+  const auto view = std::as_bytes(std::span(original));
+  plan::Header header = plan::read_header(view, view.size());
+  const std::string weights = original.substr(plan::kHeaderBytes, header.weight_bytes);
+  header.manifest.bytes = manifest.size();
+  header.manifest.hash = xxh3_128_hex(std::as_bytes(std::span(manifest)));
+  header.receipt = {};
+  std::string bytes = plan::write_header(header);
+  bytes.resize(plan::kHeaderBytes);
+  bytes += weights;
+  bytes.resize(header.manifest.offset);
+  write_text_file(path, bytes + manifest);
+}
+
+// One change somewhere in the value: another number, a text of another place, an item gone or there twice.
+class Mutator {
+ public:
+  explicit Mutator(uint32_t seed) : random_(seed) {}
+
+  void change(Json& root) {
+    texts_.clear();
+    places_.clear();
+    collect(root);
+    Json& place = *places_[pick(places_.size())];
+    if (place.is_number()) return number(place);
+    if (place.is_string()) return text(place);
+    if (place.is_boolean()) {
+      place = !place.get<bool>();
+    } else if ((place.is_array() || place.is_object()) && !place.empty()) {
+      items(place);
+    } else {
+      place = Json::array({1, "x"});
+    }
+  }
+
+ private:
+  size_t pick(size_t count) { return std::uniform_int_distribution<size_t>(0, count - 1)(random_); }
+
+  void collect(Json& json) {
+    places_.push_back(&json);
+    if (json.is_string()) texts_.push_back(json.get<std::string>());
+    if (json.is_array() || json.is_object()) {
+      for (Json& item : json) collect(item);
+    }
+  }
+
+  void number(Json& place) {
+    const int64_t now = place.is_number_float() ? 0 : place.get<int64_t>();
+    const std::vector<Json> others = {now + 1, now - 1, 0, -1, now * 2, now + 64, int64_t{1} << 40, INT64_MAX, INT64_MIN, 0.5, "x"};
+    place = others[pick(others.size())];
+  }
+
+  void text(Json& place) {
+    std::string now = place.get<std::string>();
+    if (now.empty() || pick(2) == 0) {
+      place = texts_[pick(texts_.size())];
+      return;
+    }
+    now[pick(now.size())] = char(pick(256));
+    place = now;
+  }
+
+  void items(Json& place) {
+    const size_t at = pick(place.size());
+    if (place.is_object()) {
+      auto it = place.begin();
+      std::advance(it, std::ptrdiff_t(at));
+      place.erase(it);
+    } else if (pick(2) == 0) {
+      place.erase(at);
+    } else {
+      place.push_back(place[at]);
+    }
+  }
+
+  std::mt19937 random_;
+  std::vector<Json*> places_;
+  std::vector<std::string> texts_;
+};
+
+// Opens, loads, binds and, where the inputs are as large as declared, runs it, and reads its graph. Anything but an Error
+// that blames the file is a failure.
+void try_engine(const fs::path& path, std::map<ErrorCode, int>& results) {
+  try {
+    const auto engine = EngineFile::open(path);
+    plan::require_kind(*engine, true);
+    for (const plan::EngineGraph& graph : engine->manifest().graphs) {
+      plan::print(*graph.model);
+      const auto model = backend::load_graph(*engine, graph);
+      Data inputs;
+      for (const int64_t index : model->plan.inputs) {
+        const plan::GraphValue& value = model->plan.values[size_t(index)];
+        if (!value.type.is_plain() || value.type.dtype == tensor::DType::string) continue;
+        tensor::Dims dims;
+        int64_t elements = 1;
+        for (const tensor::Dim& dim : value.type.shape) {
+          dims.push_back(std::min<int64_t>(dim.constant().value_or(2), 64));
+          elements *= dims.back();
+        }
+        if (elements <= 65536) inputs.emplace(value.name, tensor::Tensor(value.type.dtype, dims));
+      }
+      runtime::GraphSession session(model, {.threads = 2, .isa = {}, .limits = {.max_iterations = 10}, .alone_below = 0});
+      session.run(inputs);
+      compiler::stored_graph(engine, graph);
+    }
+    ++results[ErrorCode::usage];  // nothing was wrong
+  } catch (const Error& error) {
+    ++results[error.code()];
+    EXPECT_NE(error.code(), ErrorCode::internal) << error.what();
+  }
+}
+
+TEST(GraphEngine, HostileManifestsAreRefusedOrRun) {
+  GraphEngineRequest request = request_of(parse(rich_text()));
+  request.graphs[0].profile = {{"x", {1, 3, 8, 8}, {1, 3, 8, 8}, {4, 3, 8, 8}}};
+  const fs::path path = scratch("rich.lathe");
+  build(request, path);
+  ASSERT_TRUE(verify_graph_engine(path, {}).pass);
+  const std::string original = read_text_file(path);
+  const auto view = std::as_bytes(std::span(original));
+  const plan::Header header = plan::read_header(view, view.size());
+  const Json manifest = plan::decode_flex(view.subspan(header.manifest.offset, header.manifest.bytes));
+  std::map<ErrorCode, int> results;
+  const fs::path changed = scratch("changed.lathe");
+  for (uint32_t seed = 0; seed < 3000; ++seed) {
+    Json json = manifest;
+    Mutator mutator(seed);
+    mutator.change(json["graphs"]);
+    if (seed % 3 == 0) mutator.change(json["graphs"]);
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    try {
+      write_engine(changed, original, plan::encode_flex(json));
+    } catch (const Error&) {
+      continue;  // a key that no manifest can hold
+    }
+    try_engine(changed, results);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(results[ErrorCode::invalid_input], 1000);
+}
+
+TEST(GraphEngine, HostileBytesAreRefused) {
+  const fs::path path = scratch("bytes.lathe");
+  build(request_of(parse(rich_text())), path);
+  const std::string original = read_text_file(path);
+  const auto view = std::as_bytes(std::span(original));
+  const plan::Header header = plan::read_header(view, view.size());
+  const std::string manifest = original.substr(header.manifest.offset, header.manifest.bytes);
+  std::mt19937 random(7);
+  std::map<ErrorCode, int> results;
+  for (int i = 0; i < 1500; ++i) {
+    std::string bytes = manifest;
+    bytes[std::uniform_int_distribution<size_t>(0, bytes.size() - 1)(random)] ^= char(1 << i % 8);
+    write_engine(path, original, bytes);
+    try_engine(path, results);
+  }
+  EXPECT_GT(results[ErrorCode::invalid_input], 200);
+}
+
+}  // namespace
+}  // namespace lathe::verify
