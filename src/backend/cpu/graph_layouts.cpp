@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "backend/cpu/block_layouts.h"
 #include "backend/cpu/byte_layouts.h"
 #include "backend/cpu/linear.h"
 #include "backend/cpu/winograd.h"
@@ -130,8 +131,9 @@ std::span<const GraphLayout* const> graph_layouts() {
   static constexpr GraphLayout kDepthwise = {kConvDepthwise, is_depthwise, pack_depthwise};
   static constexpr GraphLayout kWinograd = {kConvWinograd, is_winograd, pack_winograd};
   static constexpr GraphLayout kConv = {kConvPanel, is_conv_weight, pack_conv, group_of};
-  static constexpr std::array<const GraphLayout*, 6> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv,
-                                                             &kByteDepthwiseLayout, &kBytePanelLayout};
+  static constexpr std::array<const GraphLayout*, 8> kAll = {
+      &kLinear,          &kDepthwise,      &kWinograd,        &kConv, &kByteDepthwiseLayout,
+      &kBytePanelLayout, &kCodePanelLayout, &kBlockPanelLayout};
   return kAll;
 }
 
