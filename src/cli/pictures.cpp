@@ -24,6 +24,9 @@ text::ClipTokenizer open_clip_tokenizer(const frontend::PictureCheckpoint& check
     return asset == checkpoint.assets().end() ? std::string() : asset->second;
   };
   return with_context(folder, [&] {
+    if (find("tokenizer.json").empty() && find("vocab.json").empty()) {
+      fail(ErrorCode::not_found, "no vocabulary: a single file has none, give --tokenizer FOLDER (vocab.json and merges.txt)");
+    }
     text::ClipTokenizer clip = text::make_clip_tokenizer({.vocab = find("vocab.json"),
                                                           .merges = find("merges.txt"),
                                                           .special_tokens_map = find("special_tokens_map.json"),
@@ -189,6 +192,8 @@ void add_picture_flags(CLI::App& command, PictureFlags& flags) {
   command.add_option("--dump-latents", flags.dump_latents, "write the last latents to this .npy file");
   command.add_option("--variant", flags.variant, "of a diffusers folder's weight files: fp16");
   command.add_option("--vae", flags.vae, "folder of another autoencoder");
+  command.add_option("--tokenizer", flags.tokenizer, "of a single file: folder with CLIP's vocab.json and merges.txt");
+  command.add_option("--prediction", flags.prediction, "of a single file: epsilon or v_prediction, where it cannot be told");
   command.add_flag("--plain-prompt", flags.plain_prompt,
                    "read brackets as text and cut long prompts off, as diffusers; else (word:1.3), [word] and BREAK count");
   command.add_flag("--no-safety-checker", flags.no_safety_checker,
@@ -213,7 +218,11 @@ std::unique_ptr<pipeline::Diffuser> open_diffuser(std::shared_ptr<const frontend
 Exit run_pictures(const PictureRun& run, const PictureFlags& flags, const Output& output) {
   check_output(flags.output);
   const auto checkpoint = std::make_shared<const frontend::PictureCheckpoint>(
-      frontend::PictureCheckpoint::open(run.model, {.variant = flags.variant, .vae = flags.vae}));
+      frontend::PictureCheckpoint::open(run.model, {.variant = flags.variant,
+                                                    .vae = flags.vae,
+                                                    .tokenizer = flags.tokenizer,
+                                                    .prediction = flags.prediction}));
+  for (const std::string& note : checkpoint->notes()) output.note(note);
   const contract::Pictures& contract = checkpoint->contract();
   if (contract.safety_checker && !flags.no_safety_checker) {
     fail(ErrorCode::unsupported,

@@ -32,6 +32,8 @@ struct PictureFlags {
   std::string dump_latents;
   std::string variant;
   std::string vae;
+  std::string tokenizer;
+  std::string prediction;
   bool plain_prompt = false;
   bool no_safety_checker = false;
 };

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "frontend/single_file.h"
+#include "frontend/single_file_parts.h"
 #include "io/safetensors.h"
 
 namespace lathe::frontend {
@@ -75,6 +77,12 @@ fs::path get_weights(const fs::path& folder, const std::string& variant) {
   return file;
 }
 
+TensorMap tensors_of(const fs::path& file) {
+  TensorMap tensors;
+  for (const io::StoredTensor& tensor : io::SafetensorsFile::open(file).tensors) tensors.emplace(tensor.name, tensor.source());
+  return tensors;
+}
+
 int64_t width_of_states(const std::map<std::string, ComponentInput>& components) {
   int64_t width = 0;
   for (const auto& [role, component] : components) {
@@ -106,13 +114,24 @@ void read_autoencoder(const Json& config, contract::Pictures& contract) {
 }  // namespace
 
 bool PictureCheckpoint::recognises(const fs::path& path) {
-  return file_kind(path) == FileKind::folder && file_kind(path / kIndex) == FileKind::file;
+  switch (file_kind(path)) {
+    case FileKind::folder: return file_kind(path / kIndex) == FileKind::file;
+    // The longest header is read: which model a .safetensors file holds stands in its names.
+    case FileKind::file: return path.extension() == ".safetensors" && is_single_file(tensors_of(path));
+    default: return false;
+  }
 }
 
 PictureCheckpoint PictureCheckpoint::open(const fs::path& path, const PictureOptions& options) {
   if (file_kind(path) == FileKind::nothing) fail(ErrorCode::not_found, "\"{}\" does not exist", path.string());
   PictureCheckpoint checkpoint;
-  with_context(path.string(), [&] { checkpoint.open_folder(path, options); });
+  with_context(path.string(), [&] {
+    if (file_kind(path) == FileKind::folder) {
+      checkpoint.open_folder(path, options);
+    } else {
+      checkpoint.open_file(path, options);
+    }
+  });
   return checkpoint;
 }
 
@@ -137,6 +156,53 @@ void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions
     add_component(other ? options.vae : folder / role, std::string(role), options.variant);
   }
   read_contract(index);
+}
+
+void PictureCheckpoint::open_file(const fs::path& file, const PictureOptions& options) {
+  const TensorMap tensors = tensors_of(file);
+  if (!is_single_file(tensors)) {
+    fail(ErrorCode::unsupported, "no tensor below \"{}\": neither a diffusers folder nor a single-file checkpoint", kSingleFileUNet);
+  }
+  SingleFile single = split_single_file(tensors, {.prediction = options.prediction});
+  files_ = {file};
+  contract_.pipeline = single.pipeline;
+  contract_.two_encoders = get_pipeline(single.pipeline).two_encoders;
+  contract_.name = file.stem().string();
+  contract_.source = file.string();
+  notes_.push_back(fmt::format("{}; {}, by {}", single.kind, get_string(single.scheduler, "prediction_type"), single.prediction_from));
+  components_ = std::move(single.components);
+  for (const auto& [role, component] : components_) assets_[role + "/config.json"] = component.config.dump(2);
+  assets_["scheduler/scheduler_config.json"] = single.scheduler.dump(2);
+  Json index = {{"_class_name", single.pipeline}};
+  for (const auto& [role, component] : components_) {
+    const bool text = role.starts_with("text_encoder");
+    index[role] = {text ? "transformers" : "diffusers", std::string(get_component(component.config).class_names[0])};
+  }
+  assets_[std::string(kIndex)] = index.dump(2);
+  if (!options.vae.empty()) {
+    components_.erase("vae");
+    add_component(options.vae, "vae", options.variant);
+  }
+  if (!options.tokenizer.empty()) add_tokenizers(options.tokenizer, single.kind);
+  read_contract(index);
+}
+
+// CLIP's vocabulary is the same for all kinds; what fills up a prompt is not: "!" (id 0) where OpenCLIP reads.
+void PictureCheckpoint::add_tokenizers(const fs::path& folder, const std::string& kind) {
+  for (const auto& [role, component] : components_) {
+    if (!role.starts_with("text_encoder")) continue;
+    const std::string name = "tokenizer" + role.substr(std::string_view("text_encoder").size());
+    for (const char* file : {"vocab.json", "merges.txt"}) {
+      if (file_kind(folder / file) != FileKind::file) fail(ErrorCode::not_found, "no {} in \"{}\"", file, folder.string());
+      assets_[fmt::format("{}/{}", name, file)] = read_text_file(folder / file);
+    }
+    const bool open_clip = kind == "Stable Diffusion 2" || role == "text_encoder_2";
+    assets_[name + "/special_tokens_map.json"] = Json{{"bos_token", "<|startoftext|>"},
+                                                      {"eos_token", "<|endoftext|>"},
+                                                      {"unk_token", "<|endoftext|>"},
+                                                      {"pad_token", open_clip ? "!" : "<|endoftext|>"}}
+                                                     .dump(2);
+  }
 }
 
 void PictureCheckpoint::add_component(const fs::path& folder, const std::string& role, const std::string& variant) {

@@ -15,12 +15,16 @@ namespace lathe::frontend {
 struct PictureOptions {
   std::string variant;         // of the weight files: "fp16"; empty: those without, else the only one there is
   std::filesystem::path vae;   // a folder of another autoencoder
+  // Of a single file, which has neither: a folder of CLIP's vocab.json and merges.txt, and what its UNet predicts
+  // ("epsilon", "v_prediction") where its content does not tell.
+  std::filesystem::path tokenizer;
+  std::string prediction;
 };
 
 // Values are immutable after open(); tensors are views into mapped files.
 class PictureCheckpoint {
  public:
-  // A diffusers folder (model_index.json). Throws not_found, invalid_input, unsupported naming the component.
+  // A diffusers folder (model_index.json), or a single .safetensors file in the original code's names. Throws not_found, invalid_input, unsupported naming the component.
   static PictureCheckpoint open(const std::filesystem::path& path, const PictureOptions& options = {});
   static bool recognises(const std::filesystem::path& path);
 
@@ -37,9 +41,13 @@ class PictureCheckpoint {
   const std::map<std::string, std::string>& assets() const { return assets_; }
   const std::vector<std::filesystem::path>& files() const { return files_; }  // those the tensors live in
   uint64_t tensor_bytes() const;
+  // What was decided while opening and a person should know: how the prediction type was found.
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   void open_folder(const std::filesystem::path& folder, const PictureOptions& options);
+  void open_file(const std::filesystem::path& file, const PictureOptions& options);
+  void add_tokenizers(const std::filesystem::path& folder, const std::string& kind);
   void add_component(const std::filesystem::path& folder, const std::string& role, const std::string& variant);
   void read_contract(const Json& index);
 
@@ -47,6 +55,7 @@ class PictureCheckpoint {
   std::map<std::string, ComponentInput> components_;
   std::map<std::string, std::string> assets_;
   std::vector<std::filesystem::path> files_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace lathe::frontend

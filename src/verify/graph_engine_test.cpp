@@ -12,6 +12,7 @@
 #include "backend/graph_load.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "op/values.h"
 #include "plan/engine_header.h"
 #include "plan/flex.h"
 #include "plan/manifest.h"
