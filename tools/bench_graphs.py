@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Compares `lathe bench M.onnx` with ONNX Runtime and OpenVINO on the same files, and writes a table.
 
-    bench_graphs.py LATHE FOLDER [--rounds N] [--threads N] [--out PAGE.md] [NAME...]
+    bench_graphs.py LATHE FOLDER [--rounds N] [--threads N] [--out PAGE.md] [--engines FOLDER] [NAME...]
 
 FOLDER holds NAME.onnx and its inputs NAME.INPUT.npy, as make_bench_models.py writes them (and any others beside). Run it
 with a Python that has numpy, onnxruntime and openvino. Each round runs every program once as a fresh process, in turns;
 a process loads the model, calls it once (first), twice more, then for half a second or 15 times. Figures are medians
 over the rounds; the ratio is that of the medians, peer by lathe: above 1 lathe is faster. OpenVINO's precision is f32.
 Before anything is measured, lathe's outputs are compared with ONNX Runtime's.
+
+With --engines nothing but starting is compared: load and first call of lathe from NAME.onnx and from FOLDER/NAME.lathe
+(built first, not verified), and of ONNX Runtime; with peak RSS, and the time and the peak RSS of the build.
 """
 import argparse
 import json
@@ -68,8 +71,8 @@ def run_peer(peer, model, threads):
     print(json.dumps({"load": load, "first": first, "median": median, "rss": rss}))
 
 
-def run_lathe(lathe, model, threads):
-    arguments = [f"--input={name}={path}" for name, path in inputs_of(model).items()]
+def run_lathe(lathe, model, threads, inputs=None):
+    arguments = [f"--input={name}={path}" for name, path in (inputs or inputs_of(model)).items()]
     result = subprocess.run([lathe, "bench", model, *arguments, "--threads", str(threads), "--repeat", "15", "--json"],
                             capture_output=True, text=True, check=True)
     report = json.loads(result.stdout)
@@ -107,6 +110,40 @@ def check_same(lathe, model):
     return worst
 
 
+def build_engine(lathe, model, folder, threads):
+    """The engine's path, and what building it took."""
+    engine = folder / f"{model.stem}.lathe"
+    result = subprocess.run([lathe, "build", model, "-o", engine, "--no-verify", "--threads", str(threads), "--json"],
+                            capture_output=True, text=True, check=True)
+    return engine, json.loads(result.stdout)
+
+
+def compare_starts(args, models):
+    """Load and first call, in turns; medians."""
+    args.engines.mkdir(parents=True, exist_ok=True)
+    lines = ["| model | .onnx: load + first ms | .lathe: load + first ms | ONNX Runtime ms | ratio to ONNX Runtime | "
+             "peak RSS MB: .onnx, .lathe, ONNX Runtime | .onnx MB | .lathe MB | build s | build RSS MB |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for model in models:
+        engine, build = build_engine(args.lathe, model, args.engines, args.threads)
+        runs = {"onnx": [], "engine": [], "onnxruntime": []}
+        for _ in range(args.rounds):
+            runs["onnx"].append(run_lathe(args.lathe, model, args.threads))
+            runs["engine"].append(run_lathe(args.lathe, engine, args.threads, inputs_of(model)))
+            runs["onnxruntime"].append(spawn_peer("onnxruntime", model, args.threads))
+        middle = {p: {k: statistics.median(r[k] for r in found) for k in found[0]} for p, found in runs.items()}
+        start = {p: middle[p]["load"] + middle[p]["first"] for p in middle}
+        text = lambda p: f"{middle[p]['load']:.1f} + {middle[p]['first']:.1f}"
+        rss = ", ".join(f"{middle[p]['rss'] / 1e6:.0f}" for p in middle)
+        lines.append(f"| {model.stem} | {text('onnx')} | {text('engine')} | {text('onnxruntime')} | "
+                     f"**{start['onnxruntime'] / start['engine']:.1f} x** | {rss} | {model.stat().st_size / 1e6:.1f} | "
+                     f"{engine.stat().st_size / 1e6:.1f} | {build['seconds']:.2f} | "
+                     f"{build['memory']['peak_rss_bytes'] / 1e6:.0f} |")
+        print(lines[-1], flush=True)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n")
+
+
 def main():
     if sys.argv[1:2] == ["--peer"]:
         return run_peer(sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4]))
@@ -116,9 +153,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--engines", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
     args = parser.parse_intermixed_args()
     models = [args.folder / f"{n}.onnx" for n in args.names] or sorted(args.folder.glob("*.onnx"))
+    if args.engines:
+        return compare_starts(args, models)
     programs = ("lathe", "onnxruntime", "openvino")
     lines = ["| model | lathe ms | ONNX Runtime ms | OpenVINO ms | ratio to the better | load + first: ratio to ONNX Runtime | "
              "peak RSS MB: lathe, ONNX Runtime, OpenVINO | largest error |", "|---|---|---|---|---|---|---|---|"]

@@ -35,6 +35,25 @@ void each_named_constant(const ir::Graph& graph,
   }
 }
 
+// The same with graphs inside nodes optimised, too: what is folded there need not stand in the text.
+ir::Graph with_optimised_bodies(ir::Graph graph, const GraphBuildOptions& options) {
+  bool changed = false;
+  const std::vector<ir::NodeId> nodes(graph.nodes().begin(), graph.nodes().end());
+  for (const ir::NodeId id : nodes) {
+    std::vector<std::pair<std::string, ir::Graph>> bodies;
+    ir::each_body(graph.node(id), [&](const std::string& name, const ir::Graph& body) {
+      bodies.emplace_back(name, with_optimised_bodies(body, options));
+    });
+    for (auto& [name, body] : bodies) {
+      optimise_graph(body, options);
+      graph.set_attribute(id, name, op::SubgraphPtr(std::make_shared<const ir::Body>(std::move(body))));
+      changed = true;
+    }
+  }
+  if (changed) graph.infer_types();
+  return graph;
+}
+
 // Types as the reader of the engine will infer them, in bodies too.
 void set_types(GraphModel& model) {
   const std::vector<op::TypeInfo> types = plan::infer_types(model);
@@ -65,7 +84,7 @@ PreparedGraphEngine::Impl::Impl(GraphEngineRequest request, const GraphEngineOpt
   for (GraphToBuild& given : request.graphs) {
     const std::string name = given.name;
     with_context(fmt::format("graph \"{}\"", name), [&] {
-      Planned entry{.entry = {}, .kept = std::move(given.graph), .planned = {}};
+      Planned entry{.entry = {}, .kept = with_optimised_bodies(std::move(given.graph), options.build), .planned = {}};
       optimise_graph(entry.kept, options.build);
       entry.planned = plan_graph(entry.kept, options.build);
       entry.entry.name = name;

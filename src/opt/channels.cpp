@@ -8,6 +8,37 @@ namespace lathe::opt {
 using ir::Value;
 using tensor::Tensor;
 
+namespace {
+
+// Weights [features, ...] of f32, each feature times its factor, as they are read: a model's folded weights are never in
+// memory all at once.
+class ScaledSource final : public tensor::Source {
+ public:
+  ScaledSource(tensor::SourcePtr base, std::vector<double> scale)
+      : Source(tensor::DType::f32, tensor::Encoding::plain, base->dims(), base->origin()),
+        base_(std::move(base)),
+        scale_(std::move(scale)) {}
+
+  void read_rows(int64_t first, int64_t count, std::span<std::byte> out) const override {
+    base_->read_rows(first, count, out);
+    if (count == 0) return;
+    const int64_t rows_each = rows() / int64_t(scale_.size()), width = row_elements();
+    auto* row = reinterpret_cast<float*>(out.data());
+    for (int64_t r = first; r < first + count; ++r, row += width) {
+      const double factor = scale_[size_t(r / rows_each)];
+      for (int64_t i = 0; i < width; ++i) row[i] = float(double(row[i]) * factor);
+    }
+  }
+
+  void drop_rows(int64_t first, int64_t count) const override { base_->drop_rows(first, count); }
+
+ private:
+  tensor::SourcePtr base_;
+  std::vector<double> scale_;
+};
+
+}  // namespace
+
 std::optional<std::vector<double>> constant_numbers(const ir::Graph& graph, Value value) {
   if (!graph.is_constant(value) || graph.type(value).dtype != tensor::DType::f32) return std::nullopt;
   const Tensor tensor = tensor::load(*graph.source(value));
@@ -45,16 +76,14 @@ bool replace_with_scaled(ir::Graph& graph, ir::NodeId at, const ConstantConv& co
   const Value bias = conv.node.inputs.size() > 2 ? conv.node.inputs[2] : Value{};
   const std::string w_name = graph.source_name(w) + ".scaled";
   const std::string bias_name = (bias ? graph.source_name(bias) : graph.source_name(w) + ".bias") + ".scaled";
-  const std::vector<double> weights = *constant_numbers(graph, w);
+  const tensor::SourcePtr& weights = graph.source(w);
   const std::vector<double> biases =
       bias ? *constant_numbers(graph, bias) : std::vector<double>(size_t(conv.features), 0.0);
-  Tensor new_weights(tensor::DType::f32, *tensor::to_dims(graph.type(w).shape));
   Tensor new_biases(tensor::DType::f32, {conv.features});
-  const size_t per_feature = conv.features == 0 ? 0 : weights.size() / size_t(conv.features);
-  const auto out = new_weights.data<float>();
-  for (size_t i = 0; i < weights.size(); ++i) out[i] = float(weights[i] * scale[i / per_feature]);
+  const bool plain = weights->encoding() == tensor::Encoding::plain;
+  const tensor::SourcePtr f32 = plain ? weights : tensor::memory_source(tensor::load(*weights), w_name);
   for (size_t f = 0; f < biases.size(); ++f) new_biases.data<float>()[f] = float(biases[f] * scale[f] + shift[f]);
-  const Value scaled = graph.add_constant(w_name, new_weights);
+  const Value scaled = graph.add_constant(w_name, std::make_shared<ScaledSource>(f32, scale));
   const Value shifted = graph.add_constant(bias_name, new_biases);
   return replace_with(graph, at, "Conv", {conv.node.inputs[0], scaled, shifted}, conv.node.attributes);
 }

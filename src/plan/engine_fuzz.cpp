@@ -2,6 +2,7 @@
 // stop a fuzzer, not an attacker, so they are left out here.
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "base/error.h"
 #include "plan/engine_header.h"
@@ -23,8 +24,11 @@ void attempt(Body&& body) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
   attempt([&] {
-    const lathe::plan::Manifest manifest = lathe::plan::read_manifest(bytes);
+    // Constants of graphs are views: there is something to view.
+    static const std::vector<std::byte> weights(size_t{1} << 20);
+    const lathe::plan::Manifest manifest = lathe::plan::read_manifest(bytes, {weights, nullptr});
     lathe::plan::print(manifest.plan);
+    for (const auto& graph : manifest.graphs) lathe::plan::print(*graph.model);
     lathe::plan::check(manifest);
   });
   attempt([&] { lathe::plan::read_receipt_bytes(bytes); });

@@ -241,6 +241,7 @@ class Reader {
     constant.offset = get<int64_t>(json, "offset");
     constant.bytes = get<int64_t>(json, "bytes");
     if (const auto layout = find_string(json, "pack_as")) {
+      if (*layout == "plain") fail(ErrorCode::invalid_input, "\"{}\" is to be packed as it is", constant.name);
       constant.layout = *layout;
       model.to_pack.push_back(model.constants.size());
     } else if (const auto packed = find_string(json, "layout")) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <list>
 
 #include "backend/device.h"
@@ -89,10 +90,15 @@ struct GraphSession::Impl {
   std::vector<ValueState> states;
   Tap tap;
 
+  // What a stage is bound to, as numbers: values with their types and lengths, and the bytes of those that are fixed.
+  using Key = std::vector<int64_t>;
   struct Kept {
-    std::string key;
+    Key key;
     Stage stage;
   };
+  Key key;                                     // of the stage that is looked for
+  std::vector<std::pair<tensor::DType, tensor::Dims>> taken;  // of the tensors of the last call's inputs, which fitted
+  std::vector<std::string> labels;             // of instructions, for errors
   std::map<size_t, std::list<Kept>> stages;  // by first instruction, the latest used first
 
   std::map<size_t, op::Attributes> compiled;  // of instructions with bodies: these as sessions
@@ -111,6 +117,7 @@ struct GraphSession::Impl {
     shapes = shape_values(plan);
     for (size_t i = 0; i < plan.instructions.size(); ++i) compile_bodies(i);
     context.last_use = last_uses(plan);
+    for (const plan::Instruction& i : plan.instructions) labels.push_back(fmt::format("{} \"{}\"", i.op, i.name));
     for (const int64_t input : plan.inputs) {
       declared.emplace(plan.values[size_t(input)].name, &plan.values[size_t(input)].type);
     }
@@ -128,9 +135,34 @@ struct GraphSession::Impl {
     }
   }
 
+  // Whether they are all there, of the types and lengths of the last call, and nothing else is.
+  bool fit_as_before(const Data& inputs) const {
+    const plan::GraphPlan& plan = model->plan;
+    if (taken.size() != plan.inputs.size() || inputs.size() != taken.size()) return false;
+    for (size_t i = 0; i < taken.size(); ++i) {
+      const auto it = inputs.find(plan.values[size_t(plan.inputs[i])].name);
+      if (it == inputs.end() || !it->second.is_tensor()) return false;
+      const Tensor& tensor = it->second.tensor();
+      if (tensor.dtype() != taken[i].first || tensor.dims() != taken[i].second) return false;
+    }
+    return true;
+  }
+
+  void note_taken() {
+    if (!taken.empty()) return;
+    for (const int64_t input : model->plan.inputs) {
+      const op::Datum& datum = states[size_t(input)].datum;
+      if (!datum.is_tensor()) return taken.clear();
+      taken.emplace_back(datum.tensor().dtype(), datum.tensor().dims());
+    }
+  }
+
   void take_inputs(const Data& inputs) {
     const plan::GraphPlan& plan = model->plan;
-    op::bind_inputs("the model", declared, inputs);
+    if (!fit_as_before(inputs)) {
+      taken.clear();
+      op::bind_inputs("the model", declared, inputs);
+    }
     states.assign(plan.values.size(), {});
     for (const int64_t input : plan.inputs) {
       const plan::GraphValue& value = plan.values[size_t(input)];
@@ -146,32 +178,36 @@ struct GraphSession::Impl {
         plan::check_profile(options.profile, value.name, state.datum.tensor().dims());
       }
     }
+    note_taken();
   }
 
-  // What a stage that begins at `begin` is bound to.
-  std::string key_of(size_t begin) const {
-    std::string key;
+  void make_key(size_t begin) {
+    key.clear();
     for (size_t i = 0; i < states.size(); ++i) {
       const ValueState& state = states[i];
       if (!state.set || context.last_use[i] < begin || (!state.address && !state.datum.is_tensor())) continue;
-      const Tensor tensor = state.tensor();
-      fmt::format_to(std::back_inserter(key), "{}:{}{}", i, int(tensor.dtype()), tensor::to_string(std::span(tensor.dims())));
-      if (state.address) fmt::format_to(std::back_inserter(key), "@");
-      if (state.fixed) key.append(reinterpret_cast<const char*>(tensor.bytes().data()), tensor.bytes().size());
+      const tensor::DType dtype = state.address ? state.dtype : state.datum.tensor().dtype();
+      const tensor::Dims& dims = state.address ? state.dims : state.datum.tensor().dims();
+      key.insert(key.end(), {int64_t(i), int64_t(dtype) * 4 + (state.address ? 2 : 0) + (state.fixed ? 1 : 0), int64_t(dims.size())});
+      key.insert(key.end(), dims.begin(), dims.end());
+      if (!state.fixed) continue;
+      const Tensor tensor = state.tensor();  // its dtype and dims say how many bytes it has
+      const size_t at = key.size();
+      key.resize(at + (tensor.bytes().size() + sizeof(int64_t) - 1) / sizeof(int64_t), 0);
+      if (!tensor.bytes().empty()) std::memcpy(&key[at], tensor.bytes().data(), tensor.bytes().size());
     }
-    return key;
   }
 
   Stage& stage_at(size_t begin) {
-    std::string key = key_of(begin);
+    make_key(begin);
     auto& kept = stages[begin];
     const auto it = std::find_if(kept.begin(), kept.end(), [&](const Kept& k) { return k.key == key; });
     if (it != kept.end()) {
-      kept.splice(kept.begin(), kept, it);
+      if (it != kept.begin()) kept.splice(kept.begin(), kept, it);
       return kept.front().stage;
     }
     if (kept.size() >= kMaxStages) kept.pop_back();
-    kept.push_front({std::move(key), bind_stage(context, states, begin)});
+    kept.push_front({key, bind_stage(context, states, begin)});
     return kept.front().stage;
   }
 
@@ -188,7 +224,7 @@ struct GraphSession::Impl {
     const op::Attributes& attributes = with_sessions == compiled.end() ? instruction.attributes : with_sessions->second;
     std::vector<op::Datum> inputs;
     for (const Operand& input : instruction.inputs) inputs.push_back(datum_of(input));
-    auto results = with_context(fmt::format("{} \"{}\"", instruction.op, instruction.name), [&] {
+    auto results = with_context(labels[at], [&] {
       return op::evaluate_data(op::get_op(instruction.op), std::move(inputs), attributes, instruction.outputs.size(),
                                options.limits);
     });

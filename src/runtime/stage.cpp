@@ -57,23 +57,29 @@ Tensor output_tensor(const StageStep& step, size_t i) {
   return result;
 }
 
-void Stage::run_step(StageStep& step, TeamMember& member) noexcept {
+bool Stage::run_step(size_t at, TeamMember& member) noexcept {
+  StageStep& step = *steps[at];
   if (step.kernel) {
     if (step.kernel->run) step.kernel->run(step.call, member);
     member.barrier();
     // What a kernel did not want the reference computes, or says what is wrong.
-    if (!step.refused.load(std::memory_order_relaxed)) return;
+    if (!step.refused.load(std::memory_order_relaxed)) return true;
   }
-  if (member.index() == 0) evaluate_step(step);
+  if (member.index() == 0) evaluate_step(at);
   member.barrier();
+  // Not whether something has failed by now: who comes late from this barrier must go on to the next one with those who
+  // wait there, even if a later step has failed in the meantime.
+  return failed_.load(std::memory_order_relaxed) != at;
 }
 
-void Stage::evaluate_step(StageStep& step) noexcept {
+void Stage::evaluate_step(size_t at) noexcept {
+  StageStep& step = *steps[at];
   try {
     const plan::Instruction& instruction = *step.problem.instruction;
     with_context(fmt::format("{} \"{}\"", instruction.op, instruction.name), [&] { evaluate(step); });
   } catch (...) {
     failure_ = std::current_exception();
+    failed_.store(at, std::memory_order_relaxed);
   }
 }
 
@@ -83,21 +89,22 @@ void Stage::run(std::vector<ValueState>& states, Team& team, const After& after)
     steps[patch.step]->call.inputs[patch.input] = state.address ? state.address : state.datum.tensor().bytes().data();
   }
   for (const auto& step : steps) step->refused = false;
+  failed_ = kNoStep;
   const auto check = [&] {
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   };
   if (after) {
-    for (const auto& step : steps) {
-      team.run([&](TeamMember& member) { run_step(*step, member); });
+    for (size_t at = 0; at < steps.size(); ++at) {
+      team.run([&](TeamMember& member) { run_step(at, member); });
       check();
-      after(*step);
+      after(*steps[at]);
     }
   } else if (!steps.empty()) {
     team.run([&](TeamMember& member) {
-      for (const auto& step : steps) {
-        if (step->kernel && !step->kernel->run) continue;
-        run_step(*step, member);
-        if (failure_) return;
+      for (size_t at = 0; at < steps.size(); ++at) {
+        const StageStep& step = *steps[at];
+        if (step.kernel && !step.kernel->run) continue;
+        if (!run_step(at, member)) return;
       }
     });
     check();

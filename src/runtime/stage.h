@@ -1,6 +1,7 @@
 // A run of instructions bound to lengths and addresses, up to one whose results only the run can measure.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -72,10 +73,20 @@ struct Stage {
   void run(std::vector<ValueState>& states, Team& team, const After& after = {});
 
  private:
+  static constexpr size_t kNoStep = size_t(-1);
+
+  // Atomic and movable: a stage is moved before it runs, not meanwhile.
+  struct StepNumber : std::atomic<size_t> {
+    StepNumber() : std::atomic<size_t>(kNoStep) {}
+    StepNumber(StepNumber&& other) noexcept : std::atomic<size_t>(other.load()) {}
+    using std::atomic<size_t>::operator=;
+  };
+
   std::exception_ptr failure_;
-  // Ends with a barrier.
-  void run_step(StageStep& step, TeamMember& member) noexcept;
-  void evaluate_step(StageStep& step) noexcept;
+  StepNumber failed_;  // the step that it is of
+  // Ends with a barrier. False for all members alike if the step has failed.
+  bool run_step(size_t at, TeamMember& member) noexcept;
+  void evaluate_step(size_t at) noexcept;
 };
 
 // The tensor of output `i` of a step that has run, row-major whatever its order.

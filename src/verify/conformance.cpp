@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <functional>
 
+#include "backend/graph_load.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "compiler/graph_build.h"
+#include "compiler/graph_engine.h"
 #include "frontend/onnx_import.h"
 #include "io/onnx.h"
 #include "verify/tensor_difference.h"
@@ -134,11 +136,25 @@ void check_outputs(const Run& run, const io::OnnxModel& model, const Inputs& inp
   }
 }
 
-Run make_run(const ir::Graph& graph, bool compiled) {
-  if (!compiled) return [&graph](const Inputs& inputs) { return ir::evaluate_data(graph, inputs); };
+// The graph in an engine that was built from an engine of the graph.
+std::shared_ptr<const plan::GraphModel> through_engine(const ir::Graph& graph, const fs::path& folder) {
+  const fs::path first = folder / "first.lathe", second = folder / "second.lathe";
+  compiler::GraphEngineRequest request;
+  request.graphs.push_back({.name = "main", .graph = graph});
+  compiler::PreparedGraphEngine(std::move(request), {}).write(first);
+  const auto engine = plan::EngineFile::open(first);
+  engine->check_weights();
+  compiler::PreparedGraphEngine(compiler::engine_request(engine), {}).write(second);
+  const auto again = plan::EngineFile::open(second);
+  return backend::load_graph(*again, again->manifest().graphs[0]);
+}
+
+Run make_run(const ir::Graph& graph, const ConformanceOptions& options) {
+  if (!options.compiled && options.engines.empty()) return [&graph](const Inputs& inputs) { return ir::evaluate_data(graph, inputs); };
   // One thread: the problems are small.
+  const auto model = options.engines.empty() ? compiler::build_graph(graph) : through_engine(graph, options.engines);
   const auto session =
-      std::make_shared<runtime::GraphSession>(compiler::build_graph(graph), runtime::GraphOptions{.threads = 1, .isa = {}, .limits = {}});
+      std::make_shared<runtime::GraphSession>(model, runtime::GraphOptions{.threads = 1, .isa = {}, .limits = {}});
   return [session](const Inputs& inputs) { return session->run(inputs); };
 }
 
@@ -172,7 +188,7 @@ ConformanceResult run_conformance_test(const fs::path& test, const ConformanceOp
     const io::OnnxModel& model = file->model();
     describe(model, result);
     const ir::Graph graph = frontend::import_onnx(file);
-    const Run run = make_run(graph, options.compiled);
+    const Run run = make_run(graph, options);
     if (alone) {
       check_outputs(run, model, ramps(graph), {options.rtol, options.atol},
                     [&](size_t i) { return output_beside(test, i); });

@@ -16,6 +16,8 @@ struct ConformanceOptions {
   double rtol = 1e-3;  // a folder's own data.json may say otherwise
   double atol = 1e-7;
   bool compiled = false;  // as a compiled graph in a session, not on the reference executor
+  // As an engine: written into this folder, built again from itself, opened and run. Empty: not so.
+  std::filesystem::path engines = {};
 };
 
 struct ConformanceResult {

@@ -7,6 +7,7 @@
 #include "backend/device.h"
 #include "backend/graph_load.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "compiler/graph_build.h"
 #include "op/bindings.h"
 #include "opt/pass_manager.h"
@@ -204,13 +205,19 @@ void add_value_gate(GraphReport& report, const Subject& subject) {
                           .note = std::move(note)});
 }
 
+// Values that are kept for comparison at a time: what is left of memory is for the reference executor.
+size_t kept_bytes() {
+  constexpr uint64_t kMost = uint64_t{1} << 30;
+  return size_t(std::min(kMost, available_memory_bytes() / 4));
+}
+
 // One run of all subjects; false when one of them differs.
 bool run_subjects(Verification& verification, std::vector<Subject>& subjects, const Recorded& reference,
                   const ir::Graph& graph, const GraphData& inputs) {
   std::vector<GraphRun> runs;
   for (const Subject& subject : subjects) runs.push_back(subject.run.run);
   const auto names = result_names(graph);
-  const auto results = compare_values(reference.run, runs, inputs, names, {.bound = verification.bound()});
+  const auto results = compare_values(reference.run, runs, inputs, names, {.bound = verification.bound(), .memory_bytes = kept_bytes()});
   bool same = true;
   for (size_t i = 0; i < subjects.size(); ++i) {
     Subject& subject = subjects[i];

@@ -1,6 +1,6 @@
 """The ONNX backend tests: what fails is exactly what docs/conformance.md lists. Standard library only.
 
-Usage: LATHE_ONNX_TESTS=FOLDER check_conformance.py LATHE [--compiled]
+Usage: LATHE_ONNX_TESTS=FOLDER check_conformance.py LATHE [--compiled | --engines FOLDER]
 FOLDER is onnx/backend/test/data of the wheel onnx 1.22.0 (scripts/test fetches it).
 """
 import json
