@@ -1,4 +1,5 @@
-// Convolution of 8-bit integers with scales: summed exactly, scaled, rounded to nearest even, saturated.
+// Convolution of 8-bit integers with scales: summed exactly, multiplied in f32 by x_scale w_scale / y_scale as ONNX
+// Runtime does, rounded to nearest even, saturated.
 #include <algorithm>
 #include <cmath>
 
@@ -37,8 +38,8 @@ void evaluate_q_linear_conv(EvaluateContext& context) {
       convolve(windows, load_less_zero(x, context.inputs[kXZero]), batch, x.dims()[1],
                load_less_zero(w, context.inputs[kWZero]), features, read_group("QLinearConv", context.attributes));
   if (context.has_input(kBias)) add_bias(sums, load<int64_t>(context.inputs[kBias]), batch);
-  const double x_scale = load_double(context.inputs[kXScale]);
-  const double y_scale = load_double(context.inputs[kYScale]);
+  const float x_scale = float(load_double(context.inputs[kXScale]));
+  const float y_scale = float(load_double(context.inputs[kYScale]));
   const std::vector<double> w_scales = load<double>(context.inputs[kWScale]);
   const tensor::Tensor& zero = context.inputs[kYZero];
   const double shift = load_double(zero);
@@ -47,9 +48,9 @@ void evaluate_q_linear_conv(EvaluateContext& context) {
   std::vector<double> y(sums.size());
   for (size_t i = 0; i < y.size(); ++i) {
     const size_t feature = i / size_t(count) % size_t(features);
-    const double scale = x_scale * w_scales[w_scales.size() == 1 ? 0 : feature] / y_scale;
-    const double value = std::nearbyint(double(sums[i]) * scale) + shift;
-    y[i] = std::isnan(value) ? 0 : std::clamp(value, lowest, lowest + 255);
+    const float scale = x_scale * float(w_scales[w_scales.size() == 1 ? 0 : feature]) / y_scale;
+    const double value = std::nearbyint(float(int32_t(uint32_t(sums[i]))) * scale) + shift;
+    y[i] = std::isnan(value) ? lowest : std::clamp(value, lowest, lowest + 255);
   }
   context.outputs[0] = store(zero.dtype(), window_dims(batch, features, windows.counts), y);
 }

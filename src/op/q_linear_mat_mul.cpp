@@ -1,5 +1,6 @@
 // The matrix product of quantised a and b, requantised: ((a - za) sa)((b - zb) sb) / sy + zy, integers rounded to
-// nearest even, all of them saturated.
+// nearest even, all of them saturated. Integers with f32 scales are summed exactly and multiplied in f32 by sa sb / sy, as
+// ONNX Runtime does.
 #include <algorithm>
 #include <cmath>
 
@@ -64,9 +65,50 @@ std::vector<double> load_real(const EvaluateContext& context, size_t operand, in
   return values;
 }
 
+std::vector<int64_t> load_centred(const EvaluateContext& context, size_t operand, int summed) {
+  std::vector<int64_t> values = load<int64_t>(context.inputs[operand]);
+  const std::vector<int64_t> zeros = load<int64_t>(context.inputs[operand + 2]);
+  const auto zero_of = per_line_index(context.inputs[operand + 2], context.inputs[operand].dims(), summed);
+  for (size_t i = 0; i < values.size(); ++i) values[i] -= zeros[size_t(zero_of[i])];
+  return values;
+}
+
+// The scale of each line of an operand whose summed axis has length 1.
+std::vector<double> line_scales(const tensor::Tensor& scale, const tensor::Dims& dims, int summed) {
+  const std::vector<double> scales = load<double>(scale);
+  std::vector<double> lines;
+  for (const int64_t i : per_line_index(scale, dims, summed)) lines.push_back(scales[size_t(i)]);
+  return lines;
+}
+
+// sa sb for each element of the result, in f32.
+std::vector<double> product_scales(const EvaluateContext& context) {
+  tensor::Dims a = context.inputs[kA].dims(), b = context.inputs[kB].dims();
+  a.back() = 1;
+  b[b.size() - std::min<size_t>(b.size(), 2)] = 1;
+  std::vector<double> scales = product(plan_product(a, b), line_scales(context.inputs[kAScale], a, -1),
+                                       line_scales(context.inputs[kBScale], b, -2));
+  for (double& scale : scales) scale = double(float(scale));
+  return scales;
+}
+
+bool is_byte(const tensor::Tensor& x) {
+  return x.dtype() == DType::i8 || x.dtype() == DType::u8;
+}
+
 void evaluate_q_linear_mat_mul(EvaluateContext& context) {
   const ProductPlan plan = plan_product(context.inputs[kA].dims(), context.inputs[kB].dims());
-  std::vector<double> values = product(plan, load_real(context, kA, -1), load_real(context, kB, -2));
+  const bool whole = is_byte(context.inputs[kA]) && is_byte(context.inputs[kB]) &&
+                     context.inputs[kAScale].dtype() == DType::f32;
+  std::vector<double> values;
+  std::vector<double> factors;
+  if (whole) {
+    const auto sums = product(plan, load_centred(context, kA, -1), load_centred(context, kB, -2));
+    for (const int64_t sum : sums) values.push_back(double(float(int32_t(uint32_t(sum)))));
+    factors = product_scales(context);
+  } else {
+    values = product(plan, load_real(context, kA, -1), load_real(context, kB, -2));
+  }
   const DType dtype = context.inputs[kYZero].dtype();
   const std::vector<double> scales = load<double>(context.inputs[kYScale]);
   const std::vector<double> zeros = load<double>(context.inputs[kYZero]);
@@ -79,11 +121,13 @@ void evaluate_q_linear_mat_mul(EvaluateContext& context) {
   Walk zero_of = walk(context.inputs[kYZero]);
   const bool rounds = tensor::is_integer(dtype);
   const double lowest = dtype == DType::i8 ? -128 : 0;
-  for (double& value : values) {
-    value /= scales[size_t(scale_of.next())];
+  for (size_t i = 0; i < values.size(); ++i) {
+    double& value = values[i];
+    const double scale = scales[size_t(scale_of.next())];
+    value = whole ? double(float(value) * (float(factors[i]) / float(scale))) : value / scale;
     const double zero = zeros[size_t(zero_of.next())];
     value = (rounds ? std::nearbyint(value) : value) + zero;
-    if (rounds) value = std::isnan(value) ? 0 : std::clamp(value, lowest, lowest + 255);
+    if (rounds) value = std::isnan(value) ? lowest : std::clamp(value, lowest, lowest + 255);
   }
   context.outputs[0] = store(dtype, plan.dims, values);  // which saturates 8-bit floats
 }

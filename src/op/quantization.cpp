@@ -57,4 +57,22 @@ int64_t ScaleIndex::operator()(int64_t i) const {
   return (i / inner_ / length_ * blocks_ + along / block_) * inner_ + i % inner_;
 }
 
+tensor::Tensor dequantise_to_f32(const EvaluateContext& context) {
+  const tensor::Tensor& x = context.inputs[0];
+  const RealView<float> scales(context.inputs[1]);
+  std::vector<double> zeros(size_t(context.inputs[1].size()), 0);
+  if (context.has_input(2)) {
+    for (size_t i = 0; i < zeros.size(); ++i) zeros[i] = tensor::element_as_double(context.inputs[2], int64_t(i));
+  }
+  const ScaleIndex index(context);
+  tensor::Tensor y(tensor::DType::f32, x.dims());
+  const std::span<float> out = y.data<float>();
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const int64_t at = index(i);
+    // The difference is exact in double, and so is its product with a float before it is rounded.
+    out[size_t(i)] = float((tensor::element_as_double(x, i) - zeros[size_t(at)]) * double(scales[at]));
+  }
+  return y;
+}
+
 }  // namespace lathe::op

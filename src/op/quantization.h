@@ -25,4 +25,8 @@ class ScaleIndex {
   bool per_axis_ = false;
 };
 
+// DequantizeLinear of integers with a result in f32, without copies in double: what its reference gives, for
+// large weights.
+tensor::Tensor dequantise_to_f32(const EvaluateContext& context);
+
 }  // namespace lathe::op

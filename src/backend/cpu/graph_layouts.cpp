@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "backend/cpu/byte_layouts.h"
 #include "backend/cpu/graph_unpack.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/linear.h"
@@ -142,7 +143,8 @@ std::span<const GraphLayout* const> graph_layouts() {
                                   .variant = group_of,
                                   .size = conv_size,
                                   .unpack = unpack_conv};
-  static constexpr std::array<const GraphLayout*, 4> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv};
+  static constexpr std::array<const GraphLayout*, 6> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv,
+                                                             &kByteDepthwiseLayout, &kBytePanelLayout};
   return kAll;
 }
 

@@ -35,6 +35,12 @@ inline I32 add_i32(I32 a, I32 b) {
 inline I32 sub_i8(I32 a, I32 b) {
   return _mm512_sub_epi8(a, b);
 }
+inline I32 sub_i16(I32 a, I32 b) {
+  return _mm512_sub_epi16(a, b);
+}
+inline I32 multiply_i32(I32 a, I32 b) {
+  return _mm512_mullo_epi32(a, b);
+}
 inline I32 max_i32(I32 a, I32 b) {
   return _mm512_max_epi32(a, b);
 }
@@ -130,6 +136,12 @@ inline I32 add_i32(I32 a, I32 b) {
 }
 inline I32 sub_i8(I32 a, I32 b) {
   return _mm256_sub_epi8(a, b);
+}
+inline I32 sub_i16(I32 a, I32 b) {
+  return _mm256_sub_epi16(a, b);
+}
+inline I32 multiply_i32(I32 a, I32 b) {
+  return _mm256_mullo_epi32(a, b);
 }
 inline I32 max_i32(I32 a, I32 b) {
   return _mm256_max_epi32(a, b);

@@ -1,6 +1,7 @@
 // The tables of the tier that a problem runs on.
 #pragma once
 
+#include "backend/cpu/byte_products.h"
 #include "backend/cpu/channels.h"
 #include "backend/cpu/conv.h"
 #include "backend/cpu/elementwise.h"
@@ -12,6 +13,9 @@ namespace lathe::backend::cpu {
 
 inline Isa isa_of(const Problem& problem) {
   return Isa(problem.isa);
+}
+inline const ByteTier& byte_tier(const Problem& problem) {
+  return isa_of(problem) == Isa::avx2 ? avx2::kByteTier : avx512::kByteTier;
 }
 inline const ChannelsTier& channels_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kChannelsTier : avx512::kChannelsTier;

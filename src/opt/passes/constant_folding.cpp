@@ -69,11 +69,16 @@ bool is_view_of_weight(const ir::Graph& graph, const ir::Node& node) {
          tensor::is_float(graph.type(node.inputs[0]).dtype);
 }
 
+// So does one that is quantised: its consumer may compute with the integers, and a file is smaller with them.
+bool is_quantised_weight(const ir::Graph& graph, const ir::Node& node) {
+  return node.op == "DequantizeLinear" && !graph.type(node.inputs[0]).shape.empty();
+}
+
 // The graph has no use for an Identity of a constant, and where one stands it carries an output's name.
 bool fold(ir::Graph& graph, ir::NodeId id) {
   const ir::Node node = graph.node(id);
   std::vector<tensor::Tensor> results;
-  if (node.op == "Identity" || is_view_of_weight(graph, node)) return false;
+  if (node.op == "Identity" || is_view_of_weight(graph, node) || is_quantised_weight(graph, node)) return false;
   if (can_compute(graph, node)) {
     results = compute(graph, node);
   } else if (auto known =
