@@ -60,6 +60,24 @@ std::optional<Dequantized> find_dequantized_weights(const ir::Graph& graph, Valu
   return found;
 }
 
+std::optional<Quantise> find_quantize(const ir::Graph& graph, const ir::Node& node) {
+  const Value zero = node.inputs.size() > 2 ? node.inputs[2] : Value{};
+  if (node.op != "QuantizeLinear" || !is_byte(graph, node.outputs[0]) || node.attributes.has("precision")) return std::nullopt;
+  if (graph.type(node.inputs[0]).dtype != DType::f32 || graph.type(node.inputs[1]).dtype != DType::f32) return std::nullopt;
+  if (!is_single(graph, node.inputs[1]) || (zero && !is_single(graph, zero))) return std::nullopt;
+  const auto scale = number_list(graph, node.inputs[1]);
+  const auto number = zero ? number_list(graph, zero) : std::vector<double>{0};
+  if (!scale || !number || !(scale->front() > 0)) return std::nullopt;
+  return Quantise{scale->front(), zero, number->front()};
+}
+
+Value zero_point(ir::Graph& graph, const ir::Node& quantize) {
+  if (quantize.inputs.size() > 2 && quantize.inputs[2]) return quantize.inputs[2];
+  Tensor zero(graph.type(quantize.outputs[0]).dtype, {});
+  zero.mutable_bytes()[0] = std::byte{0};
+  return graph.add_constant("zero", std::move(zero));
+}
+
 std::vector<Value> Quantized::list() const {
   std::vector<Value> result(inputs.begin(), inputs.end());
   while (!result.back()) result.pop_back();

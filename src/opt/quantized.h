@@ -31,6 +31,16 @@ std::optional<Dequantized> find_dequantized_bytes(const ir::Graph& graph, ir::Va
 // Constant bytes with a constant scale and zero point, for all or for each index of `axis`.
 std::optional<Dequantized> find_dequantized_weights(const ir::Graph& graph, ir::Value value, int64_t axis);
 
+// QuantizeLinear to bytes with one constant f32 scale and zero point, rounded in f32.
+struct Quantise {
+  double scale;
+  ir::Value zero;  // may be absent
+  double zero_number;
+};
+std::optional<Quantise> find_quantize(const ir::Graph& graph, const ir::Node& node);
+// The zero point, or a new constant of 0 in the type of the node's result.
+ir::Value zero_point(ir::Graph& graph, const ir::Node& quantize);
+
 // The inputs of lathe.QConv or lathe.QLinear by role (op::QuantizedInput).
 struct Quantized {
   std::string op;

@@ -19,6 +19,9 @@ struct ChannelsTier {
   // x = e^(x - shift); returns their sum. -infinity becomes 0.
   float (*row_exp)(float* x, float shift, int64_t count);
   float (*row_max)(const float* x, int64_t count);  // -infinity for none; NaN is not looked for
+  // y = max(y, x) of bytes
+  void (*max_u8_into)(const uint8_t* x, int64_t count, uint8_t* y);
+  void (*max_i8_into)(const int8_t* x, int64_t count, int8_t* y);
 };
 
 namespace avx2 {

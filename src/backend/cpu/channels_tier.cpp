@@ -85,10 +85,22 @@ float row_max(const float* x, int64_t count) {
   return max_lanes(largest);
 }
 
+
+template <class T>
+inline void max_bytes(const T* __restrict x, int64_t count, T* __restrict y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = y[i] > x[i] ? y[i] : x[i];
+}
+void max_u8_into(const uint8_t* x, int64_t count, uint8_t* y) {
+  max_bytes(x, count, y);
+}
+void max_i8_into(const int8_t* x, int64_t count, int8_t* y) {
+  max_bytes(x, count, y);
+}
+
 }  // namespace
 
 extern const ChannelsTier kChannelsTier;
 const ChannelsTier kChannelsTier = {max_into, add_into,   scale,   add_scaled, scale_shift,
-                                    moments,  row_sum,    row_exp, row_max};
+                                    moments,  row_sum,    row_exp, row_max,    max_u8_into, max_i8_into};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

@@ -1,7 +1,7 @@
 // Rounding of f32 to bytes of one tier.
 #include "backend/cpu/quantize.h"
 
-#include "backend/cpu/vector_math.h"
+#include "backend/cpu/simd.h"
 
 namespace lathe::backend::cpu::LATHE_TIER {
 namespace {
@@ -27,27 +27,23 @@ void range(const float* x, int64_t count, float* lowest, float* highest) {
   }
 }
 
-// Plain loops over a block, which the compiler turns into vectors: quotients, then bytes.
+// x / scale to the nearest, then within the type, both less the zero point; a NaN gives a byte of 0.
 template <class T>
 inline void to_bytes(const float* x, float scale, int32_t zero, int64_t count, T* y) {
   constexpr float kLowest = T(-1) < 0 ? -128.0f : 0.0f;
-  constexpr int64_t kBlock = 256;
-  int32_t whole[kBlock];
-  const F32 low = splat(kLowest), high = splat(kLowest + 255.0f), by = splat(scale), shift = splat(float(zero));
-  for (int64_t at = 0; at < count; at += kBlock) {
-    const int64_t length = count - at < kBlock ? count - at : kBlock;
-    for (int64_t i = 0; i < length; i += kWidth) {
-      const int lanes = length - i < kWidth ? int(length - i) : kWidth;
-      const F32 v = lanes == kWidth ? load(x + at + i) : load_part(x + at + i, lanes);
-      const F32 q = add(round(div(v, by)), shift);
-      float results[kWidth];
-      store(results, min(high, max(low, q)));
-      // min and max keep a NaN that stands second.
-      for (int lane = 0; lane < kWidth; ++lane) {
-        whole[i + lane] = results[lane] != results[lane] ? 0 : int32_t(results[lane]);
-      }
-    }
-    for (int64_t i = 0; i < length; ++i) y[at + i] = T(whole[i]);
+  const F32 low = splat(kLowest - float(zero)), high = splat(kLowest + 255.0f - float(zero)), by = splat(scale);
+  const I32 shift = splat_i32(zero);
+  for (int64_t i = 0; i < count; i += kWidth) {
+    const int lanes = count - i < kWidth ? int(count - i) : kWidth;
+    const F32 q = div(lanes == kWidth ? load(x + i) : load_part(x + i, lanes), by);
+    uint8_t bytes[kWidth];
+    const I32 whole = add_i32(to_i32(min(max(q, low), high)), shift);
+    const bool in_place = lanes == kWidth && !any_nan(q);
+    store_low_bytes(in_place ? (void*)(y + i) : bytes, whole);
+    if (in_place) continue;
+    float quotients[kWidth];
+    store(quotients, q);
+    for (int lane = 0; lane < lanes; ++lane) y[i + lane] = quotients[lane] != quotients[lane] ? T(0) : T(bytes[lane]);
   }
 }
 

@@ -2,7 +2,6 @@
 // lathe.QLinear with constant scales. Rounds v to y's grid from one product less: an element whose exact value lies
 // within f32's rounding of the middle between two steps may get the other one.
 #include "op/pointwise.h"
-#include "opt/linear.h"
 #include "opt/quantized.h"
 
 namespace lathe::opt {
@@ -18,14 +17,6 @@ std::optional<std::string> clamp_in_steps(const std::string& activation, double 
   return op::to_string(step);
 }
 
-// The zero point, or one of 0 in the type that the node asks for.
-ir::Value zero_of(ir::Graph& graph, const ir::Node& node) {
-  if (node.inputs.size() > 2 && node.inputs[2]) return node.inputs[2];
-  tensor::Tensor zero(graph.type(node.outputs[0]).dtype, {});
-  zero.mutable_bytes()[0] = std::byte{0};
-  return graph.add_constant("zero", std::move(zero));
-}
-
 void divide(std::vector<double>& values, double by) {
   for (double& value : values) value = double(float(value) / float(by));
 }
@@ -34,28 +25,24 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   const ir::Node node = graph.node(id);
   auto q = find_quantized(graph, node.inputs[0]);
   if (!q || !q->gives_floats() || q->has(op::kQResidual) || q->has(op::kQXScale)) return false;
-  if (!is_byte(graph, node.outputs[0]) || node.attributes.has("precision") || !is_single(graph, node.inputs[1]))
-    return false;
-  if (node.inputs.size() > 2 && node.inputs[2] && !is_single(graph, node.inputs[2])) return false;
-  const auto y_scale = number_list(graph, node.inputs[1]);
+  const auto to = find_quantize(graph, node);
   auto scales = number_list(graph, (*q)[op::kQScale]);
-  if (!y_scale || !scales || !(y_scale->front() > 0) || graph.type(node.inputs[1]).dtype != tensor::DType::f32)
-    return false;
+  if (!to || !scales) return false;
   const bool real_bias = q->has(op::kQBias) && graph.type((*q)[op::kQBias]).dtype == tensor::DType::f32;
   auto bias = real_bias ? number_list(graph, (*q)[op::kQBias]) : std::nullopt;
   if (real_bias && !bias) return false;
-  const auto clamp = clamp_in_steps(q->attributes.get_string("activation", ""), y_scale->front());
+  const auto clamp = clamp_in_steps(q->attributes.get_string("activation", ""), to->scale);
   if (!clamp) return false;
   const std::string name = graph.source_name((*q)[op::kQScale]) + ".steps";
-  divide(*scales, y_scale->front());
+  divide(*scales, to->scale);
   (*q)[op::kQScale] = constant_floats(graph, name, *scales);
   if (real_bias) {
-    divide(*bias, y_scale->front());
+    divide(*bias, to->scale);
     const std::string bias_name = graph.source_name((*q)[op::kQBias]) + ".steps";
     (*q)[op::kQBias] = constant_floats(graph, bias_name, *bias);
   }
   if (!clamp->empty()) q->attributes.set("activation", *clamp);
-  (*q)[op::kQYZero] = zero_of(graph, node);
+  (*q)[op::kQYZero] = zero_point(graph, node);
   return replace_with(graph, id, *q);
 }
 

@@ -1,6 +1,8 @@
-// MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool over channels-last values, position by position.
+// MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool over channels-last values, position by position; maxima of
+// bytes as well.
 #include <algorithm>
-#include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "backend/cpu/graph_attributes.h"
 #include "backend/cpu/tiers.h"
@@ -25,7 +27,9 @@ bool is_global(std::string_view op) {
 }
 
 std::optional<std::string> fit(Problem& problem) {
-  if (!is_f32(problem.inputs[0])) return "x that is not f32";
+  const bool bytes = problem.inputs[0].dtype == tensor::DType::u8 || problem.inputs[0].dtype == tensor::DType::i8;
+  const bool maximum = problem.instruction->op.ends_with("MaxPool");
+  if (!is_f32(problem.inputs[0]) && !(bytes && maximum)) return "x that is neither f32 nor a maximum of bytes";
   if (problem.outputs.size() > 1) return "indices of the largest";
   const size_t axes = problem.inputs[0].dims.size() - 2;
   if (axes < 1 || axes > kMaxAxes) return "more than three spatial axes";
@@ -83,8 +87,25 @@ Range range_of(const Prepared& p, size_t axis, int64_t index) noexcept {
   return range;
 }
 
-void pool_position(const Prepared& p, const cpu::ChannelsTier& tier, const float* image, int64_t number,
-                   float* y) noexcept {
+// Maxima and sums by type.
+void take_in(const Prepared& p, const cpu::ChannelsTier& tier, const float* x, float* y) noexcept {
+  (p.maximum ? tier.max_into : tier.add_into)(x, p.channels, y);
+}
+void take_in(const Prepared& p, const cpu::ChannelsTier& tier, const uint8_t* x, uint8_t* y) noexcept {
+  tier.max_u8_into(x, p.channels, y);
+}
+void take_in(const Prepared& p, const cpu::ChannelsTier& tier, const int8_t* x, int8_t* y) noexcept {
+  tier.max_i8_into(x, p.channels, y);
+}
+
+template <class T>
+T nothing_yet(bool maximum) noexcept {
+  if (!maximum) return T(0);
+  return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+}
+
+template <class T>
+void pool_position(const Prepared& p, const cpu::ChannelsTier& tier, const T* image, int64_t number, T* y) noexcept {
   Range ranges[kMaxAxes];
   int64_t padded = 1, inside = 1;
   int64_t rest = number;
@@ -94,30 +115,44 @@ void pool_position(const Prepared& p, const cpu::ChannelsTier& tier, const float
     padded *= ranges[i].padded;
     inside *= ranges[i].last - ranges[i].first;
   }
-  std::fill(y, y + p.channels, p.maximum ? -std::numeric_limits<float>::infinity() : 0.0f);
+  std::fill(y, y + p.channels, nothing_yet<T>(p.maximum));
   if (inside == 0) return;
   int64_t tap[kMaxAxes];
   for (size_t i = 0; i < p.axes; ++i) tap[i] = ranges[i].first;
   for (bool more = true; more;) {
     int64_t offset = 0;
     for (size_t i = 0; i < p.axes; ++i) offset = offset * p.lengths[i] + ranges[i].start + tap[i] * p.dilations[i];
-    (p.maximum ? tier.max_into : tier.add_into)(image + offset * p.channels, p.channels, y);
+    take_in(p, tier, image + offset * p.channels, y);
     more = false;
     for (size_t i = p.axes; i-- > 0 && !more;) {
       more = ++tap[i] < ranges[i].last;
       if (!more) tap[i] = ranges[i].first;
     }
   }
-  if (!p.maximum) tier.scale(1.0f / float(p.count_padding ? padded : inside), p.channels, y);
+  if constexpr (std::is_same_v<T, float>) {
+    if (!p.maximum) tier.scale(1.0f / float(p.count_padding ? padded : inside), p.channels, y);
+  }
+}
+
+template <class T>
+void run_positions(const GraphCall& call, const Prepared& p, const TeamMember& member) noexcept {
+  const cpu::ChannelsTier& tier = cpu::channels_tier(*call.problem);
+  const auto [begin, end] = member.share(p.batch * p.positions);
+  for (int64_t at = begin; at < end; ++at) {
+    const T* image = call.input<T>(0) + at / p.positions * p.input_positions * p.channels;
+    pool_position(p, tier, image, at % p.positions, call.output<T>() + at * p.channels);
+  }
 }
 
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& p = *static_cast<const Prepared*>(call.prepared);
-  const cpu::ChannelsTier& tier = cpu::channels_tier(*call.problem);
-  const auto [begin, end] = member.share(p.batch * p.positions);
-  for (int64_t at = begin; at < end; ++at) {
-    const float* image = call.input(0) + at / p.positions * p.input_positions * p.channels;
-    pool_position(p, tier, image, at % p.positions, call.output() + at * p.channels);
+  switch (call.problem->inputs[0].dtype) {
+    case tensor::DType::u8:
+      return run_positions<uint8_t>(call, p, member);
+    case tensor::DType::i8:
+      return run_positions<int8_t>(call, p, member);
+    default:
+      return run_positions<float>(call, p, member);
   }
 }
 

@@ -36,7 +36,9 @@ std::optional<std::string> fit(Problem& problem) {
     if (problem.attributes().get_int("block_size", 0) != 0) return "scales of blocks";
     if (problem.attributes().has("precision")) return "a precision";
   }
-  for (ProblemValue& input : problem.inputs) input.order = Order::plain;
+  // One scale for all does not ask how they lie.
+  if (op != "DynamicQuantizeLinear" && problem.inputs[kScale].size() != 1) problem.inputs[kX].order = Order::plain;
+  problem.outputs[0].order = problem.inputs[kX].order;
   return std::nullopt;
 }
 
