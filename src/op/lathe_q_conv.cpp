@@ -28,6 +28,17 @@ void evaluate_lathe_q_conv(EvaluateContext& context) {
       finish_quantized_product(context, sums, window_dims(batch, features, windows.counts), features, windows.count());
 }
 
+std::vector<AttributeSpec> attributes() {
+  std::vector<AttributeSpec> all = quantized_attributes();
+  all.insert(all.end(), {{"auto_pad", AttributeKind::string},
+                         {"dilations", AttributeKind::integers},
+                         {"group", AttributeKind::integer},
+                         {"kernel_shape", AttributeKind::integers},
+                         {"pads", AttributeKind::integers},
+                         {"strides", AttributeKind::integers}});
+  return all;
+}
+
 }  // namespace
 
 const OpDef& lathe_q_conv_op() {
@@ -35,14 +46,7 @@ const OpDef& lathe_q_conv_op() {
       .name = "lathe.QConv",
       .min_inputs = 2,
       .max_inputs = kQInputs,
-      .attributes = {{"activation", AttributeKind::string},
-                     {"auto_pad", AttributeKind::string},
-                     {"dilations", AttributeKind::integers},
-                     {"group", AttributeKind::integer},
-                     {"kernel_shape", AttributeKind::integers},
-                     {"pads", AttributeKind::integers},
-                     {"residual_last", AttributeKind::integer},
-                     {"strides", AttributeKind::integers}},
+      .attributes = attributes(),
       .infer = infer_lathe_q_conv,
       .evaluate = evaluate_lathe_q_conv,
   };

@@ -36,7 +36,7 @@ const OpDef& lathe_q_linear_op() {
       .name = "lathe.QLinear",
       .min_inputs = 2,
       .max_inputs = kQInputs,
-      .attributes = {{"activation", AttributeKind::string}, {"residual_last", AttributeKind::integer}},
+      .attributes = quantized_attributes(),
       .infer = infer_lathe_q_linear,
       .evaluate = evaluate_lathe_q_linear,
   };

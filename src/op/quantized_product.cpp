@@ -32,10 +32,14 @@ void check_combination(const InferContext& context) {
   }
   if (bytes) {
     require_bytes(context, kQYZero);
-    if (context.has_input(kQResidual)) bad(context, "a residual of bytes");
+    if (context.has_input(kQResidual)) {
+      require_bytes(context, kQResidual);
+      quantized_clamp(quantized_sum(context.attributes).activation);
+    }
     quantized_clamp(activation);
-  } else if (!activation.empty()) {
-    parse_step(activation, 1);
+  } else {
+    if (context.has_input(kQResidual)) require_dtype(context, kQResidual, DType::f32);
+    if (!activation.empty()) parse_step(activation, 1);
   }
 }
 
@@ -51,6 +55,22 @@ QuantizedClamp quantized_clamp(std::string_view activation) {
   return {float(step.arguments[1].number), float(step.arguments[2].number)};
 }
 
+QuantizedSum quantized_sum(const Attributes& attributes) {
+  return {.middle_low = float(attributes.get_int("middle_low", -255)),
+          .middle_high = float(attributes.get_int("middle_high", 255)),
+          .middle_scale = float(attributes.get_float("middle_scale", 1)),
+          .residual_zero = float(attributes.get_int("residual_zero", 0)),
+          .residual_scale = float(attributes.get_float("residual_scale", 1)),
+          .activation = attributes.get_string("sum_activation", "")};
+}
+
+std::vector<AttributeSpec> quantized_attributes() {
+  return {{"activation", AttributeKind::string},     {"middle_high", AttributeKind::integer},
+          {"middle_low", AttributeKind::integer},    {"middle_scale", AttributeKind::real},
+          {"residual_last", AttributeKind::integer}, {"residual_scale", AttributeKind::real},
+          {"residual_zero", AttributeKind::integer}, {"sum_activation", AttributeKind::string}};
+}
+
 TypeInfo infer_quantized_product(const InferContext& context, tensor::Shape shape, const tensor::Dim& features) {
   require_bytes(context, kQX);
   require_bytes(context, kQWeights);
@@ -58,7 +78,7 @@ TypeInfo infer_quantized_product(const InferContext& context, tensor::Shape shap
   require_same_dtype(context, kQWeights, kQWZero);
   for (const size_t i : {kQXZero, kQXScale, kQYZero}) require_single(context, i);
   for (const size_t i : {kQWZero, kQScale}) require_single_or_vector(context, i, features);
-  for (const size_t i : {kQScale, kQXScale, kQResidual}) {
+  for (const size_t i : {kQScale, kQXScale}) {
     if (context.has_input(i)) require_dtype(context, i, DType::f32);
   }
   require_vector(context, kQBias, features);
@@ -106,16 +126,31 @@ std::vector<float> scale_sums(const EvaluateContext& context, const std::vector<
   return v;
 }
 
+// To the nearest within [low, high]; low for NaN.
+float round_within(float v, float low, float high) {
+  const float above = v > low ? v : low;
+  return std::nearbyint(above < high ? above : high);
+}
+
 Tensor to_bytes(const EvaluateContext& context, const std::vector<float>& v, const tensor::Dims& dims) {
   const Tensor& zero_point = context.inputs[kQYZero];
   const QuantizedClamp clamp = quantized_clamp(context.attributes.get_string("activation", ""));
   const float zero = float(load_double(zero_point));
-  const float lowest = zero_point.dtype() == DType::i8 ? -128.0f : 0.0f;
-  const float low = std::max(clamp.low, lowest - zero), high = std::min(clamp.high, lowest + 255.0f - zero);
+  const float lowest = (zero_point.dtype() == DType::i8 ? -128.0f : 0.0f) - zero, highest = lowest + 255.0f;
   std::vector<int64_t> y(v.size());
-  for (size_t i = 0; i < y.size(); ++i) {
-    const float above = v[i] > low ? v[i] : low;  // low for NaN
-    y[i] = int64_t(std::nearbyint(above < high ? above : high)) + int64_t(zero);
+  if (context.has_input(kQResidual)) {
+    const QuantizedSum sum = quantized_sum(context.attributes);
+    const QuantizedClamp last = quantized_clamp(sum.activation);
+    const std::vector<double> residual = load<double>(context.inputs[kQResidual]);
+    for (size_t i = 0; i < y.size(); ++i) {
+      const float m = round_within(v[i], std::max(clamp.low, sum.middle_low), std::min(clamp.high, sum.middle_high));
+      const float both = m * sum.middle_scale + (float(residual[i]) - sum.residual_zero) * sum.residual_scale;
+      y[i] = int64_t(round_within(both, std::max(last.low, lowest), std::min(last.high, highest)) + zero);
+    }
+  } else {
+    for (size_t i = 0; i < y.size(); ++i) {
+      y[i] = int64_t(round_within(v[i], std::max(clamp.low, lowest), std::min(clamp.high, highest)) + zero);
+    }
   }
   return store(zero_point.dtype(), dims, y);
 }

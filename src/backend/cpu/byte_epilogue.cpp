@@ -21,6 +21,19 @@ bool is_single(const Problem& problem, size_t input) {
   return problem.inputs[input].size() == 1;
 }
 
+void set_sum(const Problem& problem, ByteEpilogue& epilogue) {
+  const op::QuantizedSum sum = op::quantized_sum(problem.attributes());
+  const op::QuantizedClamp last = op::quantized_clamp(sum.activation);
+  epilogue.sums_bytes = true;
+  epilogue.low = std::max(epilogue.low, sum.middle_low);
+  epilogue.high = std::min(epilogue.high, sum.middle_high);
+  epilogue.middle_scale = sum.middle_scale;
+  epilogue.residual_zero = sum.residual_zero;
+  epilogue.residual_scale = sum.residual_scale;
+  epilogue.sum_low = last.low;
+  epilogue.sum_high = last.high;
+}
+
 }  // namespace
 
 ByteEpilogue make_byte_epilogue(const Problem& problem) {
@@ -34,6 +47,7 @@ ByteEpilogue make_byte_epilogue(const Problem& problem) {
     const op::QuantizedClamp clamp = op::quantized_clamp(activation);
     epilogue.low = clamp.low;
     epilogue.high = clamp.high;
+    if (problem.has_input(op::kQResidual)) set_sum(problem, epilogue);
     return epilogue;
   }
   epilogue.to = ByteEpilogue::To::floats;
@@ -111,6 +125,32 @@ uint8_t x_zero_byte(const GraphCall& call) noexcept {
   return call.problem->has_input(op::kQXZero) ? *call.input<uint8_t>(op::kQXZero) : uint8_t(0);
 }
 
+namespace {
+
+void finish_bytes(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue, FinishBytesCall finish,
+                  int64_t at) noexcept {
+  const bool is_signed = call.problem->inputs[op::kQYZero].dtype == DType::i8;
+  const float lowest = (is_signed ? -128.0f : 0.0f) - float(finish.zero);
+  finish.y = call.output<uint8_t>() + at;
+  if (!epilogue.sums_bytes) {
+    finish.low = std::max(epilogue.low, lowest);
+    finish.high = std::min(epilogue.high, lowest + 255.0f);
+    return tier.to_bytes(finish);
+  }
+  finish.low = epilogue.low;
+  finish.high = epilogue.high;
+  tier.to_byte_sums({.product = finish,
+                     .residual = call.input<uint8_t>(op::kQResidual) + at,
+                     .residual_signed = call.problem->inputs[op::kQResidual].dtype == DType::i8,
+                     .residual_zero = epilogue.residual_zero,
+                     .residual_scale = epilogue.residual_scale,
+                     .middle_scale = epilogue.middle_scale,
+                     .low = std::max(epilogue.sum_low, lowest),
+                     .high = std::min(epilogue.sum_high, lowest + 255.0f)});
+}
+
+}  // namespace
+
 void finish_sums(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
                  const FeatureNumbers& numbers, const ByteSums& sums) noexcept {
   const int64_t at = sums.row * sums.pitch + sums.feature;
@@ -132,14 +172,8 @@ void finish_sums(const GraphCall& call, const ByteTier& tier, const ByteEpilogue
     case ByteEpilogue::To::sums:
       finish.y = call.output<int32_t>() + at;
       return tier.to_sums(finish);
-    case ByteEpilogue::To::bytes: {
-      const bool is_signed = call.problem->inputs[op::kQYZero].dtype == DType::i8;
-      const float lowest = (is_signed ? -128.0f : 0.0f) - float(numbers.y_zero);
-      finish.low = std::max(epilogue.low, lowest);
-      finish.high = std::min(epilogue.high, lowest + 255.0f);
-      finish.y = call.output<uint8_t>() + at;
-      return tier.to_bytes(finish);
-    }
+    case ByteEpilogue::To::bytes:
+      return finish_bytes(call, tier, epilogue, finish, at);
     case ByteEpilogue::To::floats:
       break;
   }

@@ -15,6 +15,9 @@ struct ByteEpilogue {
   bool plain_floats = false;  // no residual, no activation
   Epilogue floats;
   float low = 0, high = 0;  // of bytes
+  bool sums_bytes = false;  // bytes with a residual of bytes
+  float middle_scale = 0, residual_zero = 0, residual_scale = 0;
+  float sum_low = 0, sum_high = 0;
 };
 ByteEpilogue make_byte_epilogue(const Problem& problem);
 

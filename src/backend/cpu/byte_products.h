@@ -45,6 +45,16 @@ struct FinishBytesCall {
   int64_t stride;  // elements from one row of y to the next
 };
 
+// v, clamped and rounded to whole numbers, * middle_scale + (residual[j] - residual_zero) * residual_scale, then a clamp,
+// rounding and + zero.
+struct SumBytesCall {
+  FinishBytesCall product;  // with the clamp of v
+  const uint8_t* residual;  // stride as y
+  bool residual_signed;
+  float residual_zero, residual_scale, middle_scale;
+  float low, high;
+};
+
 // One output position of a depthwise convolution, for channels [0, count): sums[c] = sum over taps of
 // x[c] * (weight[c] - weight_zero[c]), with x as it is, signed or not.
 struct ByteDepthwiseCall {
@@ -65,6 +75,7 @@ struct ByteTier {
   // row_sums[r] = sum over taps and columns of the row's bytes, read as the tile reads them.
   void (*row_sums)(const ByteTileCall&, int32_t* row_sums);
   void (*to_bytes)(const FinishBytesCall&);
+  void (*to_byte_sums)(const SumBytesCall&);
   void (*to_floats)(const FinishBytesCall&);
   void (*to_sums)(const FinishBytesCall&);
   void (*depthwise)(const ByteDepthwiseCall&);

@@ -124,19 +124,47 @@ inline void copy_part(const void* from, int64_t count, T* to) {
   __builtin_memcpy(to, from, size_t(count) * sizeof(T));
 }
 
+// Bytes of kWidth channels, as 32-bit numbers of which the lower 16 bits count.
+template <bool kSigned>
+inline I32 channels_of(const uint8_t* x, int64_t rest) {
+  if (rest >= kWidth) return kSigned ? load_s8(x) : load_u8(x);
+  uint8_t part[kWidth] = {};
+  copy_part(x, rest, part);
+  return kSigned ? load_s8(part) : load_u8(part);
+}
+
+// The low bytes of `whole` as `rest` features of y.
+inline void put_bytes(I32 whole, int64_t rest, uint8_t* y) {
+  if (rest >= kWidth) return store_low_bytes(y, whole);
+  uint8_t part[kWidth];
+  store_low_bytes(part, whole);
+  copy_part(part, rest, y);
+}
+
 void to_bytes(const FinishBytesCall& call) {
   const I32 zero_point = splat_i32(call.zero);
   for (int64_t r = 0; r < call.row_count; ++r) {
     uint8_t* y = static_cast<uint8_t*>(call.y) + r * call.stride;
     for (int64_t j = 0; j < call.features; j += kWidth) {
-      const I32 whole = add_i32(to_i32(scaled_sums(call, r, j)), zero_point);
-      if (call.features - j >= kWidth) {
-        store_low_bytes(y + j, whole);
-        continue;
-      }
-      uint8_t part[kWidth];
-      store_low_bytes(part, whole);
-      copy_part(part, call.features - j, y + j);
+      put_bytes(add_i32(to_i32(scaled_sums(call, r, j)), zero_point), call.features - j, y + j);
+    }
+  }
+}
+
+void to_byte_sums(const SumBytesCall& call) {
+  const FinishBytesCall& product = call.product;
+  const I32 zero_point = splat_i32(product.zero);
+  const F32 residual_zero = splat(call.residual_zero), residual_scale = splat(call.residual_scale);
+  const F32 middle_scale = splat(call.middle_scale), low = splat(call.low), high = splat(call.high);
+  for (int64_t r = 0; r < product.row_count; ++r) {
+    uint8_t* y = static_cast<uint8_t*>(product.y) + r * product.stride;
+    const uint8_t* residual = call.residual + r * product.stride;
+    for (int64_t j = 0; j < product.features; j += kWidth) {
+      const int64_t rest = product.features - j;
+      const I32 other = call.residual_signed ? channels_of<true>(residual + j, rest) : channels_of<false>(residual + j, rest);
+      const F32 middle = round(scaled_sums(product, r, j));
+      const F32 both = add(mul(middle, middle_scale), mul(sub(to_f32(other), residual_zero), residual_scale));
+      put_bytes(add_i32(to_i32(min(max(both, low), high)), zero_point), rest, y + j);
     }
   }
 }
@@ -171,15 +199,6 @@ void to_sums(const FinishBytesCall& call) {
   }
 }
 
-// Bytes of kWidth channels, as 32-bit numbers of which the lower 16 bits count.
-template <bool kSigned>
-inline I32 channels_of(const uint8_t* x, int64_t rest) {
-  if (rest >= kWidth) return kSigned ? load_s8(x) : load_u8(x);
-  uint8_t part[kWidth] = {};
-  copy_part(x, rest, part);
-  return kSigned ? load_s8(part) : load_u8(part);
-}
-
 // Two taps a step: pairs of 16-bit numbers, one pair for each channel.
 template <bool kSigned>
 void depthwise_of(const ByteDepthwiseCall& call) {
@@ -210,6 +229,7 @@ const ByteTier kByteTier = {{kRows[0], kRows[1], kRows[2], kRows[3], kRows[4]},
                             run_tile,
                             row_sums,
                             to_bytes,
+                            to_byte_sums,
                             to_floats,
                             to_sums,
                             depthwise};
