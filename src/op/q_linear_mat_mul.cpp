@@ -1,6 +1,6 @@
 // The matrix product of quantised a and b, requantised: ((a - za) sa)((b - zb) sb) / sy + zy, integers rounded to
-// nearest even, all of them saturated. Integers with f32 scales are summed exactly and multiplied in f32 by sa sb / sy, as
-// ONNX Runtime does.
+// nearest even, all of them saturated. Integers with f32 scales are summed exactly and multiplied in f32 by sa sb / sy,
+// as ONNX Runtime does.
 #include <algorithm>
 #include <cmath>
 

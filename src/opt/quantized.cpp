@@ -62,8 +62,11 @@ std::optional<Dequantized> find_dequantized_weights(const ir::Graph& graph, Valu
 
 std::optional<Quantise> find_quantize(const ir::Graph& graph, const ir::Node& node) {
   const Value zero = node.inputs.size() > 2 ? node.inputs[2] : Value{};
-  if (node.op != "QuantizeLinear" || !is_byte(graph, node.outputs[0]) || node.attributes.has("precision")) return std::nullopt;
-  if (graph.type(node.inputs[0]).dtype != DType::f32 || graph.type(node.inputs[1]).dtype != DType::f32) return std::nullopt;
+  if (node.op != "QuantizeLinear" || !is_byte(graph, node.outputs[0])) return std::nullopt;
+  if (node.attributes.has("precision")) return std::nullopt;
+  for (size_t i = 0; i < 2; ++i) {
+    if (graph.type(node.inputs[i]).dtype != DType::f32) return std::nullopt;
+  }
   if (!is_single(graph, node.inputs[1]) || (zero && !is_single(graph, zero))) return std::nullopt;
   const auto scale = number_list(graph, node.inputs[1]);
   const auto number = zero ? number_list(graph, zero) : std::vector<double>{0};
@@ -100,11 +103,11 @@ bool replace_with(ir::Graph& graph, ir::NodeId node, const Quantized& quantized)
 }
 
 std::optional<std::vector<double>> feature_numbers(const ir::Graph& graph, const Quantized& quantized, Value value,
-                                                   size_t rank) {
+                                                   size_t rank, DType dtype) {
   const tensor::Shape& shape = graph.type(value).shape;
   const size_t axis = quantized.op == "lathe.QConv" ? 1 : rank - 1;
   const tensor::Dim features = graph.type(quantized.inputs[op::kQWeights]).shape[0];
-  if (shape.size() > rank || graph.type(value).dtype != DType::f32) return std::nullopt;
+  if (shape.size() > rank || graph.type(value).dtype != dtype) return std::nullopt;
   for (size_t i = 0; i < shape.size(); ++i) {
     const bool fits = rank - shape.size() + i == axis && shape[i] == features;
     if (!fits && shape[i] != tensor::Dim(1)) return std::nullopt;

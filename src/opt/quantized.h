@@ -60,7 +60,7 @@ bool replace_with(ir::Graph& graph, ir::NodeId node, const Quantized& quantized)
 // A constant that meets a result of this one at its features and nowhere else, as a vector: one element, or one for
 // each feature. nullopt where it is something else.
 std::optional<std::vector<double>> feature_numbers(const ir::Graph& graph, const Quantized& quantized, ir::Value value,
-                                                   size_t rank);
+                                                   size_t rank, tensor::DType dtype = tensor::DType::f32);
 // A constant f32[n].
 ir::Value constant_floats(ir::Graph& graph, const std::string& name, const std::vector<double>& values);
 

@@ -22,7 +22,9 @@ double length_of(const Problem& problem, size_t input, int64_t axis) {
 double products_of(const Problem& problem) {
   const std::string& op = problem.instruction->op;
   const double y = problem.outputs.empty() ? 0 : double(problem.outputs[0].size());
-  if (op == "Conv" || op == "lathe.Conv" || op == "lathe.QConv") return y * size_of(problem, 1) / length_of(problem, 1, 0);
+  if (op == "Conv" || op == "lathe.Conv" || op == "lathe.QConv") {
+    return y * size_of(problem, 1) / length_of(problem, 1, 0);
+  }
   if (op == "ConvTranspose") return size_of(problem, 0) * size_of(problem, 1) / length_of(problem, 1, 0);
   if (op == "MatMul" || op == "MatMulInteger" || op == "lathe.Linear" || op == "lathe.QLinear") {
     return y * length_of(problem, 0, -1);

@@ -161,7 +161,8 @@ void to_byte_sums(const SumBytesCall& call) {
     const uint8_t* residual = call.residual + r * product.stride;
     for (int64_t j = 0; j < product.features; j += kWidth) {
       const int64_t rest = product.features - j;
-      const I32 other = call.residual_signed ? channels_of<true>(residual + j, rest) : channels_of<false>(residual + j, rest);
+      const uint8_t* at = residual + j;
+      const I32 other = call.residual_signed ? channels_of<true>(at, rest) : channels_of<false>(at, rest);
       const F32 middle = round(scaled_sums(product, r, j));
       const F32 both = add(mul(middle, middle_scale), mul(sub(to_f32(other), residual_zero), residual_scale));
       put_bytes(add_i32(to_i32(min(max(both, low), high)), zero_point), rest, y + j);

@@ -31,8 +31,14 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   std::vector<ir::Value> inputs = move.inputs;
   const size_t count = move.op == "Concat" ? inputs.size() : 1;
   for (size_t i = 0; i < count; ++i) {
+    const auto same = std::find(move.inputs.begin(), move.inputs.begin() + ptrdiff_t(i), move.inputs[i]);
+    const auto before = size_t(same - move.inputs.begin());
+    if (before < i) {
+      inputs[i] = inputs[before];
+      continue;
+    }
     std::vector<ir::Value> quantise = node.inputs;
-    quantise[0] = inputs[i];
+    quantise[0] = move.inputs[i];
     const ir::NodeId moved = graph.add_node("QuantizeLinear", quantise, node.attributes, node.name, 1, id);
     inputs[i] = graph.node(moved).outputs[0];
   }

@@ -87,8 +87,9 @@ void convert(const GraphCall& call, int64_t channel, int64_t at, int64_t count) 
   const int32_t zero = zero_at(call, channel);
   if (problem.instruction->op == "QuantizeLinear") {
     const float* x = call.input(kX) + at;
-    if (problem.outputs[0].dtype == DType::u8) return tier_of(call).to_u8(x, scale, zero, count, call.output<uint8_t>() + at);
-    return tier_of(call).to_i8(x, scale, zero, count, call.output<int8_t>() + at);
+    const cpu::QuantizeTier& tier = tier_of(call);
+    if (problem.outputs[0].dtype == DType::u8) return tier.to_u8(x, scale, zero, count, call.output<uint8_t>() + at);
+    return tier.to_i8(x, scale, zero, count, call.output<int8_t>() + at);
   }
   switch (problem.inputs[kX].dtype) {
     case DType::u8:
