@@ -40,7 +40,9 @@ template <int R, int P, bool kFlip>
 void tile(const ByteTileCall& call) {
   constexpr int V = P * kPanelVectors;
   I32 sums[R][V];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) sums[r][v] = splat_i32(0);
   }
   const I32 top_bits = splat_i32(int32_t(0x80808080u));
@@ -48,24 +50,31 @@ void tile(const ByteTileCall& call) {
   const int64_t stride = call.panel_stride;
   for (int64_t t = 0; t < call.taps; ++t) {
     const uint8_t* row[R];
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) row[r] = call.rows[t * R + r];
     for (int64_t c = 0; c < call.columns; c += 4) {
       Bytes w[V];
+#pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 16
         for (int v = 0; v < kPanelVectors; ++v) {
           w[p * kPanelVectors + v] = signed_bytes(load_i32(panel + p * stride + v * kWidth * 4));
         }
       }
       panel += 64;
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         I32 four = splat_bytes(row[r] + c);
         if (kFlip) four = xor_bits(four, top_bits);
         const Bytes x = unsigned_bytes(four);
+#pragma GCC unroll 16
         for (int v = 0; v < V; ++v) sums[r][v] = multiply_add(sums[r][v], x, w[v]);
       }
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) store_i32(call.sums + r * call.sum_stride + v * kWidth, sums[r][v]);
   }
 }

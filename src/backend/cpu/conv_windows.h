@@ -81,18 +81,28 @@ const T* tap_address(const ConvWindows& p, const WindowPosition& at, const T* x,
   return x + offset * p.all_channels();
 }
 
-// rows[tap * count + r] for the windows at `positions`; `padding` is a row of what stands beyond the edge.
+constexpr int64_t kMaxWindows = 16;  // that are looked for at once
+
+// rows[tap * count + r] for the windows at `positions`; `padding` is a row of what stands beyond the edge. Windows that
+// see no padding see each tap at the same distance from their first one.
 template <class T>
 void find_rows(const ConvWindows& p, const WindowPosition* positions, int64_t count, const T* x, const T* padding,
                const T** rows) noexcept {
+  constexpr int64_t kFirst[kWindowAxes] = {};
+  const T* first[kMaxWindows];  // nullptr: sees padding
+  for (int64_t r = 0; r < count; ++r) {
+    first[r] = is_inside(p, positions[r]) ? tap_address(p, positions[r], x, kFirst) : nullptr;
+  }
+  const int64_t pitch = p.all_channels();
   int64_t tap[kWindowAxes];
-  int64_t number = 0;
   for (tap[0] = 0; tap[0] < p.kernel[0]; ++tap[0]) {
     for (tap[1] = 0; tap[1] < p.kernel[1]; ++tap[1]) {
-      for (tap[2] = 0; tap[2] < p.kernel[2]; ++tap[2], ++number) {
+      const int64_t line = (tap[0] * p.dilations[0] * p.lengths[1] + tap[1] * p.dilations[1]) * p.lengths[2];
+      for (tap[2] = 0; tap[2] < p.kernel[2]; ++tap[2], rows += count) {
+        const int64_t offset = (line + tap[2] * p.dilations[2]) * pitch;
         for (int64_t r = 0; r < count; ++r) {
-          const T* address = tap_address(p, positions[r], x, tap);
-          rows[number * count + r] = address ? address : padding;
+          const T* address = first[r] ? first[r] + offset : tap_address(p, positions[r], x, tap);
+          rows[r] = address ? address : padding;
         }
       }
     }
