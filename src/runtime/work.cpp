@@ -26,7 +26,8 @@ double products_of(const Problem& problem) {
     return y * size_of(problem, 1) / length_of(problem, 1, 0);
   }
   if (op == "ConvTranspose") return size_of(problem, 0) * size_of(problem, 1) / length_of(problem, 1, 0);
-  if (op == "MatMul" || op == "MatMulInteger" || op == "lathe.Linear" || op == "lathe.QLinear") {
+  if (op == "MatMul" || op == "MatMulInteger" || op == "lathe.Linear" || op == "lathe.QLinear" ||
+      op == "lathe.BlockLinear") {
     return y * length_of(problem, 0, -1);
   }
   if (op == "Gemm") return y * std::max(length_of(problem, 0, 0), length_of(problem, 0, 1));

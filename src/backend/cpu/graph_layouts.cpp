@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "backend/cpu/block_layouts.h"
 #include "backend/cpu/byte_layouts.h"
 #include "backend/cpu/graph_unpack.h"
 #include "backend/cpu/isa.h"
@@ -143,8 +144,9 @@ std::span<const GraphLayout* const> graph_layouts() {
                                   .variant = group_of,
                                   .size = conv_size,
                                   .unpack = unpack_conv};
-  static constexpr std::array<const GraphLayout*, 6> kAll = {&kLinear, &kDepthwise, &kWinograd, &kConv,
-                                                             &kByteDepthwiseLayout, &kBytePanelLayout};
+  static constexpr std::array<const GraphLayout*, 8> kAll = {
+      &kLinear,          &kDepthwise,      &kWinograd,        &kConv, &kByteDepthwiseLayout,
+      &kBytePanelLayout, &kCodePanelLayout, &kBlockPanelLayout};
   return kAll;
 }
 
