@@ -45,13 +45,13 @@ struct FinishBytesCall {
   int64_t stride;  // elements from one row of y to the next
 };
 
-// v, clamped and rounded to whole numbers, * middle_scale + (residual[j] - residual_zero) * residual_scale, then a
-// clamp, rounding and + zero.
+// v, clamped and rounded to whole numbers, * middle_scale + (residual[j] * residual_scale + constant), each sum rounded
+// once, then a clamp, rounding and + zero.
 struct SumBytesCall {
   FinishBytesCall product;  // with the clamp of v
   const uint8_t* residual;  // stride as y
   bool residual_signed;
-  float residual_zero, residual_scale, middle_scale;
+  float residual_scale, constant, middle_scale;
   float low, high;
 };
 
@@ -72,6 +72,10 @@ struct ByteTier {
   int tile_rows[kMaxBytePanels + 1];  // best number of rows for so many panels
   int max_panels;
   void (*tile)(const ByteTileCall&);
+  // The same of a tile of max_panels and its best number of rows, all features there, no weight zeros: to bytes at
+  // once. Neither call's sums are used.
+  void (*tile_to_bytes)(const ByteTileCall&, const FinishBytesCall&);
+  void (*tile_to_byte_sums)(const ByteTileCall&, const SumBytesCall&);
   // row_sums[r] = sum over taps and columns of the row's bytes, read as the tile reads them.
   void (*row_sums)(const ByteTileCall&, int32_t* row_sums);
   void (*to_bytes)(const FinishBytesCall&);

@@ -112,7 +112,6 @@ MemberMemory member_memory(const GraphCall& call, const Prepared& p, int member)
 void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& memory, int64_t group, int64_t begin,
                int64_t end, int64_t run_begin, int64_t run_end, int64_t runs) noexcept {
   const uint8_t* rows[kMaxTaps * cpu::kMaxByteRows];
-  int32_t row_sums[cpu::kMaxByteRows];
   Position positions[cpu::kMaxByteRows];
   const int64_t panels = (p.features + kPanel - 1) / kPanel;
   const int64_t panel_stride = cpu::byte_panel_size(p.columns());
@@ -138,31 +137,23 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
       } else {
         cpu::find_rows(p, positions, count, x, memory.padding, rows);
       }
-      cpu::ByteTileCall tile{.rows = rows,
-                             .row_count = count,
-                             .taps = p.gather ? 1 : p.taps,
-                             .columns = p.gather ? p.gather_pitch() : p.channels,
-                             .flip = p.epilogue.flip,
-                             .panels = weights + part.first * panel_stride,
-                             .panel_stride = panel_stride,
-                             .panel_count = part.count,
-                             .sums = memory.sums,
-                             .sum_stride = part.count * kPanel};
-      p.tier->tile(tile);
-      if (memory.numbers.has_weight_zeros) {
-        if (p.gather) tile.columns = p.columns();  // what fills up a row is no column
-        p.tier->row_sums(tile, row_sums);
-      }
+      const cpu::ByteTileCall tile{.rows = rows,
+                                   .row_count = count,
+                                   .taps = p.gather ? 1 : p.taps,
+                                   .columns = p.gather ? p.gather_pitch() : p.channels,
+                                   .flip = p.epilogue.flip,
+                                   .panels = weights + part.first * panel_stride,
+                                   .panel_stride = panel_stride,
+                                   .panel_count = part.count,
+                                   .sums = memory.sums,
+                                   .sum_stride = part.count * kPanel};
       const int64_t feature = part.first * kPanel;
-      cpu::finish_sums(call, *p.tier, p.epilogue, memory.numbers,
-                       {.sums = memory.sums,
-                        .sum_stride = part.count * kPanel,
-                        .row_sums = memory.numbers.has_weight_zeros ? row_sums : nullptr,
-                        .row_count = count,
-                        .row = row,
-                        .features = std::min(part.count * kPanel, p.features - feature),
-                        .feature = group * p.features + feature,
-                        .pitch = p.all_features()});
+      cpu::run_byte_tile(call, *p.tier, p.epilogue, memory.numbers, tile,
+                         {.row = row,
+                          .feature = group * p.features + feature,
+                          .features = std::min(part.count * kPanel, p.features - feature),
+                          .pitch = p.all_features(),
+                          .row_columns = p.gather ? p.columns() : p.channels});
     }
   }
 }
@@ -204,15 +195,8 @@ void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory&
                        .pairs = (p.taps + 1) / 2,
                        .count = channels,
                        .sums = memory.sums});
-    cpu::finish_sums(call, *p.tier, p.epilogue, memory.numbers,
-                     {.sums = memory.sums,
-                      .sum_stride = pitch,
-                      .row_sums = nullptr,
-                      .row_count = 1,
-                      .row = row,
-                      .features = channels,
-                      .feature = 0,
-                      .pitch = channels});
+    cpu::finish_byte_row(call, *p.tier, p.epilogue, memory.numbers, memory.sums,
+                         {.row = row, .feature = 0, .features = channels, .pitch = channels, .row_columns = 0});
   }
 }
 
