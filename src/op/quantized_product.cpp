@@ -56,12 +56,11 @@ QuantizedClamp quantized_clamp(std::string_view activation) {
 }
 
 QuantizedSum quantized_sum(const Attributes& attributes) {
-  const auto residual_scale = float(attributes.get_float("residual_scale", 1));
   return {.middle_low = float(attributes.get_int("middle_low", -255)),
           .middle_high = float(attributes.get_int("middle_high", 255)),
           .middle_scale = float(attributes.get_float("middle_scale", 1)),
-          .residual_scale = residual_scale,
-          .constant = -float(attributes.get_int("residual_zero", 0)) * residual_scale,
+          .residual_zero = float(attributes.get_int("residual_zero", 0)),
+          .residual_scale = float(attributes.get_float("residual_scale", 1)),
           .activation = attributes.get_string("sum_activation", "")};
 }
 
@@ -145,8 +144,7 @@ Tensor to_bytes(const EvaluateContext& context, const std::vector<float>& v, con
     const std::vector<double> residual = load<double>(context.inputs[kQResidual]);
     for (size_t i = 0; i < y.size(); ++i) {
       const float m = round_within(v[i], std::max(clamp.low, sum.middle_low), std::min(clamp.high, sum.middle_high));
-      const float other = std::fma(float(residual[i]), sum.residual_scale, sum.constant);
-      const float both = std::fma(m, sum.middle_scale, other);
+      const float both = m * sum.middle_scale + (float(residual[i]) - sum.residual_zero) * sum.residual_scale;
       y[i] = int64_t(round_within(both, std::max(last.low, lowest), std::min(last.high, highest)) + zero);
     }
   } else {

@@ -5,8 +5,8 @@
 //   with scale, no y_zero   y = activation(v + residual), or activation(v) + residual with residual_last
 //   with scale and y_zero   y = round(clamp(v)) + y_zero, saturated                the type of y_zero
 //   and a residual of bytes m = round(clamp(v)), within [middle_low, middle_high]
-//                           y = round(sum_clamp(m * middle_scale + (residual * residual_scale + constant))) + y_zero,
-//                               saturated, each sum of two rounded once, constant = -residual_zero * residual_scale
+//                           y = round(sum_clamp(m * middle_scale + (residual - residual_zero) * residual_scale))
+//                               + y_zero, saturated
 // where v = (s + bias[m]) * (x_scale * scale[m]) for a bias of i32, s * (x_scale * scale[m]) + bias[m] for one of f32.
 // Each of these operations rounds once, to f32; round is to the nearest integer, ties to even; a NaN becomes the lowest
 // value. So kernels can give the same bits.
@@ -47,7 +47,7 @@ tensor::Tensor finish_quantized_product(const EvaluateContext& context, const st
 // The attributes of a residual of bytes.
 struct QuantizedSum {
   float middle_low, middle_high, middle_scale;
-  float residual_scale, constant;
+  float residual_zero, residual_scale;
   std::string activation;
 };
 QuantizedSum quantized_sum(const Attributes& attributes);

@@ -29,7 +29,7 @@ void set_sum(const Problem& problem, ByteEpilogue& epilogue) {
   epilogue.high = std::min(epilogue.high, sum.middle_high);
   epilogue.middle_scale = sum.middle_scale;
   epilogue.residual_scale = sum.residual_scale;
-  epilogue.constant = sum.constant;
+  epilogue.residual_zero = sum.residual_zero;
   epilogue.sum_low = last.low;
   epilogue.sum_high = last.high;
 }
@@ -161,8 +161,8 @@ SumBytesCall sum_call(const GraphCall& call, const ByteEpilogue& epilogue, const
   return {.product = finish,
           .residual = call.input<uint8_t>(op::kQResidual) + place.row * place.pitch + place.feature,
           .residual_signed = call.problem->inputs[op::kQResidual].dtype == DType::i8,
+          .residual_zero = epilogue.residual_zero,
           .residual_scale = epilogue.residual_scale,
-          .constant = epilogue.constant,
           .middle_scale = epilogue.middle_scale,
           .low = std::max(epilogue.sum_low, numbers.y_low),
           .high = std::min(epilogue.sum_high, numbers.y_low + 255.0f)};

@@ -16,7 +16,7 @@ struct ByteEpilogue {
   Epilogue floats;
   float low = 0, high = 0;  // of bytes
   bool sums_bytes = false;  // bytes with a residual of bytes
-  float middle_scale = 0, residual_scale = 0, constant = 0;
+  float middle_scale = 0, residual_zero = 0, residual_scale = 0;
   float sum_low = 0, sum_high = 0;
 };
 ByteEpilogue make_byte_epilogue(const Problem& problem);

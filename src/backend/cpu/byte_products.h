@@ -45,13 +45,13 @@ struct FinishBytesCall {
   int64_t stride;  // elements from one row of y to the next
 };
 
-// v, clamped and rounded to whole numbers, * middle_scale + (residual[j] * residual_scale + constant), each sum rounded
-// once, then a clamp, rounding and + zero.
+// v, clamped and rounded to whole numbers, * middle_scale + (residual[j] - residual_zero) * residual_scale, then a
+// clamp, rounding and + zero.
 struct SumBytesCall {
   FinishBytesCall product;  // with the clamp of v
   const uint8_t* residual;  // stride as y
   bool residual_signed;
-  float residual_scale, constant, middle_scale;
+  float residual_zero, residual_scale, middle_scale;
   float low, high;
 };
 

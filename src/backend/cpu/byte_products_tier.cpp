@@ -99,7 +99,7 @@ struct ToBytes {
 struct ToByteSums {
   const SumBytesCall& call;
   ToBytes product{call.product};
-  F32 residual_scale = splat(call.residual_scale), constant = splat(call.constant);
+  F32 residual_zero = splat(call.residual_zero), residual_scale = splat(call.residual_scale);
   F32 middle_scale = splat(call.middle_scale), low = splat(call.low), high = splat(call.high);
 
   void put_at(const Column& column, int64_t r, int64_t j, int64_t rest, I32 sum) const {
@@ -107,7 +107,7 @@ struct ToByteSums {
     const uint8_t* residual = call.residual + at;
     const I32 other = call.residual_signed ? channels_of<true>(residual, rest) : channels_of<false>(residual, rest);
     const F32 middle = round(product.scaled(column, sum));
-    const F32 both = fma(middle, middle_scale, fma(to_f32(other), residual_scale, constant));
+    const F32 both = add(mul(middle, middle_scale), mul(sub(to_f32(other), residual_zero), residual_scale));
     const I32 whole = add_i32(to_i32(clamp(both, low, high)), product.zero_point);
     put_bytes(whole, rest, static_cast<uint8_t*>(call.product.y) + at);
   }

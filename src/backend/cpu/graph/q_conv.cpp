@@ -13,6 +13,7 @@ namespace lathe::backend {
 namespace {
 
 constexpr int64_t kPanel = 16;
+constexpr int64_t kGrain = 24;  // positions: whole tiles of any number of panels
 constexpr int64_t kSums = cpu::kMaxByteRows * cpu::kMaxBytePanels * kPanel;
 constexpr int64_t kGatherChannels = 16;  // fewer than that are gathered to one long row
 
@@ -200,6 +201,15 @@ void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory&
   }
 }
 
+// Whether members take positions each and not runs of panels: what leaves the slowest of them fewer tiles.
+bool shares_positions(const Prepared& p, int64_t runs, int64_t members) noexcept {
+  const int64_t rows = p.tier->tile_rows[p.tier->max_panels];
+  const auto tiles = [&](int64_t positions) { return (positions + rows - 1) / rows; };
+  const int64_t grains = (p.positions + kGrain - 1) / kGrain;
+  const int64_t most = std::min((grains + members - 1) / members * kGrain, p.positions);
+  return tiles(most) * runs <= tiles(p.positions) * ((runs + members - 1) / members);
+}
+
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& p = *static_cast<const Prepared*>(call.prepared);
   if (p.positions == 0 || p.features == 0) return;
@@ -210,13 +220,12 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   }
   const int64_t panels = (p.features + kPanel - 1) / kPanel;
   const int64_t runs = (panels + p.tier->max_panels - 1) / p.tier->max_panels;
-  // By positions where there are enough of them for every member, else by features.
-  const bool by_positions = p.positions >= member.size() * 4 * cpu::kMaxByteRows || runs < member.size();
-  const auto [begin, end] = by_positions ? member.share(p.positions, 24) : TeamMember::Range{0, p.positions};
+  const bool by_positions = shares_positions(p, runs, member.size());
+  const auto [begin, end] = by_positions ? member.share(p.positions, kGrain) : TeamMember::Range{0, p.positions};
   const auto [run_begin, run_end] = by_positions ? TeamMember::Range{0, runs} : member.share(runs);
   // Blocks of positions whose inputs stay in the second cache while all features are made of them.
   const int64_t row_bytes = std::max<int64_t>(p.columns() / std::max<int64_t>(1, p.kernel[1]), 1);
-  const int64_t block = std::max<int64_t>(24, (int64_t{256} << 10) / row_bytes / 24 * 24);
+  const int64_t block = std::max<int64_t>(kGrain, (int64_t{256} << 10) / row_bytes / kGrain * kGrain);
   for (int64_t group = 0; group < p.group; ++group) {
     for (int64_t at = begin; at < end; at += block) {
       run_block(call, p, memory, group, at, std::min(at + block, end), run_begin, run_end, runs);
