@@ -7,10 +7,16 @@ FOLDER holds NAME.onnx and its inputs NAME.INPUT.npy, as make_bench_models.py wr
 with a Python that has numpy, onnxruntime and openvino. Each round runs every program once as a fresh process, in turns;
 a process loads the model, calls it once (first), twice more, then for half a second or 15 times. Figures are medians
 over the rounds; the ratio is that of the medians, peer by lathe: above 1 lathe is faster. OpenVINO's precision is f32.
+<<<<<<< /tmp/a.py
 Before anything is measured, lathe's outputs are compared with ONNX Runtime's.
 
 With --engines nothing but starting is compared: load and first call of lathe from NAME.onnx and from FOLDER/NAME.lathe
 (built first, not verified), and of ONNX Runtime; with peak RSS, and the time and the peak RSS of the build.
+=======
+Before anything is measured, lathe's outputs are compared with ONNX Runtime's: within 1e-3 of the largest, and those of
+quantised models within a tenth of it, because a number at the middle of two steps may be rounded either way, and what is
+quantised again behind it spreads that.
+>>>>>>> /tmp/b.py
 """
 import argparse
 import json
@@ -88,6 +94,11 @@ def spawn_peer(peer, model, threads):
     return json.loads(result.stdout.splitlines()[-1])
 
 
+def is_quantised(model):
+    data = model.read_bytes()
+    return b"QuantizeLinear" in data or b"MatMulInteger" in data
+
+
 def check_same(lathe, model):
     """The largest error relative to an output's largest number, against ONNX Runtime."""
     import onnxruntime
@@ -106,7 +117,8 @@ def check_same(lathe, model):
             assert found.shape == value.shape, (model, output.name, found.shape, value.shape)
             if value.size:
                 worst = max(worst, float(np.abs(found.astype(float) - value).max() / max(np.abs(value).max(), 1e-9)))
-    assert worst < 1e-3, f"{model}: outputs differ by {worst} of the largest"
+    bound = 0.1 if is_quantised(model) else 1e-3
+    assert worst < bound, f"{model}: outputs differ by {worst} of the largest"
     return worst
 
 

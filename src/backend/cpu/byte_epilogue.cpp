@@ -28,8 +28,8 @@ void set_sum(const Problem& problem, ByteEpilogue& epilogue) {
   epilogue.low = std::max(epilogue.low, sum.middle_low);
   epilogue.high = std::min(epilogue.high, sum.middle_high);
   epilogue.middle_scale = sum.middle_scale;
-  epilogue.residual_zero = sum.residual_zero;
   epilogue.residual_scale = sum.residual_scale;
+  epilogue.residual_zero = sum.residual_zero;
   epilogue.sum_low = last.low;
   epilogue.sum_high = last.high;
 }
@@ -107,6 +107,7 @@ void fill_scales(const GraphCall& call, int64_t features, FeatureNumbers& number
 
 FeatureNumbers fill_features(const GraphCall& call, const ByteEpilogue& epilogue, const WeightSums& weights,
                              int64_t features, std::byte* scratch) noexcept {
+  const Problem& problem = *call.problem;
   const int64_t length = (features + 31) / 16 * 16;
   FeatureNumbers numbers;
   numbers.offsets = reinterpret_cast<int32_t*>(scratch);
@@ -114,6 +115,8 @@ FeatureNumbers fill_features(const GraphCall& call, const ByteEpilogue& epilogue
   numbers.scales = reinterpret_cast<float*>(numbers.weight_zeros + length);
   numbers.bias = numbers.scales + length;
   numbers.y_zero = byte_at(call, op::kQYZero, 0);
+  const bool is_signed = problem.has_input(op::kQYZero) && problem.inputs[op::kQYZero].dtype == DType::i8;
+  numbers.y_low = (is_signed ? -128.0f : 0.0f) - float(numbers.y_zero);
   // What is read behind the last feature counts for nothing, but should be numbers.
   std::memset(scratch, 0, size_t(feature_numbers_size(features)));
   fill_offsets(call, epilogue, weights, features, numbers);
@@ -127,74 +130,118 @@ uint8_t x_zero_byte(const GraphCall& call) noexcept {
 
 namespace {
 
-void finish_bytes(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue, FinishBytesCall finish,
-                  int64_t at) noexcept {
-  const bool is_signed = call.problem->inputs[op::kQYZero].dtype == DType::i8;
-  const float lowest = (is_signed ? -128.0f : 0.0f) - float(finish.zero);
-  finish.y = call.output<uint8_t>() + at;
-  if (!epilogue.sums_bytes) {
-    finish.low = std::max(epilogue.low, lowest);
-    finish.high = std::min(epilogue.high, lowest + 255.0f);
-    return tier.to_bytes(finish);
-  }
-  finish.low = epilogue.low;
-  finish.high = epilogue.high;
-  tier.to_byte_sums({.product = finish,
-                     .residual = call.input<uint8_t>(op::kQResidual) + at,
-                     .residual_signed = call.problem->inputs[op::kQResidual].dtype == DType::i8,
-                     .residual_zero = epilogue.residual_zero,
-                     .residual_scale = epilogue.residual_scale,
-                     .middle_scale = epilogue.middle_scale,
-                     .low = std::max(epilogue.sum_low, lowest),
-                     .high = std::min(epilogue.sum_high, lowest + 255.0f)});
-}
-
-}  // namespace
-
-void finish_sums(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
-                 const FeatureNumbers& numbers, const ByteSums& sums) noexcept {
-  const int64_t at = sums.row * sums.pitch + sums.feature;
-  FinishBytesCall finish{.sums = sums.sums,
-                         .row_count = sums.row_count,
-                         .sum_stride = sums.sum_stride,
-                         .features = sums.features,
-                         .offsets = numbers.offsets + sums.feature,
-                         .weight_zeros = sums.row_sums ? numbers.weight_zeros + sums.feature : nullptr,
-                         .row_sums = sums.row_sums,
-                         .scales = numbers.scales + sums.feature,
-                         .bias = numbers.bias ? numbers.bias + sums.feature : nullptr,
-                         .low = 0,
-                         .high = 0,
+// The call for sums of these rows, its clamp and y set for bytes.
+FinishBytesCall finish_call(const GraphCall& call, const ByteEpilogue& epilogue, const FeatureNumbers& numbers,
+                            const ByteTileCall& tile, const TilePlace& place) noexcept {
+  FinishBytesCall finish{.sums = tile.sums,
+                         .row_count = tile.row_count,
+                         .sum_stride = tile.sum_stride,
+                         .features = place.features,
+                         .offsets = numbers.offsets + place.feature,
+                         .weight_zeros = nullptr,
+                         .row_sums = nullptr,
+                         .scales = numbers.scales + place.feature,
+                         .bias = numbers.bias ? numbers.bias + place.feature : nullptr,
+                         .low = epilogue.low,
+                         .high = epilogue.high,
                          .zero = numbers.y_zero,
                          .y = nullptr,
-                         .stride = sums.pitch};
-  switch (epilogue.to) {
-    case ByteEpilogue::To::sums:
-      finish.y = call.output<int32_t>() + at;
-      return tier.to_sums(finish);
-    case ByteEpilogue::To::bytes:
-      return finish_bytes(call, tier, epilogue, finish, at);
-    case ByteEpilogue::To::floats:
-      break;
+                         .stride = place.pitch};
+  if (epilogue.to != ByteEpilogue::To::bytes) return finish;
+  finish.y = call.output<uint8_t>() + place.row * place.pitch + place.feature;
+  if (!epilogue.sums_bytes) {
+    finish.low = std::max(epilogue.low, numbers.y_low);
+    finish.high = std::min(epilogue.high, numbers.y_low + 255.0f);
   }
+  return finish;
+}
+
+SumBytesCall sum_call(const GraphCall& call, const ByteEpilogue& epilogue, const FeatureNumbers& numbers,
+                      const FinishBytesCall& finish, const TilePlace& place) noexcept {
+  return {.product = finish,
+          .residual = call.input<uint8_t>(op::kQResidual) + place.row * place.pitch + place.feature,
+          .residual_signed = call.problem->inputs[op::kQResidual].dtype == DType::i8,
+          .residual_zero = epilogue.residual_zero,
+          .residual_scale = epilogue.residual_scale,
+          .middle_scale = epilogue.middle_scale,
+          .low = std::max(epilogue.sum_low, numbers.y_low),
+          .high = std::min(epilogue.sum_high, numbers.y_low + 255.0f)};
+}
+
+void finish_floats(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue, FinishBytesCall finish,
+                   int32_t* sums, const TilePlace& place) noexcept {
+  const int64_t at = place.row * place.pitch + place.feature;
   if (epilogue.plain_floats) {
     finish.y = call.output() + at;
     return tier.to_floats(finish);
   }
-  float* floats = reinterpret_cast<float*>(sums.sums);  // each vector of sums is read before its floats are written
+  float* floats = reinterpret_cast<float*>(sums);  // each vector of sums is read before its floats are written
   finish.y = floats;
-  finish.stride = sums.sum_stride;
+  finish.stride = finish.sum_stride;
   tier.to_floats(finish);
   const float* residual = call.input(op::kQResidual);
   finish_rows(conv_tier(*call.problem), epilogue.floats,
               {.sums = floats,
-               .sum_stride = sums.sum_stride,
-               .count = sums.row_count,
-               .features = sums.features,
+               .sum_stride = finish.sum_stride,
+               .count = finish.row_count,
+               .features = place.features,
                .bias = nullptr,
                .residual = residual ? residual + at : nullptr,
                .y = call.output() + at,
-               .pitch = sums.pitch});
+               .pitch = place.pitch});
+}
+
+void finish_sums(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
+                 const FeatureNumbers& numbers, FinishBytesCall finish, int32_t* sums,
+                 const TilePlace& place) noexcept {
+  switch (epilogue.to) {
+    case ByteEpilogue::To::sums:
+      finish.y = call.output<int32_t>() + place.row * place.pitch + place.feature;
+      return tier.to_sums(finish);
+    case ByteEpilogue::To::bytes:
+      if (epilogue.sums_bytes) return tier.to_byte_sums(sum_call(call, epilogue, numbers, finish, place));
+      return tier.to_bytes(finish);
+    case ByteEpilogue::To::floats:
+      return finish_floats(call, tier, epilogue, finish, sums, place);
+  }
+}
+
+}  // namespace
+
+void run_byte_tile(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
+                   const FeatureNumbers& numbers, const ByteTileCall& tile, const TilePlace& place) noexcept {
+  FinishBytesCall finish = finish_call(call, epilogue, numbers, tile, place);
+  const bool whole = tile.panel_count == tier.max_panels && tile.row_count == tier.tile_rows[tile.panel_count] &&
+                     place.features == tile.panel_count * 16;
+  if (whole && epilogue.to == ByteEpilogue::To::bytes && !numbers.has_weight_zeros) {
+    if (!epilogue.sums_bytes) return tier.tile_to_bytes(tile, finish);
+    return tier.tile_to_byte_sums(tile, sum_call(call, epilogue, numbers, finish, place));
+  }
+  tier.tile(tile);
+  int32_t row_sums[kMaxByteRows];
+  if (numbers.has_weight_zeros) {
+    ByteTileCall columns = tile;
+    columns.columns = place.row_columns;
+    tier.row_sums(columns, row_sums);
+    finish.weight_zeros = numbers.weight_zeros + place.feature;
+    finish.row_sums = row_sums;
+  }
+  finish_sums(call, tier, epilogue, numbers, finish, tile.sums, place);
+}
+
+void finish_byte_row(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
+                     const FeatureNumbers& numbers, int32_t* sums, const TilePlace& place) noexcept {
+  const ByteTileCall row{.rows = nullptr,
+                         .row_count = 1,
+                         .taps = 0,
+                         .columns = 0,
+                         .flip = false,
+                         .panels = nullptr,
+                         .panel_stride = 0,
+                         .panel_count = 0,
+                         .sums = sums,
+                         .sum_stride = place.features};
+  finish_sums(call, tier, epilogue, numbers, finish_call(call, epilogue, numbers, row, place), sums, place);
 }
 
 }  // namespace lathe::backend::cpu

@@ -29,6 +29,7 @@ struct FeatureNumbers {
   float* bias;
   bool has_weight_zeros = false;  // one that is not 0
   int32_t y_zero = 0;
+  float y_low = 0;  // the least byte less y_zero
 };
 // Bytes of scratch that they take.
 int64_t feature_numbers_size(int64_t features);
@@ -46,16 +47,18 @@ FeatureNumbers fill_features(const GraphCall& call, const ByteEpilogue& epilogue
 // x's zero point as x is stored.
 uint8_t x_zero_byte(const GraphCall& call) noexcept;
 
-// Rows of sums and where they belong: `row_count` rows from `row` on, `features` features from `feature` on.
-struct ByteSums {
-  int32_t* sums;  // may be overwritten
-  int64_t sum_stride;
-  const int32_t* row_sums;
-  int64_t row_count, row;
-  int64_t features, feature;
-  int64_t pitch;  // features of a row of y
+// Where the sums of a tile belong: rows from `row` on, `features` features from `feature` on.
+struct TilePlace {
+  int64_t row;
+  int64_t feature, features;
+  int64_t pitch;        // features of a row of y
+  int64_t row_columns;  // of a tap, without what fills it up
 };
-void finish_sums(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
-                 const FeatureNumbers& numbers, const ByteSums& sums) noexcept;
+// The tile's products, and y from them. Its sums may be overwritten.
+void run_byte_tile(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
+                   const FeatureNumbers& numbers, const ByteTileCall& tile, const TilePlace& place) noexcept;
+// The same of sums that are there already: one row of all features.
+void finish_byte_row(const GraphCall& call, const ByteTier& tier, const ByteEpilogue& epilogue,
+                     const FeatureNumbers& numbers, int32_t* sums, const TilePlace& place) noexcept;
 
 }  // namespace lathe::backend::cpu

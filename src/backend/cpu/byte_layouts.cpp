@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "backend/cpu/conv_windows.h"
 #include "base/checked.h"
@@ -36,29 +37,32 @@ bool is_depthwise(const Instruction& instruction, size_t input, DType dtype, con
          group_of(instruction) == dims[0];
 }
 
-int8_t packed_byte(const Tensor& plain, int64_t i) {
-  if (plain.dtype() == DType::i8) return plain.data<int8_t>()[size_t(i)];
-  return int8_t(int(plain.data<uint8_t>()[size_t(i)]) - 128);
+// Row `feature` of the weights with its columns in the order of the panels, filled up to whole words; returns its sum.
+int32_t take_row(const Tensor& plain, int64_t feature, int64_t taps, int64_t channels, std::vector<int8_t>& row) {
+  const auto* from = reinterpret_cast<const uint8_t*>(plain.bytes().data()) + feature * taps * channels;
+  const uint8_t flip = plain.dtype() == DType::u8 ? 0x80 : 0;  // the top bit flipped: less 128
+  int32_t sum = 0;
+  for (int64_t t = 0; t < taps; ++t) {
+    int8_t* out = row.data() + t * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      out[c] = int8_t(from[c * taps + t] ^ flip);
+      sum += out[c];
+    }
+  }
+  return sum;
 }
 
 // Features [first, first + features) of the weights, to one group of i8_panel.
 void pack_group(const Tensor& plain, int64_t first, int64_t features, int64_t taps, int64_t channels, std::byte* out) {
-  const int64_t columns = taps * channels;
+  const int64_t words = (taps * channels + 3) / 4;
+  std::vector<int8_t> row(size_t(words * 4), 0);
   auto* sums = reinterpret_cast<int32_t*>(out);
-  auto* panels = reinterpret_cast<int8_t*>(out + byte_sums_size(features));
-  const int64_t panel_size = byte_panel_size(columns);
+  std::byte* panels = out + byte_sums_size(features);
+  const int64_t panel_size = byte_panel_size(taps * channels);
   for (int64_t m = 0; m < features; ++m) {
-    int8_t* panel = panels + m / kPanel * panel_size + m % kPanel * 4;
-    int32_t sum = 0;
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int64_t t = 0; t < taps; ++t) {
-        const int8_t w = packed_byte(plain, (first + m) * columns + c * taps + t);
-        const int64_t column = t * channels + c;
-        panel[column / 4 * 64 + column % 4] = w;
-        sum += w;
-      }
-    }
-    sums[m] = sum;
+    sums[m] = take_row(plain, first + m, taps, channels, row);
+    std::byte* panel = panels + m / kPanel * panel_size + m % kPanel * 4;
+    for (int64_t word = 0; word < words; ++word) std::memcpy(panel + word * 64, row.data() + word * 4, 4);
   }
 }
 

@@ -72,6 +72,10 @@ struct ByteTier {
   int tile_rows[kMaxBytePanels + 1];  // best number of rows for so many panels
   int max_panels;
   void (*tile)(const ByteTileCall&);
+  // The same of a tile of max_panels and its best number of rows, all features there, no weight zeros: to bytes at
+  // once. Neither call's sums are used.
+  void (*tile_to_bytes)(const ByteTileCall&, const FinishBytesCall&);
+  void (*tile_to_byte_sums)(const ByteTileCall&, const SumBytesCall&);
   // row_sums[r] = sum over taps and columns of the row's bytes, read as the tile reads them.
   void (*row_sums)(const ByteTileCall&, int32_t* row_sums);
   void (*to_bytes)(const FinishBytesCall&);

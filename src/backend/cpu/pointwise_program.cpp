@@ -79,4 +79,26 @@ PointwiseInstruction compile_step(const op::PointwiseStep& step, Isa isa) {
   return result;
 }
 
+void run_program(const std::vector<PointwiseInstruction>& program, size_t inputs, PointwiseValues& values, float* tiles,
+                 int64_t count, float* y) noexcept {
+  for (size_t s = 0; s < program.size(); ++s) {
+    const PointwiseInstruction& step = program[s];
+    const bool last = s + 1 == program.size();
+    PointwiseCall c{};
+    c.a = step.a < 0 ? &step.a_number : values.values[step.a];
+    c.a_step = step.a < 0 ? 0 : values.steps[step.a];
+    if (step.two_operands) {
+      c.b = step.b < 0 ? &step.b_number : values.values[step.b];
+      c.b_step = step.b < 0 ? 0 : values.steps[step.b];
+    }
+    c.p = step.p;
+    c.q = step.q;
+    c.count = count;
+    c.y = last ? y : tiles + int64_t(s) * kPointwiseTile;
+    step.function(c);
+    values.values[inputs + s] = c.y;
+    values.steps[inputs + s] = 1;
+  }
+}
+
 }  // namespace lathe::backend::cpu

@@ -12,6 +12,9 @@ struct QuantizeTier {
   // y = x / scale to the nearest integer (ties to even) + zero, within the type; NaN gives 0.
   void (*to_u8)(const float* x, float scale, int32_t zero, int64_t count, uint8_t* y);
   void (*to_i8)(const float* x, float scale, int32_t zero, int64_t count, int8_t* y);
+  // y = (x - zero) * scale
+  void (*from_u8)(const uint8_t* x, float scale, int32_t zero, int64_t count, float* y);
+  void (*from_i8)(const int8_t* x, float scale, int32_t zero, int64_t count, float* y);
 };
 
 namespace avx2 {

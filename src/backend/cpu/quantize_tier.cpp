@@ -54,9 +54,26 @@ void to_i8(const float* x, float scale, int32_t zero, int64_t count, int8_t* y) 
   to_bytes(x, scale, zero, count, y);
 }
 
+template <class T>
+inline void from_bytes(const T* x, float scale, int32_t zero, int64_t count, float* y) {
+  const F32 shift = splat(float(zero)), by = splat(scale);
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const I32 whole = T(-1) < 0 ? load_s8(x + i) : load_u8(x + i);
+    store(y + i, mul(sub(to_f32(whole), shift), by));
+  }
+  for (; i < count; ++i) y[i] = float(int32_t(x[i]) - zero) * scale;
+}
+void from_u8(const uint8_t* x, float scale, int32_t zero, int64_t count, float* y) {
+  from_bytes(x, scale, zero, count, y);
+}
+void from_i8(const int8_t* x, float scale, int32_t zero, int64_t count, float* y) {
+  from_bytes(x, scale, zero, count, y);
+}
+
 }  // namespace
 
 extern const QuantizeTier kQuantizeTier;
-const QuantizeTier kQuantizeTier = {range, to_u8, to_i8};
+const QuantizeTier kQuantizeTier = {range, to_u8, to_i8, from_u8, from_i8};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

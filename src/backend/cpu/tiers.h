@@ -6,6 +6,7 @@
 #include "backend/cpu/conv.h"
 #include "backend/cpu/elementwise.h"
 #include "backend/cpu/isa.h"
+#include "backend/cpu/quantize.h"
 #include "backend/cpu/winograd.h"
 #include "backend/graph_kernel.h"
 
@@ -16,6 +17,9 @@ inline Isa isa_of(const Problem& problem) {
 }
 inline const ByteTier& byte_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kByteTier : avx512::kByteTier;
+}
+inline const QuantizeTier& quantize_tier(const Problem& problem) {
+  return isa_of(problem) == Isa::avx2 ? avx2::kQuantizeTier : avx512::kQuantizeTier;
 }
 inline const ChannelsTier& channels_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kChannelsTier : avx512::kChannelsTier;

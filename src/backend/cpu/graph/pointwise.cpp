@@ -11,9 +11,9 @@
 namespace lathe::backend {
 namespace {
 
-constexpr int64_t kTile = 1024;
-constexpr size_t kMaxInputs = 16;
-constexpr size_t kMaxValues = 48;
+constexpr int64_t kTile = cpu::kPointwiseTile;
+constexpr size_t kMaxInputs = cpu::kMaxPointwiseInputs;
+constexpr size_t kMaxValues = cpu::kMaxPointwiseValues;
 
 struct Prepared {
   std::vector<cpu::PointwiseInstruction> steps;
@@ -71,39 +71,20 @@ size_t scratch_size(const Problem& problem) {
 }
 
 void run_tile(const GraphCall& call, const Prepared& prepared, float* tiles, int64_t begin, int64_t count) noexcept {
-  const float* values[kMaxValues];
-  int64_t steps[kMaxValues];
+  cpu::PointwiseValues values;
   const size_t inputs = prepared.walk.operands.size();
   for (size_t i = 0; i < inputs; ++i) {
     const cpu::BroadcastOperand& operand = prepared.walk.operands[i];
-    steps[i] = operand.reading == cpu::Reading::number ? 0 : 1;
-    values[i] = call.input(i);
-    if (operand.reading == cpu::Reading::in_place) values[i] += begin;
+    values.steps[i] = operand.reading == cpu::Reading::number ? 0 : 1;
+    values.values[i] = call.input(i);
+    if (operand.reading == cpu::Reading::in_place) values.values[i] += begin;
     if (operand.reading != cpu::Reading::copied) continue;
     float* tile = tiles + int64_t(i) * kTile;
     cpu::copy_operand(prepared.walk, operand, sizeof(float), call.inputs[i], begin, count,
                       reinterpret_cast<std::byte*>(tile));
-    values[i] = tile;
+    values.values[i] = tile;
   }
-  for (size_t s = 0; s < prepared.steps.size(); ++s) {
-    const cpu::PointwiseInstruction& step = prepared.steps[s];
-    const bool last = s + 1 == prepared.steps.size();
-    float* y = last ? call.output() + begin : tiles + int64_t(inputs + s) * kTile;
-    cpu::PointwiseCall c{};
-    c.a = step.a < 0 ? &step.a_number : values[step.a];
-    c.a_step = step.a < 0 ? 0 : steps[step.a];
-    if (step.two_operands) {
-      c.b = step.b < 0 ? &step.b_number : values[step.b];
-      c.b_step = step.b < 0 ? 0 : steps[step.b];
-    }
-    c.p = step.p;
-    c.q = step.q;
-    c.count = count;
-    c.y = y;
-    step.function(c);
-    values[inputs + s] = y;
-    steps[inputs + s] = 1;
-  }
+  cpu::run_program(prepared.steps, inputs, values, tiles + int64_t(inputs) * kTile, count, call.output() + begin);
 }
 
 void run(const GraphCall& call, TeamMember& member) noexcept {

@@ -13,6 +13,7 @@ namespace lathe::backend {
 namespace {
 
 constexpr int64_t kPanel = 16;
+constexpr int64_t kGrain = 24;  // positions: whole tiles of any number of panels
 constexpr int64_t kSums = cpu::kMaxByteRows * cpu::kMaxBytePanels * kPanel;
 constexpr int64_t kGatherChannels = 16;  // fewer than that are gathered to one long row
 
@@ -112,7 +113,6 @@ MemberMemory member_memory(const GraphCall& call, const Prepared& p, int member)
 void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& memory, int64_t group, int64_t begin,
                int64_t end, int64_t run_begin, int64_t run_end, int64_t runs) noexcept {
   const uint8_t* rows[kMaxTaps * cpu::kMaxByteRows];
-  int32_t row_sums[cpu::kMaxByteRows];
   Position positions[cpu::kMaxByteRows];
   const int64_t panels = (p.features + kPanel - 1) / kPanel;
   const int64_t panel_stride = cpu::byte_panel_size(p.columns());
@@ -138,31 +138,23 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
       } else {
         cpu::find_rows(p, positions, count, x, memory.padding, rows);
       }
-      cpu::ByteTileCall tile{.rows = rows,
-                             .row_count = count,
-                             .taps = p.gather ? 1 : p.taps,
-                             .columns = p.gather ? p.gather_pitch() : p.channels,
-                             .flip = p.epilogue.flip,
-                             .panels = weights + part.first * panel_stride,
-                             .panel_stride = panel_stride,
-                             .panel_count = part.count,
-                             .sums = memory.sums,
-                             .sum_stride = part.count * kPanel};
-      p.tier->tile(tile);
-      if (memory.numbers.has_weight_zeros) {
-        if (p.gather) tile.columns = p.columns();  // what fills up a row is no column
-        p.tier->row_sums(tile, row_sums);
-      }
+      const cpu::ByteTileCall tile{.rows = rows,
+                                   .row_count = count,
+                                   .taps = p.gather ? 1 : p.taps,
+                                   .columns = p.gather ? p.gather_pitch() : p.channels,
+                                   .flip = p.epilogue.flip,
+                                   .panels = weights + part.first * panel_stride,
+                                   .panel_stride = panel_stride,
+                                   .panel_count = part.count,
+                                   .sums = memory.sums,
+                                   .sum_stride = part.count * kPanel};
       const int64_t feature = part.first * kPanel;
-      cpu::finish_sums(call, *p.tier, p.epilogue, memory.numbers,
-                       {.sums = memory.sums,
-                        .sum_stride = part.count * kPanel,
-                        .row_sums = memory.numbers.has_weight_zeros ? row_sums : nullptr,
-                        .row_count = count,
-                        .row = row,
-                        .features = std::min(part.count * kPanel, p.features - feature),
-                        .feature = group * p.features + feature,
-                        .pitch = p.all_features()});
+      cpu::run_byte_tile(call, *p.tier, p.epilogue, memory.numbers, tile,
+                         {.row = row,
+                          .feature = group * p.features + feature,
+                          .features = std::min(part.count * kPanel, p.features - feature),
+                          .pitch = p.all_features(),
+                          .row_columns = p.gather ? p.columns() : p.channels});
     }
   }
 }
@@ -204,16 +196,18 @@ void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory&
                        .pairs = (p.taps + 1) / 2,
                        .count = channels,
                        .sums = memory.sums});
-    cpu::finish_sums(call, *p.tier, p.epilogue, memory.numbers,
-                     {.sums = memory.sums,
-                      .sum_stride = pitch,
-                      .row_sums = nullptr,
-                      .row_count = 1,
-                      .row = row,
-                      .features = channels,
-                      .feature = 0,
-                      .pitch = channels});
+    cpu::finish_byte_row(call, *p.tier, p.epilogue, memory.numbers, memory.sums,
+                         {.row = row, .feature = 0, .features = channels, .pitch = channels, .row_columns = 0});
   }
+}
+
+// Whether members take positions each and not runs of panels: what leaves the slowest of them fewer tiles.
+bool shares_positions(const Prepared& p, int64_t runs, int64_t members) noexcept {
+  const int64_t rows = p.tier->tile_rows[p.tier->max_panels];
+  const auto tiles = [&](int64_t positions) { return (positions + rows - 1) / rows; };
+  const int64_t grains = (p.positions + kGrain - 1) / kGrain;
+  const int64_t most = std::min((grains + members - 1) / members * kGrain, p.positions);
+  return tiles(most) * runs <= tiles(p.positions) * ((runs + members - 1) / members);
 }
 
 void run(const GraphCall& call, TeamMember& member) noexcept {
@@ -226,13 +220,12 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   }
   const int64_t panels = (p.features + kPanel - 1) / kPanel;
   const int64_t runs = (panels + p.tier->max_panels - 1) / p.tier->max_panels;
-  // By positions where there are enough of them for every member, else by features.
-  const bool by_positions = p.positions >= member.size() * 4 * cpu::kMaxByteRows || runs < member.size();
-  const auto [begin, end] = by_positions ? member.share(p.positions, 24) : TeamMember::Range{0, p.positions};
+  const bool by_positions = shares_positions(p, runs, member.size());
+  const auto [begin, end] = by_positions ? member.share(p.positions, kGrain) : TeamMember::Range{0, p.positions};
   const auto [run_begin, run_end] = by_positions ? TeamMember::Range{0, runs} : member.share(runs);
   // Blocks of positions whose inputs stay in the second cache while all features are made of them.
   const int64_t row_bytes = std::max<int64_t>(p.columns() / std::max<int64_t>(1, p.kernel[1]), 1);
-  const int64_t block = std::max<int64_t>(24, (int64_t{256} << 10) / row_bytes / 24 * 24);
+  const int64_t block = std::max<int64_t>(kGrain, (int64_t{256} << 10) / row_bytes / kGrain * kGrain);
   for (int64_t group = 0; group < p.group; ++group) {
     for (int64_t at = begin; at < end; at += block) {
       run_block(call, p, memory, group, at, std::min(at + block, end), run_begin, run_end, runs);

@@ -58,7 +58,6 @@ void multiply(const GraphCall& call, const Prepared& p, const cpu::FeatureNumber
               uint8_t* copied, int64_t begin, int64_t end, int64_t first, int64_t count) noexcept {
   const cpu::ByteTier& tier = cpu::byte_tier(*call.problem);
   const uint8_t* rows[cpu::kMaxByteRows];
-  int32_t row_sums[cpu::kMaxByteRows];
   const int64_t panel_stride = cpu::byte_panel_size(p.columns);
   const int8_t* panels = call.input<int8_t>(op::kQWeights) + cpu::byte_sums_size(p.features) + first * panel_stride;
   const int64_t tile_rows = tier.tile_rows[count];
@@ -70,30 +69,22 @@ void multiply(const GraphCall& call, const Prepared& p, const cpu::FeatureNumber
       std::memcpy(copied + r * p.pitch(), rows[r], size_t(p.columns));
       rows[r] = copied + r * p.pitch();
     }
-    cpu::ByteTileCall tile{.rows = rows,
-                           .row_count = row_count,
-                           .taps = 1,
-                           .columns = p.pitch(),
-                           .flip = p.epilogue.flip,
-                           .panels = panels,
-                           .panel_stride = panel_stride,
-                           .panel_count = count,
-                           .sums = sums,
-                           .sum_stride = count * kPanel};
-    tier.tile(tile);
-    if (numbers.has_weight_zeros) {
-      tile.columns = p.columns;
-      tier.row_sums(tile, row_sums);
-    }
-    cpu::finish_sums(call, tier, p.epilogue, numbers,
-                     {.sums = sums,
-                      .sum_stride = count * kPanel,
-                      .row_sums = numbers.has_weight_zeros ? row_sums : nullptr,
-                      .row_count = row_count,
-                      .row = row,
-                      .features = std::min(count * kPanel, p.features - first * kPanel),
-                      .feature = first * kPanel,
-                      .pitch = p.features});
+    const cpu::ByteTileCall tile{.rows = rows,
+                                 .row_count = row_count,
+                                 .taps = 1,
+                                 .columns = p.pitch(),
+                                 .flip = p.epilogue.flip,
+                                 .panels = panels,
+                                 .panel_stride = panel_stride,
+                                 .panel_count = count,
+                                 .sums = sums,
+                                 .sum_stride = count * kPanel};
+    cpu::run_byte_tile(call, tier, p.epilogue, numbers, tile,
+                       {.row = row,
+                        .feature = first * kPanel,
+                        .features = std::min(count * kPanel, p.features - first * kPanel),
+                        .pitch = p.features,
+                        .row_columns = p.columns});
   }
 }
 

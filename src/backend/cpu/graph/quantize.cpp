@@ -66,38 +66,29 @@ int32_t zero_at(const GraphCall& call, int64_t i) noexcept {
   }
 }
 
-const cpu::QuantizeTier& tier_of(const GraphCall& call) noexcept {
-  return cpu::isa_of(*call.problem) == cpu::Isa::avx2 ? cpu::avx2::kQuantizeTier : cpu::avx512::kQuantizeTier;
-}
-
-template <class T>
-void dequantize(const T* x, float scale, int32_t zero, int64_t count, float* y) noexcept {
-  for (int64_t i = 0; i < count; ++i) {
-    if constexpr (sizeof(T) == 4) {  // the difference may need more than 24 bits
-      y[i] = float(double(int64_t(x[i]) - zero) * double(scale));
-    } else {
-      y[i] = float(int32_t(x[i]) - zero) * scale;
-    }
-  }
+// The difference may need more than the 24 bits of f32.
+void dequantize_i32(const int32_t* x, float scale, int32_t zero, int64_t count, float* y) noexcept {
+  for (int64_t i = 0; i < count; ++i) y[i] = float(double(int64_t(x[i]) - zero) * double(scale));
 }
 
 void convert(const GraphCall& call, int64_t channel, int64_t at, int64_t count) noexcept {
   const Problem& problem = *call.problem;
   const float scale = call.input(kScale)[channel];
   const int32_t zero = zero_at(call, channel);
+  const cpu::QuantizeTier& tier = cpu::quantize_tier(problem);
   if (problem.instruction->op == "QuantizeLinear") {
     const float* x = call.input(kX) + at;
-    const cpu::QuantizeTier& tier = tier_of(call);
     if (problem.outputs[0].dtype == DType::u8) return tier.to_u8(x, scale, zero, count, call.output<uint8_t>() + at);
     return tier.to_i8(x, scale, zero, count, call.output<int8_t>() + at);
   }
+  float* y = call.output() + at;
   switch (problem.inputs[kX].dtype) {
     case DType::u8:
-      return dequantize(call.input<uint8_t>(kX) + at, scale, zero, count, call.output() + at);
+      return tier.from_u8(call.input<uint8_t>(kX) + at, scale, zero, count, y);
     case DType::i8:
-      return dequantize(call.input<int8_t>(kX) + at, scale, zero, count, call.output() + at);
+      return tier.from_i8(call.input<int8_t>(kX) + at, scale, zero, count, y);
     default:
-      return dequantize(call.input<int32_t>(kX) + at, scale, zero, count, call.output() + at);
+      return dequantize_i32(call.input<int32_t>(kX) + at, scale, zero, count, y);
   }
 }
 
@@ -105,11 +96,11 @@ void convert(const GraphCall& call, int64_t channel, int64_t at, int64_t count) 
 void dynamic(const GraphCall& call, const Prepared& p, const TeamMember& member) noexcept {
   const float* x = call.input(kX);
   float lowest = 0, highest = 0;
-  tier_of(call).range(x, p.inner, &lowest, &highest);
+  cpu::quantize_tier(*call.problem).range(x, p.inner, &lowest, &highest);
   const float scale = highest == lowest ? 1.0f : (highest - lowest) / 255.0f;
   const float zero = std::nearbyint(std::clamp(-lowest / scale, 0.0f, 255.0f));
   const auto [begin, end] = member.share(p.inner, 64);
-  tier_of(call).to_u8(x + begin, scale, int32_t(zero), end - begin, call.output<uint8_t>() + begin);
+  cpu::quantize_tier(*call.problem).to_u8(x + begin, scale, int32_t(zero), end - begin, call.output<uint8_t>() + begin);
   if (member.index() != 0) return;
   *call.output(1) = scale;
   *call.output<uint8_t>(2) = uint8_t(zero);
