@@ -7,6 +7,7 @@
 #include <jpeglib.h>
 
 #include "image/encode.h"
+#include "image/exif.h"
 #include "image/formats.h"
 
 namespace lathe::image {
@@ -47,7 +48,8 @@ struct Writer {
   }
 };
 
-bool write_all(Writer& writer, const Image& image, int quality) {
+// `exif`: the content of its segment; empty: none.
+bool write_all(Writer& writer, const Image& image, int quality, const std::string& exif) {
   jpeg_compress_struct& info = writer.info;
   if (setjmp(writer.failure.landing)) return false;
   info.image_width = JDIMENSION(image.width);
@@ -60,6 +62,8 @@ bool write_all(Writer& writer, const Image& image, int quality) {
   if (image.channels == 3 && quality >= kFullColour)
     info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;
   jpeg_start_compress(&info, TRUE);
+  if (!exif.empty())
+    jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const JOCTET*>(exif.data()), unsigned(exif.size()));
   while (info.next_scanline < info.image_height) {
     JSAMPROW row = const_cast<JSAMPROW>(image.row(int64_t(info.next_scanline)));  // only read
     jpeg_write_scanlines(&info, &row, 1);
@@ -70,13 +74,19 @@ bool write_all(Writer& writer, const Image& image, int quality) {
 
 }  // namespace
 
-std::string encode_jpeg(const Image& image, int quality) {
+std::string encode_jpeg(const Image& image, int quality, std::string_view text) {
   if (quality < 1 || quality > 100) fail(ErrorCode::usage, "quality: expected 1 to 100, found {}", quality);
   if (image.width > JPEG_MAX_DIMENSION || image.height > JPEG_MAX_DIMENSION) {
     fail(ErrorCode::usage, "JPEG: {} x {} pixels, at most {} each", image.width, image.height, JPEG_MAX_DIMENSION);
   }
+  std::string exif;
+  if (!text.empty()) exif = std::string("Exif\0\0", 6) + make_exif(text);
+  constexpr size_t kLargestSegment = 65'533;
+  if (exif.size() > kLargestSegment) {
+    fail(ErrorCode::usage, "JPEG: a text of {} bytes, at most {}", exif.size(), kLargestSegment);
+  }
   Writer writer;
-  if (!write_all(writer, image, quality)) fail(ErrorCode::resource, "JPEG: {}", writer.failure.message);
+  if (!write_all(writer, image, quality, exif)) fail(ErrorCode::resource, "JPEG: {}", writer.failure.message);
   return {reinterpret_cast<const char*>(writer.bytes), writer.size};
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "image/picture_text.h"
 #include "image/resize.h"
 
 namespace lathe::image {
@@ -84,6 +85,32 @@ TEST(Encode, JpegAndWebpAreNearAndLosslessIsExact) {
   EXPECT_EQ(decode(bytes_of(encode_webp(image, 100))).pixels, image.pixels);
   const Image grey = picture(8, 8, 1);
   EXPECT_EQ(decode(bytes_of(encode_jpeg(grey, 90))).channels, 1);
+}
+
+TEST(Encode, EveryFormatHoldsTheTextOfAPicture) {
+  const std::string text = "a caf\xC3\xA9 \xE6\x97\xA5 \xF0\x9F\x8E\xA8\nSteps: 20, Seed: 1";
+  const Image image = gradient();
+  const std::vector<PngText> texts = {{"other", "x"}, {"parameters", text}};
+  const std::vector<std::string> files = {encode_png(image, texts), encode_jpeg(image, 80, text),
+                                          encode_webp(image, 80, text), encode_webp(image, 100, text)};
+  for (const std::string& file : files) {
+    EXPECT_EQ(find_picture_text(bytes_of(file)), text);
+    EXPECT_LE(worst_difference(decode(bytes_of(file)), image), 40);
+    for (size_t size = 0; size < file.size(); ++size) {
+      const std::string cut = file.substr(0, size);
+      code_of([&] { find_picture_text(bytes_of(cut)); });
+    }
+    for (size_t at = 0; at < file.size(); ++at) {
+      std::string damaged = file;
+      damaged[at] = char(damaged[at] ^ 0xA5);
+      code_of([&] { find_picture_text(bytes_of(damaged)); });
+    }
+  }
+  EXPECT_EQ(find_picture_text(bytes_of(encode_jpeg(image, 80))), std::nullopt);
+  EXPECT_EQ(find_picture_text(bytes_of(encode_webp(image, 80))), std::nullopt);
+  EXPECT_EQ(find_picture_text(bytes_of(encode_png(image))), std::nullopt);
+  EXPECT_EQ(code_of([&] { encode_jpeg(image, 80, std::string(40'000, 'x')); }), ErrorCode::usage);
+  EXPECT_EQ(code_of([&] { encode_jpeg(image, 80, "\xff"); }), ErrorCode::invalid_input);
 }
 
 TEST(Encode, WhatCannotBeWrittenOrReadIsRefused) {
