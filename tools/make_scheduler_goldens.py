@@ -27,6 +27,7 @@ diffusers.utils.logging.set_verbosity_error()
 SHAPE = (2, 1, 2, 3)
 COUNT = 12
 INDEX = torch.arange(COUNT)
+NOISED = 0.75  # runs of this strength also hold add_noise of the first sample and n_0, at every call but the first
 LATENT = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 drawn = 0
 
@@ -102,15 +103,18 @@ def run(case):
     if "SDE" in cls.__name__:
         scheduler.noise_sampler = BrownianPath()
     extra = {"eta": case["eta"]} if "eta" in case else {}
-    samples = [x]
-    for t in timesteps:
+    samples, noised = [x], []
+    for i, t in enumerate(timesteps):
         output = model(scheduler.scale_model_input(x, t), float(t))
         x = scheduler.step(output, t, x, return_dict=False, **extra)[0].float()
         samples.append(x)
+        if strength == NOISED and i + 1 < len(timesteps):  # inpainting puts the clean picture back like this
+            noised.append(scheduler.add_noise(sample(), noise(0), timesteps[i + 1:i + 2]).float())
     samples = torch.stack(samples)
     if not torch.isfinite(samples).all():
         raise ValueError("not finite")
-    return timesteps.tolist(), float(scheduler.init_noise_sigma), samples.numpy().astype(np.float32)
+    noised = torch.stack(noised).numpy() if noised else np.zeros((0, *SHAPE), np.float32)
+    return timesteps.tolist(), float(scheduler.init_noise_sigma), samples.numpy().astype(np.float32), noised
 
 
 def variants():
@@ -248,7 +252,7 @@ def main():
             continue
         seen.add(key)
         try:
-            timesteps, init, samples = run(case)
+            timesteps, init, samples, noised = run(case)
         except Exception as error:
             print("left out:", name, {k: v for k, v in options.items() if k not in LATENT}, extra, "-", error)
             continue
@@ -258,6 +262,7 @@ def main():
         cases.append({**case, "config": config, "timesteps": [round(t, 4) for t in timesteps],
                       "init_noise_sigma": init})
         blob.append(samples[kept].reshape(len(kept), -1))
+        blob.append(noised.reshape(-1, COUNT))
     folder = pathlib.Path(__file__).resolve().parent.parent / "tests" / "diffuse"
     folder.mkdir(exist_ok=True)
     lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases)

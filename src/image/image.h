@@ -32,11 +32,14 @@ Image decode(std::span<const std::byte> file);
 Image to_rgb(const Image& image);
 Image to_grey(const Image& image);
 
-// A PNG file of 8 bits a channel with text chunks (iTXt, UTF-8): keys of 1 to 79 Latin-1 characters. Throws
-// unsupported for other channels than 1 and 3, invalid_input for what PNG cannot hold.
+// A PNG file of 8 bits a channel with texts, both in UTF-8: keys of 1 to 79 Latin-1 characters; values that Latin-1 can
+// hold become tEXt chunks, others iTXt, as Pillow writes them. Throws unsupported for other channels than 1 and 3,
+// invalid_input for what PNG cannot hold.
 struct PngText {
   std::string key;
   std::string value;
+
+  bool operator==(const PngText&) const = default;
 };
 std::string encode_png(const Image& image, std::span<const PngText> texts = {});
 

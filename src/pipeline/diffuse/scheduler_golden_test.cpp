@@ -12,7 +12,8 @@
 namespace lathe::pipeline {
 namespace {
 
-constexpr size_t kCount = 12;  // [2, 1, 2, 3]
+constexpr size_t kCount = 12;     // [2, 1, 2, 3]
+constexpr double kNoised = 0.75;  // runs of this strength hold samples with noise, too
 using Sample = std::vector<float>;
 
 Sample first_sample() {
@@ -99,6 +100,12 @@ class Golden {
       scheduler_->step(call, model(input, scheduler_->timesteps()[call]), x_, noise);
     }
     EXPECT_EQ(draws > 0, scheduler_->is_stochastic());
+    for (size_t call = 1; run_.strength == kNoised && call < calls; ++call, samples += kCount) {
+      Sample noised = first_sample(), normals(kCount);
+      fill_noise(0, normals);
+      scheduler_->add_noise(call, normals, noised);
+      EXPECT_LE(difference({samples, kCount}, noised), 1e-6) << "noise of call " << call;
+    }
     return worst;
   }
 
