@@ -7,16 +7,12 @@ FOLDER holds NAME.onnx and its inputs NAME.INPUT.npy, as make_bench_models.py wr
 with a Python that has numpy, onnxruntime and openvino. Each round runs every program once as a fresh process, in turns;
 a process loads the model, calls it once (first), twice more, then for half a second or 15 times. Figures are medians
 over the rounds; the ratio is that of the medians, peer by lathe: above 1 lathe is faster. OpenVINO's precision is f32.
-<<<<<<< /tmp/a.py
-Before anything is measured, lathe's outputs are compared with ONNX Runtime's.
-
-With --engines nothing but starting is compared: load and first call of lathe from NAME.onnx and from FOLDER/NAME.lathe
-(built first, not verified), and of ONNX Runtime; with peak RSS, and the time and the peak RSS of the build.
-=======
 Before anything is measured, lathe's outputs are compared with ONNX Runtime's: within 1e-3 of the largest, and those of
 quantised models within a tenth of it, because a number at the middle of two steps may be rounded either way, and what is
 quantised again behind it spreads that.
->>>>>>> /tmp/b.py
+
+With --engines nothing but starting is compared: load and first call of lathe from NAME.onnx and from FOLDER/NAME.lathe
+(built first, not verified), and of ONNX Runtime; with peak RSS, and the time and the peak RSS of the build.
 """
 import argparse
 import json

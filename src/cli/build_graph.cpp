@@ -11,6 +11,7 @@
 #include "cli/graph_source.h"
 #include "cli/inspect_graph.h"
 #include "cli/model.h"
+#include "cli/picture_model.h"
 #include "compiler/graph_engine.h"
 #include "frontend/onnx_import.h"
 #include "verify/profile_points.h"
@@ -76,19 +77,38 @@ struct Sources {
   std::map<std::string, ir::Graph> graphs;  // as they were before the build
 };
 
-Sources read_sources(const GraphBuildRequest& request) {
+std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>& files) {
+  std::vector<plan::SourceHash> hashes;
+  for (const auto& path : files) {
+    hashes.push_back({path.filename().string(), sha256_file_hex(path), int64_t(std::filesystem::file_size(path))});
+  }
+  return hashes;
+}
+
+// Lengths that the reference executor gets through: 9 tokens, latents of 8 x 6, pictures of 8 x 6 latents.
+void add_reduced_lengths(const contract::Pictures& contract, std::vector<std::string>& shapes) {
+  const int64_t scale = contract.latent_scale;
+  for (const auto& [symbol, length] : std::initializer_list<std::pair<const char*, int64_t>>{
+           {"batch_size", 2}, {"sequence_length", 9}, {"height", 8}, {"width", 6}, {"latent_height", 8}, {"latent_width", 6},
+           {"sample_height", 8 * scale}, {"sample_width", 6 * scale}}) {
+    shapes.push_back(fmt::format("{}={}", symbol, length));
+  }
+}
+
+Sources read_sources(GraphBuildRequest& request) {
   Sources sources;
-  if (is_graph_file(request.source)) {
+  if (frontend::PictureCheckpoint::recognises(request.source)) {
+    const auto checkpoint = frontend::PictureCheckpoint::open(request.source, request.pictures);
+    sources.request = picture_engine_request(checkpoint);
+    if (request.verify) sources.hashes = hashes_of(checkpoint.files());
+    if (request.flags.verify.shapes.empty()) add_reduced_lengths(checkpoint.contract(), request.flags.verify.shapes);
+  } else if (is_graph_file(request.source)) {
     const auto file = io::OnnxFile::open(request.source);
     compiler::GraphToBuild graph{.name = "main", .graph = frontend::import_onnx(file)};
     graph.profile = profile_of(graph.graph, request.flags);
     graph.allow_nonfinite = request.flags.allow_nonfinite;
     sources.request.graphs.push_back(std::move(graph));
-    if (request.verify) {
-      for (const auto& path : onnx_files(*file)) {
-        sources.hashes.push_back({path.filename().string(), sha256_file_hex(path), int64_t(std::filesystem::file_size(path))});
-      }
-    }
+    if (request.verify) sources.hashes = hashes_of(onnx_files(*file));
   } else {
     const auto engine = plan::EngineFile::open(request.source);
     plan::require_kind(*engine, true);
@@ -149,7 +169,7 @@ void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags) {
   command.add_flag("--allow-nonfinite", flags.allow_nonfinite, "of an .onnx model: NaN and infinity in its outputs are meant");
 }
 
-Exit build_graph_engine(const GraphBuildRequest& request, const Output& output) {
+Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
   const auto start = Output::Clock::now();
   Sources sources = read_sources(request);
   compiler::GraphEngineOptions options;

@@ -7,6 +7,7 @@
 
 #include "cli/verb.h"
 #include "cli/verify_graph.h"
+#include "frontend/picture_checkpoint.h"
 #include "opt/pass_manager.h"
 
 namespace lathe::cli {
@@ -23,7 +24,8 @@ struct GraphBuildFlags {
 void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags);
 
 struct GraphBuildRequest {
-  std::filesystem::path source;  // .onnx, or an engine of graphs to rebuild
+  std::filesystem::path source;  // .onnx, a picture pipeline, or an engine of graphs to rebuild
+  frontend::PictureOptions pictures = {};
   std::filesystem::path destination;
   GraphBuildFlags flags;
   opt::PassOptions passes;
@@ -33,6 +35,6 @@ struct GraphBuildRequest {
 };
 // Throws usage for flags that are malformed or do not fit the graph, verification for a gate that fails (no engine is left
 // then), resource.
-Exit build_graph_engine(const GraphBuildRequest& request, const Output& output);
+Exit build_graph_engine(GraphBuildRequest request, const Output& output);
 
 }  // namespace lathe::cli

@@ -17,30 +17,6 @@ namespace fs = std::filesystem;
 using tensor::DType;
 using tensor::Tensor;
 
-// The tokenizer in a folder of the checkpoint's assets ("tokenizer").
-text::ClipTokenizer open_clip_tokenizer(const frontend::PictureCheckpoint& checkpoint, const std::string& folder) {
-  const auto find = [&](const char* name) {
-    const auto asset = checkpoint.assets().find(folder + "/" + name);
-    return asset == checkpoint.assets().end() ? std::string() : asset->second;
-  };
-  return with_context(folder, [&] {
-    if (find("tokenizer.json").empty() && find("vocab.json").empty()) {
-      fail(ErrorCode::not_found, "no vocabulary: a single file has none, give --tokenizer FOLDER (vocab.json and merges.txt)");
-    }
-    text::ClipTokenizer clip = text::make_clip_tokenizer({.vocab = find("vocab.json"),
-                                                          .merges = find("merges.txt"),
-                                                          .special_tokens_map = find("special_tokens_map.json"),
-                                                          .tokenizer_config = find("tokenizer_config.json"),
-                                                          .added_tokens = find("added_tokens.json"),
-                                                          .tokenizer = find("tokenizer.json")});
-    const int64_t tokens = checkpoint.contract().text_tokens;
-    if (clip.max_length && *clip.max_length != tokens) {
-      fail(ErrorCode::invalid_input, "made for prompts of {} tokens, the text encoder for {}", *clip.max_length, tokens);
-    }
-    return clip;
-  });
-}
-
 // f32 [1, channels, height, width] of pixels / 255, or of -1 to 1.
 Tensor to_tensor(const image::Image& image, bool signed_range) {
   Tensor tensor(DType::f32, {1, image.channels, image.height, image.width});
@@ -200,36 +176,19 @@ void add_picture_flags(CLI::App& command, PictureFlags& flags) {
                    "run a pipeline without the classifier it was published with, which hides pictures it finds unsafe");
 }
 
-std::unique_ptr<pipeline::Diffuser> open_diffuser(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
-                                                  const pipeline::DiffuserOptions& options) {
-  std::vector<text::ClipTokenizer> tokenizers;
-  for (const char* suffix : {"", "_2"}) {
-    if (!checkpoint->components().contains(std::string("text_encoder") + suffix)) continue;
-    tokenizers.push_back(open_clip_tokenizer(*checkpoint, std::string("tokenizer") + suffix));
-  }
-  const contract::Pictures& contract = checkpoint->contract();
-  const auto graphs = [checkpoint](const std::string& name, int64_t clip_skip) {
-    const bool text = name.starts_with("text_encoder") && !checkpoint->contract().two_encoders;
-    return compiler::build_graph(checkpoint->build(name, {.clip_skip = text ? clip_skip : 0}));
-  };
-  return std::make_unique<pipeline::Diffuser>(contract, std::move(tokenizers), graphs, options);
-}
-
 Exit run_pictures(const PictureRun& run, const PictureFlags& flags, const Output& output) {
   check_output(flags.output);
-  const auto checkpoint = std::make_shared<const frontend::PictureCheckpoint>(
-      frontend::PictureCheckpoint::open(run.model, {.variant = flags.variant,
-                                                    .vae = flags.vae,
-                                                    .tokenizer = flags.tokenizer,
-                                                    .prediction = flags.prediction}));
-  for (const std::string& note : checkpoint->notes()) output.note(note);
-  const contract::Pictures& contract = checkpoint->contract();
+  PictureModel model = open_picture_model(
+      run.model,
+      {.variant = flags.variant, .vae = flags.vae, .tokenizer = flags.tokenizer, .prediction = flags.prediction}, run.check);
+  for (const std::string& note : model.notes) output.note(note);
+  const contract::Pictures contract = model.contract;
   if (contract.safety_checker && !flags.no_safety_checker) {
     fail(ErrorCode::unsupported,
          "the pipeline was published with a safety checker, which is not built yet; --no-safety-checker runs it without");
   }
   const pipeline::PictureRequest request = make_request(run, flags, contract.latent_scale);
-  const auto diffuser = open_diffuser(checkpoint, {.graph = run.graph});
+  const auto diffuser = open_diffuser(std::move(model), {.graph = run.graph});
   const ProgressSink progress = output.progress(ProgressUnit::steps);
   const auto on_step = [&](int step, int steps, std::span<const float>) {
     if (progress) progress({.step = "denoising", .done_bytes = uint64_t(step), .total_bytes = uint64_t(steps)});

@@ -1,4 +1,4 @@
-// What verbs do with picture pipelines: open one, make pictures with it, write them.
+// lathe run of a picture pipeline: make pictures, write them.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -6,9 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "cli/picture_model.h"
 #include "cli/verb.h"
-#include "frontend/picture_checkpoint.h"
-#include "pipeline/diffuse/diffuse.h"
 
 namespace lathe::cli {
 
@@ -40,17 +39,14 @@ struct PictureFlags {
 void add_picture_flags(CLI::App& command, PictureFlags& flags);
 
 struct PictureRun {
-  std::string model;  // a diffusers folder
+  std::string model;  // picture_model.h
   std::string prompt;
   uint64_t seed = 0;
   runtime::GraphOptions graph;
+  bool check = false;  // an engine's weights
 };
 
 // Makes the pictures and writes them: output.png, or output-0.png ... for a batch. Throws as the pipeline does.
 Exit run_pictures(const PictureRun& run, const PictureFlags& flags, const Output& output);
-
-// A pipeline whose graphs are compiled when they are asked for.
-std::unique_ptr<pipeline::Diffuser> open_diffuser(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
-                                                  const pipeline::DiffuserOptions& options);
 
 }  // namespace lathe::cli

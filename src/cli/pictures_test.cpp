@@ -76,9 +76,8 @@ pipeline::PictureRequest request_for(std::string prompt, int steps) {
 }
 
 std::unique_ptr<pipeline::Diffuser> open(const std::string& name, int threads = 2) {
-  const auto checkpoint =
-      std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(kPictures / name));
-  return open_diffuser(checkpoint, {.graph = {.threads = threads, .isa = "", .limits = {}}, .keep_models = true});
+  return open_diffuser(open_picture_model(kPictures / name, {}, false),
+                       {.graph = {.threads = threads, .isa = "", .limits = {}}, .keep_models = true});
 }
 
 class PictureRuns : public testing::TestWithParam<const char*> {};

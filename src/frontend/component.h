@@ -19,9 +19,9 @@ struct ComponentInput {
 
 struct ComponentOptions {
   tensor::DType dtype = tensor::DType::f32;  // what the graphs compute in
-  // Text encoders: the states of that many layers before the last, normed, are an output of their own,
-  // skipped_hidden_state (diffusers' clip_skip). 0: there is none.
-  int64_t clip_skip = 0;
+  // Text encoders: the states behind each layer, normed as the last are, are outputs too: normed_states.N (what
+  // diffusers' clip_skip takes).
+  bool normed_states = false;
 };
 
 using GraphMap = std::map<std::string, ir::Graph>;

@@ -20,6 +20,7 @@ struct Options {
   bool timings = false;
   BuildRequest request;
   GraphBuildFlags graph;
+  frontend::PictureOptions pictures;
 };
 
 void print_reports(const Output& output, const std::vector<opt::PassReport>& reports) {
@@ -35,6 +36,7 @@ Exit run_graph_build(const Options& options, const Output& output) {
     fail(ErrorCode::usage, "--precision, --kv and --timings are for language models");
   }
   return build_graph_engine({.source = options.source,
+                             .pictures = options.pictures,
                              .destination = options.destination,
                              .flags = options.graph,
                              .passes = pass_options(options.passes),
@@ -45,7 +47,9 @@ Exit run_graph_build(const Options& options, const Output& output) {
 }
 
 Exit run(Options& options, Output& output) {
-  if (is_graph_model(options.source)) return run_graph_build(options, output);
+  if (is_graph_model(options.source) || frontend::PictureCheckpoint::recognises(options.source)) {
+    return run_graph_build(options, output);
+  }
   if (options.graph.used()) {
     fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
   }
@@ -76,7 +80,7 @@ Exit run(Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face folder, .gguf or .onnx file, or an engine to rebuild")->required();
+  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf, .onnx or .safetensors file, or an engine to rebuild")->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
                      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
@@ -86,6 +90,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_flag("--full", options->request.full_verify, "verify on full-size input");
   add_pass_flags(command, options->passes);
   add_graph_build_flags(command, options->graph);
+  command.add_option("--variant", options->pictures.variant, "of a diffusers folder's weight files: fp16");
+  command.add_option("--vae", options->pictures.vae, "of a picture pipeline: folder of another autoencoder");
+  command.add_option("--tokenizer", options->pictures.tokenizer, "of a single file: folder with vocab.json and merges.txt");
+  command.add_option("--prediction", options->pictures.prediction, "of a single file: epsilon or v_prediction");
   command.add_flag("--timings", options->timings, "time of each pass");
   return [options](Output& output) { return run(*options, output); };
 }
@@ -94,7 +102,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& build_verb() {
   static const Verb verb{.name = "build",
-                         .description = "compile a checkpoint or an .onnx graph into an engine file and verify it",
+                         .description = "compile a checkpoint, a picture pipeline or an .onnx graph into an engine file and verify it",
                          .example = "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe\n  "
                                     "lathe build encoder.onnx -o encoder.lathe --min-shapes batch=1,sequence=1 "
                                     "--max-shapes batch=8,sequence=512",

@@ -190,12 +190,13 @@ Exit run_pipeline(const Options& options, const Output& output) {
   return run_pictures({.model = options.engine.model,
                        .prompt = prompt_text(options),
                        .seed = seed,
-                       .graph = graph_options(options)},
+                       .graph = graph_options(options),
+                       .check = options.engine.check},
                       options.pictures, output);
 }
 
 Exit run(const Options& options, const Output& output) {
-  if (frontend::PictureCheckpoint::recognises(options.engine.model)) return run_pipeline(options, output);
+  if (is_picture_model(options.engine.model)) return run_pipeline(options, output);
   if (wants_graph(options)) {
     GraphFlags flags = options.graph;
     flags.check = options.engine.check;

@@ -86,10 +86,6 @@ bool is_position_index(std::string_view name) { return name.ends_with("position_
 
 GraphMap build(const ComponentInput& input, const ComponentOptions& options) {
   const ClipText clip = read_config(input.config);
-  const int64_t layers = clip.layers - options.clip_skip;
-  if (options.clip_skip < 0 || layers < 0) {
-    fail(ErrorCode::invalid_input, "clip skip is {}, expected 0 to {}", options.clip_skip, clip.layers);
-  }
   GraphMap graphs;
   ir::Graph& graph = graphs.emplace(input.role, ir::Graph("main")).first->second;
   const Value input_ids =
@@ -112,7 +108,9 @@ GraphMap build(const ComponentInput& input, const ComponentOptions& options) {
     graph.add_output(build_linear(top.in("text_projection"), pooled, clip.width, projected, Bias::none), "text_embeds");
   }
   graph.add_output(last, "last_hidden_state");
-  if (layers < clip.layers) graph.add_output(norm(states[size_t(layers)]), "skipped_hidden_state");
+  for (size_t i = 0; options.normed_states && i + 1 < states.size(); ++i) {
+    graph.add_output(norm(states[i]), fmt::format("normed_states.{}", i));
+  }
   if (!weights.has("text_projection.weight")) graph.add_output(pooled, "pooler_output");
   for (size_t i = 0; i < states.size(); ++i) graph.add_output(states[i], fmt::format("hidden_states.{}", i));
   weights.check_all_used(is_position_index);

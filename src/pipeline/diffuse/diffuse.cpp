@@ -106,14 +106,13 @@ struct Diffuser::Impl {
   PictureGraphs graphs;
   DiffuserOptions options;
   std::map<std::string, std::unique_ptr<runtime::GraphSession>> sessions;
-  int64_t clip_skip = 0;  // of the text encoder among the sessions
   double load_ms = 0;
 
   runtime::GraphSession& session(const std::string& name) {
     auto& found = sessions[name];
     if (!found) {
       const auto start = Clock::now();
-      found = std::make_unique<runtime::GraphSession>(graphs(name, clip_skip), options.graph);
+      found = std::make_unique<runtime::GraphSession>(graphs(name), options.graph);
       load_ms += ms_since(start);
     }
     return *found;
@@ -198,8 +197,6 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   const auto scheduler = make_scheduler(result.scheduler, request.steps, scheduler_run);
   result.steps = request.steps;
   load_ms = 0;
-  if (clip_skip != request.clip_skip) sessions.clear();
-  clip_skip = request.clip_skip;
 
   auto start = Clock::now();
   const bool guided = request.guidance > 1 && !contract.guidance_embedded;
@@ -257,7 +254,7 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
 
 Diffuser::Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer> tokenizers, PictureGraphs graphs,
                    const DiffuserOptions& options)
-    : impl_(new Impl{std::move(contract), std::move(tokenizers), std::move(graphs), options, {}, 0, 0}) {}
+    : impl_(new Impl{std::move(contract), std::move(tokenizers), std::move(graphs), options, {}, 0}) {}
 
 Diffuser::~Diffuser() = default;
 

@@ -53,8 +53,9 @@ struct PictureResult {
   std::vector<std::string> notes;  // what a person should know: truncated prompts, an unusual size
 };
 
-// A compiled graph of the pipeline by its name; `clip_skip` is for the text encoder. Asked for when it is needed.
-using PictureGraphs = std::function<std::shared_ptr<const plan::GraphModel>(const std::string& name, int64_t clip_skip)>;
+// A compiled graph of the pipeline by its name: text_encoder (its normed_states are needed for clip_skip),
+// text_encoder_2, unet, vae_decoder, vae_encoder. Asked for when it is needed.
+using PictureGraphs = std::function<std::shared_ptr<const plan::GraphModel>(const std::string& name)>;
 
 struct DiffuserOptions {
   runtime::GraphOptions graph;

@@ -88,11 +88,11 @@ class Encoder {
  private:
   // The output that the UNet attends to.
   std::string states_name(const runtime::GraphSession::Data& results, int64_t skip) const {
-    if (!contract_.two_encoders) return skip > 0 ? "skipped_hidden_state" : "last_hidden_state";
+    if (!contract_.two_encoders && skip == 0) return "last_hidden_state";
     // SDXL takes the states before the last layer, not normed.
-    const int64_t count = count_states(results), at = count - 2 - skip;
-    if (at < 0) fail(ErrorCode::usage, "--clip-skip {}: {} has {} layers", skip, name_, count - 1);
-    return fmt::format("hidden_states.{}", at);
+    const int64_t layers = count_states(results) - 1, at = layers - skip - (contract_.two_encoders ? 1 : 0);
+    if (at < 0) fail(ErrorCode::usage, "--clip-skip {}: {} has {} layers", skip, name_, layers);
+    return fmt::format("{}.{}", contract_.two_encoders ? "hidden_states" : "normed_states", at);
   }
 
   const contract::Pictures& contract_;

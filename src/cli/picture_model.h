@@ -1,0 +1,33 @@
+// A picture pipeline from wherever it is: a diffusers folder, a single file, an engine.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compiler/graph_engine.h"
+#include "frontend/picture_checkpoint.h"
+#include "pipeline/diffuse/diffuse.h"
+
+namespace lathe::cli {
+
+struct PictureModel {
+  contract::Pictures contract;
+  std::map<std::string, std::string> assets;  // as PictureCheckpoint::assets
+  pipeline::PictureGraphs graphs;             // keeps what they come from open
+  std::vector<std::string> notes;             // what a person should know
+};
+
+// Whether the path is one of those.
+bool is_picture_model(const std::filesystem::path& path);
+// `options` are for folders and files; usage where they are given with an engine. `check`: the engine's weights against
+// their hashes.
+PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check);
+std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options);
+
+// What an engine of the pipeline is built from: its graphs, its contract as JSON and its tokenizers.
+compiler::GraphEngineRequest picture_engine_request(const frontend::PictureCheckpoint& checkpoint);
+
+}  // namespace lathe::cli
