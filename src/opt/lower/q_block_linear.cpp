@@ -1,6 +1,6 @@
 // MatMul(x, DequantizeLinear(W)) = lathe.BlockLinear(x, W', scales, zeros), for floats x and a constant matrix W of 4-
 // or 8-bit integers with scales for all, for each column, or for blocks of the rows that are summed over; W as it is or
-// transposed; the same of Gemm without factors and bias
+// transposed; the same of Gemm without factors, its bias added behind
 #include "opt/linear.h"
 #include "opt/quantized.h"
 #include "tensor/source.h"
@@ -88,7 +88,7 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   const bool transposed = node.op == "Gemm" && attributes.get_int("transB", 0) != 0;
   if (node.op == "Gemm") {
     if (attributes.get_int("transA", 0) != 0 || attributes.get_float("alpha", 1) != 1) return false;
-    if (node.inputs.size() > 2 && node.inputs[2]) return false;
+    if (node.inputs.size() > 2 && node.inputs[2] && attributes.get_float("beta", 1) != 1) return false;
   }
   const auto w = find_weights(graph, node.inputs[1], transposed);
   if (!w || graph.type(node.inputs[0]).dtype != DType::f32 || graph.is_constant(node.inputs[0])) return false;
@@ -110,7 +110,11 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   if (zeros) inputs.push_back(graph.add_constant(name + ".zeros", *std::move(zeros)));
   op::Attributes result;
   result.set("block_size", block);
-  return replace_with(graph, id, "lathe.BlockLinear", std::move(inputs), std::move(result));
+  if (node.inputs.size() < 3 || !node.inputs[2]) {
+    return replace_with(graph, id, "lathe.BlockLinear", std::move(inputs), std::move(result));
+  }
+  const ir::NodeId product = graph.add_node("lathe.BlockLinear", std::move(inputs), std::move(result), node.name, 1, id);
+  return replace_with(graph, id, "Add", {graph.node(product).outputs[0], node.inputs[2]}, {});
 }
 
 }  // namespace
