@@ -68,8 +68,13 @@ class Verifier {
     return true;
   }
 
-  // Inputs that were given must belong to some graph.
+  // Inputs and lengths that were given must belong to some graph.
   void check_names() const {
+    for (const auto& [name, dims] : options_.runs.lengths) {
+      bool known = false;
+      for (const EngineGraph& graph : engine_->manifest().graphs) known |= takes(graph, name) || has_symbol(graph, name);
+      if (!known) fail(ErrorCode::usage, "no graph of the engine has a length \"{}\"", name);
+    }
     for (const auto& [name, datum] : options_.runs.inputs) {
       bool known = false;
       for (const EngineGraph& graph : engine_->manifest().graphs) known |= takes(graph, name);
@@ -83,6 +88,14 @@ class Verifier {
                        [&](int64_t index) { return plan.values[size_t(index)].name == input; });
   }
 
+  static bool has_symbol(const EngineGraph& graph, std::string_view symbol) {
+    const plan::GraphPlan& plan = graph.model->plan;
+    return std::any_of(plan.inputs.begin(), plan.inputs.end(), [&](int64_t index) {
+      const tensor::Shape& shape = plan.values[size_t(index)].type.shape;
+      return std::any_of(shape.begin(), shape.end(), [&](const tensor::Dim& dim) { return dim.to_string() == symbol; });
+    });
+  }
+
   void verify(const EngineGraph& entry) {
     const auto source = options_.sources.find(entry.name);
     std::optional<ir::Graph> stored;
@@ -92,6 +105,9 @@ class Verifier {
     GraphVerifyOptions runs = options_.runs;
     runs.require_finite = !entry.allow_nonfinite;
     std::erase_if(runs.inputs, [&](const auto& input) { return !takes(entry, input.first); });
+    std::erase_if(runs.lengths, [&](const auto& length) {
+      return !takes(entry, length.first) && !has_symbol(entry, length.first);
+    });
     if (!entry.profile.empty() && runs.inputs.empty() && runs.lengths.empty()) {
       runs.lengths = profile_lengths(entry.profile, "opt");
     }
