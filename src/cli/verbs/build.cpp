@@ -47,7 +47,8 @@ Exit run_graph_build(const Options& options, const Output& output) {
 Exit run(Options& options, Output& output) {
   if (is_graph_model(options.source)) return run_graph_build(options, output);
   if (options.graph.used()) {
-    fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
+    fail(ErrorCode::usage,
+         "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
   }
   const auto start = std::chrono::steady_clock::now();
   BuildRequest& request = options.request;
@@ -76,7 +77,8 @@ Exit run(Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face folder, .gguf or .onnx file, or an engine to rebuild")->required();
+  command.add_option("source", options->source, "Hugging Face folder, .gguf or .onnx file, or an engine to rebuild")
+      ->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
                      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
@@ -95,9 +97,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 const Verb& build_verb() {
   static const Verb verb{.name = "build",
                          .description = "compile a checkpoint or an .onnx graph into an engine file and verify it",
-                         .example = "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe\n  "
-                                    "lathe build encoder.onnx -o encoder.lathe --min-shapes batch=1,sequence=1 "
-                                    "--max-shapes batch=8,sequence=512",
+                         .example =
+                             "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe\n  "
+                             "lathe build encoder.onnx -o encoder.lathe --min-shapes batch=1,sequence=1 "
+                             "--max-shapes batch=8,sequence=512",
                          .add = add};
   return verb;
 }
