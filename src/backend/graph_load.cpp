@@ -86,7 +86,8 @@ class Loader {
     if (constant.layout == "plain") return;
     const GraphLayout* layout = find_graph_layout(device, constant.layout);
     if (!layout) {
-      fail(ErrorCode::unsupported, "layout \"{}\" is not known to this program; build the engine again: lathe build {} -o NEW.lathe",
+      fail(ErrorCode::unsupported,
+           "layout \"{}\" is not known to this program; build the engine again: lathe build {} -o NEW.lathe",
            constant.layout, engine_.path().string());
     }
     Use use{layout, &instruction, layout->variant ? layout->variant(instruction) : 0};
@@ -143,7 +144,8 @@ void require_isa(const GraphModel& model, int isa) {
   if (least <= isa) return;
   const Device& device = get_device(model.plan.device);
   fail(ErrorCode::unsupported,
-       "weights are packed for {}, this session runs on {}; build the engine again from itself: lathe build OLD.lathe -o "
+       "weights are packed for {}, this session runs on {}; build the engine again from itself: lathe build OLD.lathe "
+       "-o "
        "NEW.lathe",
        isa_name(device, least), isa_name(device, isa));
 }

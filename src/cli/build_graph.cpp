@@ -41,7 +41,8 @@ std::vector<std::pair<std::string, tensor::Dims>> dims_of(const ir::Graph& graph
   return result;
 }
 
-// A profile from --min-shapes, --opt-shapes and --max-shapes. One of min and max alone is both; opt is max if not given.
+// A profile from --min-shapes, --opt-shapes and --max-shapes. One of min and max alone is both; opt is max if not
+// given.
 std::vector<InputProfile> profile_of(const ir::Graph& graph, const GraphBuildFlags& flags) {
   const bool any = !flags.min_shapes.empty() || !flags.opt_shapes.empty() || !flags.max_shapes.empty();
   if (!any) return {};
@@ -62,7 +63,8 @@ std::vector<InputProfile> profile_of(const ir::Graph& graph, const GraphBuildFla
     profile.push_back({min[i].first, min[i].second, opt[i].second, max[i].second});
     const InputProfile& input = profile.back();
     bool good = input.min.size() == input.max.size() && input.opt.size() == input.max.size();
-    for (size_t d = 0; good && d < input.min.size(); ++d) good = input.min[d] <= input.opt[d] && input.opt[d] <= input.max[d];
+    for (size_t d = 0; good && d < input.min.size(); ++d)
+      good = input.min[d] <= input.opt[d] && input.opt[d] <= input.max[d];
     if (good) continue;
     fail(ErrorCode::usage, "input \"{}\": min {}, opt {} and max {} are no range", input.name,
          tensor::to_string(std::span<const int64_t>(input.min)), tensor::to_string(std::span<const int64_t>(input.opt)),
@@ -141,13 +143,13 @@ void note_memory(const std::filesystem::path& path, int threads, const Output& o
   const auto engine = plan::EngineFile::open(path);
   for (const plan::EngineGraph& graph : engine->manifest().graphs) {
     if (graph.profile.empty()) continue;
-    output.note(fmt::format("graph \"{}\" takes {:.1f} MB of working memory at the largest lengths of its profile", graph.name,
-                            double(largest_memory(*engine, graph, threads)) / 1e6));
+    output.note(fmt::format("graph \"{}\" takes {:.1f} MB of working memory at the largest lengths of its profile",
+                            graph.name, double(largest_memory(*engine, graph, threads)) / 1e6));
   }
 }
 
-plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBuildRequest& request, const Sources& sources,
-                             const Output& output) {
+plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBuildRequest& request,
+                             const Sources& sources, const Output& output) {
   verify::GraphEngineVerifyOptions options;
   options.runs = graph_verify_options(request.flags.verify, request.threads, "", output);
   options.full = request.full_verify;
@@ -163,10 +165,13 @@ plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBui
 
 void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags) {
   add_graph_verify_flags(command, flags.verify);
-  command.add_option("--min-shapes", flags.min_shapes, "of an .onnx model: the least lengths, NAME=1x3x224x224 or SYMBOL=1");
+  command.add_option("--min-shapes", flags.min_shapes,
+                     "of an .onnx model: the least lengths, NAME=1x3x224x224 or SYMBOL=1");
   command.add_option("--opt-shapes", flags.opt_shapes, "of an .onnx model: the usual lengths (default: the largest)");
-  command.add_option("--max-shapes", flags.max_shapes, "of an .onnx model: the largest lengths; others are refused at run time");
-  command.add_flag("--allow-nonfinite", flags.allow_nonfinite, "of an .onnx model: NaN and infinity in its outputs are meant");
+  command.add_option("--max-shapes", flags.max_shapes,
+                     "of an .onnx model: the largest lengths; others are refused at run time");
+  command.add_flag("--allow-nonfinite", flags.allow_nonfinite,
+                   "of an .onnx model: NaN and infinity in its outputs are meant");
 }
 
 Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
@@ -179,7 +184,8 @@ Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
   compiler::PreparedGraphEngine build(std::move(sources.request), options);
   const compiler::BuildPrediction prediction = build.predict();
   output.note(fmt::format("will take at most {:.1f} MB of disk and {:.0f} MB of memory; {:.1f} s to pack the weights",
-                          double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6, prediction.seconds));
+                          double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,
+                          prediction.seconds));
   plan::Receipt receipt;
   if (!request.verify) sources.graphs.clear();
   const auto verify = [&](const std::filesystem::path& engine) {
@@ -196,7 +202,8 @@ Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
                            request.destination.string(), seconds, double(bytes) / 1e6,
                            request.verify ? ", verified" : ", NOT verified", double(memory.peak_rss_bytes) / 1e6,
                            double(memory.peak_anon_bytes) / 1e6));
-  Json json = {{"engine", request.destination.string()}, {"bytes", bytes}, {"seconds", seconds}, {"verified", request.verify}};
+  Json json = {
+      {"engine", request.destination.string()}, {"bytes", bytes}, {"seconds", seconds}, {"verified", request.verify}};
   if (request.verify) json["receipt"] = to_json(receipt);
   json["memory"] = memory_json(memory);
   output.result(json);

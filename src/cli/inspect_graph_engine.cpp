@@ -23,7 +23,8 @@ std::string dims_text(const std::vector<int64_t>& dims) {
 }
 
 const InputProfile* find_profile(const EngineGraph& graph, const std::string& input) {
-  const auto it = std::find_if(graph.profile.begin(), graph.profile.end(), [&](const auto& p) { return p.name == input; });
+  const auto it =
+      std::find_if(graph.profile.begin(), graph.profile.end(), [&](const auto& p) { return p.name == input; });
   return it == graph.profile.end() ? nullptr : &*it;
 }
 
@@ -100,11 +101,11 @@ Json report_bound(const plan::EngineFile& engine, const EngineGraph& graph, cons
   const runtime::BoundGraph bound = session.bound(*inputs);
   std::map<std::pair<std::string, std::string>, int64_t> uses;
   for (const runtime::BoundInstruction& i : bound.instructions) ++uses[{i.kernel, i.op}];
-  output.print(fmt::format("  a call      {:.2f} MB of working memory on {} threads{}", double(bound.arena_bytes) / 1e6,
-                           session.threads(),
-                           bound.not_bound > 0 ? fmt::format(", and what {} instructions take that only the run can measure",
-                                                             bound.not_bound)
-                                               : ""));
+  output.print(fmt::format(
+      "  a call      {:.2f} MB of working memory on {} threads{}", double(bound.arena_bytes) / 1e6, session.threads(),
+      bound.not_bound > 0
+          ? fmt::format(", and what {} instructions take that only the run can measure", bound.not_bound)
+          : ""));
   Json kernels = Json::array();
   for (const auto& [use, count] : uses) {
     output.print(fmt::format("  {:>11} {:<24} {}", count, use.second, use.first));
@@ -120,19 +121,19 @@ Json inspect_graph_engine(const plan::EngineFile& engine, const GraphEngineInspe
   if (!lengths.svg.empty() || !lengths.html.empty()) fail(ErrorCode::usage, "--svg and --html are for .onnx files");
   const plan::Manifest& manifest = engine.manifest();
   const opt::Lengths given = read_lengths("--shape", lengths.shapes);
-  output.print(fmt::format("{}\nkind          engine of {} by {}, hash {}\nweights       {:.1f} MB, {} assets",
-                           engine.path().string(), manifest.graphs.size() == 1 ? "one graph" : fmt::format("{} graphs", manifest.graphs.size()),
-                           manifest.producer, engine.hash(), double(manifest.weight_bytes) / 1e6, manifest.assets.size()));
-  Json json = {{"path", engine.path().string()},
-               {"kind", "engine"},
-               {"producer", manifest.producer},
-               {"hash", engine.hash()},
-               {"weight_bytes", manifest.weight_bytes},
-               {"graphs", Json::array()}};
+  output.print(fmt::format(
+      "{}\nkind          engine of {} by {}, hash {}\nweights       {:.1f} MB, {} assets", engine.path().string(),
+      manifest.graphs.size() == 1 ? "one graph" : fmt::format("{} graphs", manifest.graphs.size()), manifest.producer,
+      engine.hash(), double(manifest.weight_bytes) / 1e6, manifest.assets.size()));
+  Json json = {{"path", engine.path().string()},        {"kind", "engine"},
+               {"producer", manifest.producer},         {"hash", engine.hash()},
+               {"weight_bytes", manifest.weight_bytes}, {"graphs", Json::array()}};
   for (const EngineGraph& graph : manifest.graphs) {
-    output.print(fmt::format("graph         {}: {} instructions for {}{}", graph.name, graph.model->plan.instructions.size(),
-                             graph.model->plan.device, graph.allow_nonfinite ? ", outputs may be infinite" : ""));
-    Json entry = {{"name", graph.name}, {"instructions", graph.model->plan.instructions.size()},
+    output.print(fmt::format("graph         {}: {} instructions for {}{}", graph.name,
+                             graph.model->plan.instructions.size(), graph.model->plan.device,
+                             graph.allow_nonfinite ? ", outputs may be infinite" : ""));
+    Json entry = {{"name", graph.name},
+                  {"instructions", graph.model->plan.instructions.size()},
                   {"allow_nonfinite", graph.allow_nonfinite}};
     entry.update(report_values(graph, output));
     entry["constants"] = report_constants(graph, output);

@@ -11,8 +11,8 @@ struct GraphEngineInspectFlags {
   bool graph = false;  // print the texts
 };
 
-// Prints it and returns it. With lengths from --shape, or the largest of the profile, what kernels and how much memory a
-// call takes as well.
+// Prints it and returns it. With lengths from --shape, or the largest of the profile, what kernels and how much memory
+// a call takes as well.
 Json inspect_graph_engine(const plan::EngineFile& engine, const GraphEngineInspectFlags& flags,
                           const GraphInspectFlags& lengths, const Output& output);
 

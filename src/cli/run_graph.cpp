@@ -5,10 +5,10 @@
 #include "base/file.h"
 #include "cli/graph_source.h"
 #include "cli/model.h"
-#include "ir/graph.h"
 #include "io/npy.h"
 #include "io/onnx.h"
 #include "io/onnx_write.h"
+#include "ir/graph.h"
 #include "runtime/finite_outputs.h"
 
 namespace lathe::cli {

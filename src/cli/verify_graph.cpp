@@ -70,12 +70,14 @@ void add_graph_verify_flags(CLI::App& command, GraphVerifyFlags& flags) {
   command.add_option("--input", flags.inputs, "of a graph: NAME=FILE, a .npy or .pb file; others are made up");
   command.add_option("--shape", flags.shapes,
                      "of a graph: NAME=1x3x224x224 or SYMBOL=8, lengths of inputs that are made up");
-  command.add_option("--seeds", flags.seeds,
-                     "of graphs: runs on made-up inputs of their own (default: 1 for one model, 3 for two)")
+  command
+      .add_option("--seeds", flags.seeds,
+                  "of graphs: runs on made-up inputs of their own (default: 1 for one model, 3 for two)")
       ->check(CLI::Range(1, 1000));
-  command.add_option("--tolerance", flags.tolerance,
-                     "of graphs: share of a tensor's largest by which it may differ (default: 1e-4, fp16 1e-3, "
-                     "bf16 3.2e-3, 8 bits 7.1e-3)")
+  command
+      .add_option("--tolerance", flags.tolerance,
+                  "of graphs: share of a tensor's largest by which it may differ (default: 1e-4, fp16 1e-3, "
+                  "bf16 3.2e-3, 8 bits 7.1e-3)")
       ->check(CLI::NonNegativeNumber);
   command.add_flag("--reference", flags.reference,
                    "of two graphs: run both on the slow reference executor, not compiled node by node");

@@ -99,7 +99,8 @@ void ConstantStore::store(std::span<const ConstantJob> jobs, const std::function
 }
 
 // Products keep their matrix with rows and columns changed over, under its name and ".transposed".
-const ConstantStore::Stored* ConstantStore::find_transposed(const std::string& name, const tensor::Source& source) const {
+const ConstantStore::Stored* ConstantStore::find_transposed(const std::string& name,
+                                                            const tensor::Source& source) const {
   const auto it = by_name_.find(name + ".transposed");
   if (it == by_name_.end() || source.dims().size() != 2) return nullptr;
   for (const tensor::Source* candidate : it->second) {

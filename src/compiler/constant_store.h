@@ -19,8 +19,8 @@ class ConstantStore {
   // plain ones stay in the model, for inference.
   void store(std::span<const ConstantJob> jobs, const std::function<void(uint64_t)>& done);
 
-  // Where the bytes of a constant that a graph's text names are: those of a plan where they hold it, else they are stored
-  // now.
+  // Where the bytes of a constant that a graph's text names are: those of a plan where they hold it, else they are
+  // stored now.
   plan::StoredSource source(const std::string& name, const tensor::SourcePtr& source);
 
  private:
@@ -38,8 +38,8 @@ class ConstantStore {
 
   plan::EngineWriter& writer_;
   Team& team_;
-  std::map<std::pair<std::string, size_t>, int64_t> contents_;  // by hash and size: the offset
-  std::map<const tensor::Source*, Stored> by_source_;           // the plain one where there are several
+  std::map<std::pair<std::string, size_t>, int64_t> contents_;         // by hash and size: the offset
+  std::map<const tensor::Source*, Stored> by_source_;                  // the plain one where there are several
   std::map<std::string, std::vector<const tensor::Source*>> by_name_;  // of matrices in plans
 };
 

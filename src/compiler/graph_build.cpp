@@ -78,7 +78,8 @@ class Builder {
     if (const auto it = constants_.find(key); it != constants_.end()) return {OperandKind::constant, it->second};
     const tensor::SourcePtr& source = graph_.source(value);
     const auto index = int64_t(model_->plan.constants.size());
-    ConstantJob job{.model = model_.get(), .index = size_t(index), .source = source, .layout = layout, .variant = variant};
+    ConstantJob job{
+        .model = model_.get(), .index = size_t(index), .source = source, .layout = layout, .variant = variant};
     if (layout) job.instruction = *instruction;
     jobs_.push_back(std::move(job));
     plan::Constant constant;

@@ -18,7 +18,7 @@ using plan::EngineGraph;
 using plan::GraphModel;
 using tensor::SourcePtr;
 
-constexpr int64_t kGraphOpset = 27;  // of the text
+constexpr int64_t kGraphOpset = 27;        // of the text
 constexpr double kBytesPerSecond = 0.5e9;  // packing by two threads, conservative
 constexpr uint64_t kBaseMemory = uint64_t{96} << 20;
 constexpr uint64_t kReceipt = uint64_t{64} << 10;
@@ -111,7 +111,8 @@ void PreparedGraphEngine::Impl::store(plan::EngineWriter& writer) {
   ConstantStore constants(writer, team);
   uint64_t done = 0, total = 0;
   for (const Planned& graph : graphs) {
-    for (const ConstantJob& job : graph.planned.constants) total += job.source->dtype() == tensor::DType::string ? 0 : job.source->byte_size();
+    for (const ConstantJob& job : graph.planned.constants)
+      total += job.source->dtype() == tensor::DType::string ? 0 : job.source->byte_size();
   }
   for (Planned& graph : graphs) {
     constants.store(graph.planned.constants, [&](uint64_t bytes) {
@@ -138,7 +139,8 @@ BuildPrediction PreparedGraphEngine::predict() const {
   uint64_t largest = 0, weights = 0;
   const auto add = [&](const tensor::Source& source, bool stored_twice) {
     if (source.dtype() == tensor::DType::string) return;
-    const uint64_t rows_filled_up = source.byte_size() / std::max<uint64_t>(1, uint64_t(source.dims().empty() ? 1 : source.dims()[0])) * 15;
+    const uint64_t rows_filled_up =
+        source.byte_size() / std::max<uint64_t>(1, uint64_t(source.dims().empty() ? 1 : source.dims()[0])) * 15;
     const uint64_t bytes = source.byte_size() + (stored_twice ? rows_filled_up : 0) + plan::kWeightAlignment;
     weights += bytes;
     largest = std::max(largest, bytes);

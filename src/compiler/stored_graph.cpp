@@ -42,7 +42,8 @@ const backend::GraphLayout* find_layout(std::string_view name) {
 }
 
 // As the bytes lie, transposed or not.
-SourcePtr stored_source(const std::shared_ptr<const EngineFile>& engine, const StoredSource& stored, tensor::Dims dims) {
+SourcePtr stored_source(const std::shared_ptr<const EngineFile>& engine, const StoredSource& stored,
+                        tensor::Dims dims) {
   const auto bytes = engine->weights().subspan(size_t(stored.offset), size_t(stored.bytes));
   const int64_t count = tensor::element_count(std::span<const int64_t>(dims));
   if (stored.encoding != tensor::Encoding::plain) {
@@ -60,7 +61,8 @@ SourcePtr stored_source(const std::shared_ptr<const EngineFile>& engine, const S
     fail(ErrorCode::invalid_input, "{} bytes in {} are not {}{}", bytes.size(), stored.layout, to_string(stored.dtype),
          tensor::to_string(std::span<const int64_t>(dims)));
   }
-  if (stored.dtype != tensor::DType::f32) fail(ErrorCode::invalid_input, "{} in {}", to_string(stored.dtype), stored.layout);
+  if (stored.dtype != tensor::DType::f32)
+    fail(ErrorCode::invalid_input, "{} in {}", to_string(stored.dtype), stored.layout);
   return std::make_shared<UnpackedSource>(engine, stored, std::move(dims), *layout, bytes);
 }
 

@@ -10,8 +10,8 @@ using tensor::Tensor;
 
 namespace {
 
-// Weights [features, ...] of f32, each feature times its factor, as they are read: a model's folded weights are never in
-// memory all at once.
+// Weights [features, ...] of f32, each feature times its factor, as they are read: a model's folded weights are never
+// in memory all at once.
 class ScaledSource final : public tensor::Source {
  public:
   ScaledSource(tensor::SourcePtr base, std::vector<double> scale)

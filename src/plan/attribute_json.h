@@ -8,7 +8,8 @@
 
 namespace lathe::plan {
 
-// The tag tells 1 from 1.0 and one empty list from another. Tensors are {"tensor": {"dtype", "dims", "data": its bytes}}
+// The tag tells 1 from 1.0 and one empty list from another. Tensors are {"tensor": {"dtype", "dims", "data": its
+// bytes}}
 // ("strings" for texts), graphs {"body": a number}. An absent function refuses them.
 struct AttributeForms {
   bool tensors = false;

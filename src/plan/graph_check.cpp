@@ -109,7 +109,8 @@ class Checker {
       if (operand.index >= 0 && uint64_t(operand.index) < plan_.constants.size()) return;
       fail(ErrorCode::invalid_input, "constant {} of {}", operand.index, plan_.constants.size());
     }
-    if (operand.kind != OperandKind::buffer) fail(ErrorCode::invalid_input, "an operand that is neither value nor constant");
+    if (operand.kind != OperandKind::buffer)
+      fail(ErrorCode::invalid_input, "an operand that is neither value nor constant");
     require_value(operand.index);
     if (!written_[size_t(operand.index)]) {
       fail(ErrorCode::invalid_input, "\"{}\" is read before it is written", plan_.values[size_t(operand.index)].name);

@@ -78,7 +78,8 @@ class Writer {
     json["constants"] = Json::array();
     for (size_t i = 0; i < plan.constants.size(); ++i) json["constants"].push_back(constant_json(model, i));
     json["instructions"] = Json::array();
-    for (const Instruction& instruction : plan.instructions) json["instructions"].push_back(instruction_json(instruction));
+    for (const Instruction& instruction : plan.instructions)
+      json["instructions"].push_back(instruction_json(instruction));
     json["inputs"] = plan.inputs;
     names = Json::array();
     std::vector<Operand> outputs;

@@ -23,8 +23,10 @@ std::string operands_text(const GraphPlan& plan, const std::vector<Operand>& ope
 std::string results_text(const GraphPlan& plan, const Instruction& instruction) {
   std::vector<std::string> texts;
   for (const Operand& output : instruction.outputs) {
-    const bool value = output.kind == OperandKind::buffer && output.index >= 0 && uint64_t(output.index) < plan.values.size();
-    texts.push_back(operand_text(plan, output) + (value ? ": " + op::to_string(plan.values[size_t(output.index)].type) : ""));
+    const bool value =
+        output.kind == OperandKind::buffer && output.index >= 0 && uint64_t(output.index) < plan.values.size();
+    texts.push_back(operand_text(plan, output) +
+                    (value ? ": " + op::to_string(plan.values[size_t(output.index)].type) : ""));
   }
   return fmt::format("{}", fmt::join(texts, ", "));
 }

@@ -143,9 +143,8 @@ void check_profile_of(const EngineGraph& graph) {
   const GraphPlan& plan = graph.model->plan;
   std::set<std::string_view> names;
   for (const InputProfile& input : graph.profile) {
-    const bool known = std::any_of(plan.inputs.begin(), plan.inputs.end(), [&](int64_t index) {
-      return plan.values[size_t(index)].name == input.name;
-    });
+    const bool known = std::any_of(plan.inputs.begin(), plan.inputs.end(),
+                                   [&](int64_t index) { return plan.values[size_t(index)].name == input.name; });
     bool good = known && names.insert(input.name).second && input.min.size() == input.max.size() &&
                 input.opt.size() == input.max.size();
     for (size_t i = 0; good && i < input.max.size(); ++i) {

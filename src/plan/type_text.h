@@ -7,8 +7,8 @@
 
 namespace lathe::plan {
 
-// "f32[batch, 3]", "f32[...]", "?", "sequence(f32)", "optional(sequence(?))". Throws invalid_input for other texts, ranks
-// above 64 and negative lengths.
+// "f32[batch, 3]", "f32[...]", "?", "sequence(f32)", "optional(sequence(?))". Throws invalid_input for other texts,
+// ranks above 64 and negative lengths.
 op::TypeInfo parse_type(std::string_view text);
 
 }  // namespace lathe::plan

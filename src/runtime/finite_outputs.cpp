@@ -20,17 +20,26 @@ std::optional<Pattern> pattern_of(DType dtype) {
   const auto exponent = [](size_t bytes, uint64_t bits) { return Pattern{bytes, bits, bits}; };
   switch (dtype) {
     case DType::f32:
-    case DType::c64: return exponent(4, 0x7f800000u);
+    case DType::c64:
+      return exponent(4, 0x7f800000u);
     case DType::f64:
-    case DType::c128: return exponent(8, uint64_t{0x7ff} << 52);
-    case DType::f16: return exponent(2, 0x7c00);
-    case DType::bf16: return exponent(2, 0x7f80);
-    case DType::f8e5m2: return exponent(1, 0x7c);
-    case DType::f8e4m3fn: return exponent(1, 0x7f);
+    case DType::c128:
+      return exponent(8, uint64_t{0x7ff} << 52);
+    case DType::f16:
+      return exponent(2, 0x7c00);
+    case DType::bf16:
+      return exponent(2, 0x7f80);
+    case DType::f8e5m2:
+      return exponent(1, 0x7c);
+    case DType::f8e4m3fn:
+      return exponent(1, 0x7f);
     case DType::f8e4m3fnuz:
-    case DType::f8e5m2fnuz: return Pattern{1, 0xff, 0x80};
-    case DType::f8e8m0: return Pattern{1, 0xff, 0xff};
-    default: return std::nullopt;  // has neither
+    case DType::f8e5m2fnuz:
+      return Pattern{1, 0xff, 0x80};
+    case DType::f8e8m0:
+      return Pattern{1, 0xff, 0xff};
+    default:
+      return std::nullopt;  // has neither
   }
 }
 
@@ -62,7 +71,8 @@ void require_finite(const std::string& name, const Tensor& tensor) {
                                               : run(uint8_t{}, first);
   if (found == 0) return;
   fail(ErrorCode::verification,
-       "output \"{}\": {} of {} numbers are NaN or infinite, the first is number {}; if that is meant: --allow-nonfinite",
+       "output \"{}\": {} of {} numbers are NaN or infinite, the first is number {}; if that is meant: "
+       "--allow-nonfinite",
        name, found, tensor.bytes().size() / pattern->bytes, first);
 }
 

@@ -96,9 +96,9 @@ struct GraphSession::Impl {
     Key key;
     Stage stage;
   };
-  Key key;                                     // of the stage that is looked for
+  Key key;                                                    // of the stage that is looked for
   std::vector<std::pair<tensor::DType, tensor::Dims>> taken;  // of the tensors of the last call's inputs, which fitted
-  std::vector<std::string> labels;             // of instructions, for errors
+  std::vector<std::string> labels;                            // of instructions, for errors
   std::map<size_t, std::list<Kept>> stages;  // by first instruction, the latest used first
 
   std::map<size_t, op::Attributes> compiled;  // of instructions with bodies: these as sessions
@@ -188,7 +188,8 @@ struct GraphSession::Impl {
       if (!state.set || context.last_use[i] < begin || (!state.address && !state.datum.is_tensor())) continue;
       const tensor::DType dtype = state.address ? state.dtype : state.datum.tensor().dtype();
       const tensor::Dims& dims = state.address ? state.dims : state.datum.tensor().dims();
-      key.insert(key.end(), {int64_t(i), int64_t(dtype) * 4 + (state.address ? 2 : 0) + (state.fixed ? 1 : 0), int64_t(dims.size())});
+      key.insert(key.end(), {int64_t(i), int64_t(dtype) * 4 + (state.address ? 2 : 0) + (state.fixed ? 1 : 0),
+                             int64_t(dims.size())});
       key.insert(key.end(), dims.begin(), dims.end());
       if (!state.fixed) continue;
       const Tensor tensor = state.tensor();  // its dtype and dims say how many bytes it has

@@ -13,8 +13,8 @@
 #include "compiler/graph_engine.h"
 #include "frontend/onnx_import.h"
 #include "io/onnx.h"
-#include "verify/tensor_difference.h"
 #include "runtime/graph_session.h"
+#include "verify/tensor_difference.h"
 
 namespace lathe::verify {
 namespace {
@@ -150,7 +150,8 @@ std::shared_ptr<const plan::GraphModel> through_engine(const ir::Graph& graph, c
 }
 
 Run make_run(const ir::Graph& graph, const ConformanceOptions& options) {
-  if (!options.compiled && options.engines.empty()) return [&graph](const Inputs& inputs) { return ir::evaluate_data(graph, inputs); };
+  if (!options.compiled && options.engines.empty())
+    return [&graph](const Inputs& inputs) { return ir::evaluate_data(graph, inputs); };
   // One thread: the problems are small.
   const auto model = options.engines.empty() ? compiler::build_graph(graph) : through_engine(graph, options.engines);
   const auto session =

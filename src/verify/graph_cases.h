@@ -35,7 +35,9 @@ struct Case {
   std::string graph;
 };
 
-inline void PrintTo(const Case& c, std::ostream* out) { *out << c.file << ".ir: " << c.name; }
+inline void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.file << ".ir: " << c.name;
+}
 
 inline Bindings read_bindings(std::string text) {
   Bindings bindings;

@@ -25,7 +25,8 @@ std::vector<Range> ranges_of(const ir::Graph& graph, const std::vector<InputProf
     for (size_t i = 0; i < shape.size() && i < input.min.size(); ++i) {
       const auto symbols = shape[i].symbols();
       if (symbols.size() != 1 || shape[i] != tensor::Dim::symbol(symbols[0])) continue;
-      const bool known = std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return r.symbol == symbols[0]; });
+      const bool known =
+          std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return r.symbol == symbols[0]; });
       if (!known && input.min[i] < input.max[i]) ranges.push_back({symbols[0], input.min[i], input.max[i]});
     }
   }
@@ -50,7 +51,8 @@ class Points {
   void add(std::string what, const opt::Lengths& lengths) {
     auto types = opt::fixed_input_types(graph_, lengths);
     if (!inside_profile(profile_, types)) return;
-    const bool known = std::any_of(points.begin(), points.end(), [&](const auto& point) { return point.types == types; });
+    const bool known =
+        std::any_of(points.begin(), points.end(), [&](const auto& point) { return point.types == types; });
     if (!known) points.push_back({std::move(what), std::move(types)});
   }
 
@@ -100,7 +102,8 @@ std::vector<ProfilePoint> profile_points(const ir::Graph& graph, const std::vect
   if (ranges.empty()) return std::move(points.points);
   const size_t corners = std::min(corner_symbols, ranges.size());
   for (size_t corner = 0; corner < size_t{1} << corners; ++corner) {
-    points.add(ranges, [&](size_t i) { return i >= corners || (corner >> i & 1) != 0 ? ranges[i].max : ranges[i].min; });
+    points.add(ranges,
+               [&](size_t i) { return i >= corners || (corner >> i & 1) != 0 ? ranges[i].max : ranges[i].min; });
   }
   uint64_t state = 88172645463325252u;
   for (int point = 0; point < inside; ++point) {

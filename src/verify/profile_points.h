@@ -18,8 +18,8 @@ struct ProfilePoint {
 // The lengths of all inputs at one end: "min", "opt" or "max".
 opt::Lengths profile_lengths(const std::vector<plan::InputProfile>& profile, std::string_view end);
 
-// min, opt and max; where lengths are symbols, all corners of up to `corner_symbols` of them, and `inside` points that are
-// always the same ones. Each once.
+// min, opt and max; where lengths are symbols, all corners of up to `corner_symbols` of them, and `inside` points that
+// are always the same ones. Each once.
 std::vector<ProfilePoint> profile_points(const ir::Graph& graph, const std::vector<plan::InputProfile>& profile,
                                          size_t corner_symbols, int inside);
 

@@ -148,10 +148,13 @@ class Verification {
   void add_finite_gate() {
     std::string note = fmt::format("{} runs", report_.runs);
     if (not_finite_ > 0) {
-      note = fmt::format("first in output \"{}\"; if that is meant: --allow-nonfinite; if only made-up inputs do it: give real "
-                         "ones with --input", not_finite_in_);
+      note = fmt::format(
+          "first in output \"{}\"; if that is meant: --allow-nonfinite; if only made-up inputs do it: give real "
+          "ones with --input",
+          not_finite_in_);
     }
-    report_.gates.push_back({"1 no NaN or infinity in an output", double(not_finite_), 0, not_finite_ == 0, "elements", note});
+    report_.gates.push_back(
+        {"1 no NaN or infinity in an output", double(not_finite_), 0, not_finite_ == 0, "elements", note});
   }
 
   GraphReport finish() {
@@ -217,7 +220,8 @@ bool run_subjects(Verification& verification, std::vector<Subject>& subjects, co
   std::vector<GraphRun> runs;
   for (const Subject& subject : subjects) runs.push_back(subject.run.run);
   const auto names = result_names(graph);
-  const auto results = compare_values(reference.run, runs, inputs, names, {.bound = verification.bound(), .memory_bytes = kept_bytes()});
+  const auto results =
+      compare_values(reference.run, runs, inputs, names, {.bound = verification.bound(), .memory_bytes = kept_bytes()});
   bool same = true;
   for (size_t i = 0; i < subjects.size(); ++i) {
     Subject& subject = subjects[i];

@@ -26,7 +26,11 @@ double storable(double value) {
 
 plan::Difference difference_of(const FirstDifference& first) {
   const std::string& node = first.found.node.empty() ? first.expected.node : first.found.node;
-  return {node, first.tensor, first.error.index, storable(first.error.max_abs), storable(first.error.expected),
+  return {node,
+          first.tensor,
+          first.error.index,
+          storable(first.error.max_abs),
+          storable(first.error.expected),
           storable(first.error.found)};
 }
 
@@ -47,7 +51,8 @@ class Verifier {
     if (gate_structure()) {
       for (const EngineGraph& graph : engine_->manifest().graphs) verify(graph);
     }
-    receipt_.pass = std::all_of(receipt_.gates.begin(), receipt_.gates.end(), [](const Gate& gate) { return gate.pass; });
+    receipt_.pass =
+        std::all_of(receipt_.gates.begin(), receipt_.gates.end(), [](const Gate& gate) { return gate.pass; });
     return std::move(receipt_);
   }
 
@@ -116,7 +121,8 @@ class Verifier {
     if (report.pass && !entry.profile.empty()) gate_profile(entry, graph, model);
     receipt_.device = model->plan.device;
     if (receipt_.precision.empty()) receipt_.precision = report.precision;
-    if (receipt_.isa.empty()) receipt_.isa = report.found.substr(report.found.find(", ") + 2);  // "compiled, avx2 and avx512"
+    if (receipt_.isa.empty())
+      receipt_.isa = report.found.substr(report.found.find(", ") + 2);  // "compiled, avx2 and avx512"
   }
 
   void add(const EngineGraph& graph, const GraphReport& report) {
@@ -130,15 +136,21 @@ class Verifier {
   }
 
   // Outputs at the corners of the profile and inside of it, and the memory that its largest lengths take.
-  void gate_profile(const EngineGraph& entry, const ir::Graph& graph, const std::shared_ptr<const plan::GraphModel>& model) {
+  void gate_profile(const EngineGraph& entry, const ir::Graph& graph,
+                    const std::shared_ptr<const plan::GraphModel>& model) {
     const double bound = options_.runs.tolerance.value_or(tensor_bound(band_of(graph_precision(graph))));
     const auto session = std::make_shared<runtime::GraphSession>(
-        model, runtime::GraphOptions{.threads = options_.runs.threads, .isa = options_.runs.isa, .limits = options_.runs.limits});
+        model, runtime::GraphOptions{
+                   .threads = options_.runs.threads, .isa = options_.runs.isa, .limits = options_.runs.limits});
     const GraphRun found = session_run("compiled", session);
     const GraphRun expected = reference_run(graph, options_.runs.limits);
     const auto points = profile_points(graph, entry.profile, options_.full ? 4 : 2, options_.full ? 8 : 2);
-    Gate gate{fmt::format("6 corners and inside of the profile{}", alone() ? "" : " (" + entry.name + ")"), 0, bound, true,
-              "of the tensor's largest", ""};
+    Gate gate{fmt::format("6 corners and inside of the profile{}", alone() ? "" : " (" + entry.name + ")"),
+              0,
+              bound,
+              true,
+              "of the tensor's largest",
+              ""};
     std::string worst;
     for (size_t i = 0; i < points.size() && gate.pass; ++i) {
       options_.runs.progress({"profile", uint64_t(i), uint64_t(points.size())});
@@ -147,7 +159,8 @@ class Verifier {
         const GraphData wanted = expected.call(inputs, {});
         for (const auto& [name, datum] : found.call(inputs, {})) {
           const TensorError error = error_of(wanted.at(name), datum);
-          const double relative = storable(error.form.empty() ? error.relative() : std::numeric_limits<double>::infinity());
+          const double relative =
+              storable(error.form.empty() ? error.relative() : std::numeric_limits<double>::infinity());
           gate.pass &= error.within(bound);
           if (relative < gate.value || (relative == 0 && !worst.empty())) continue;
           gate.value = relative;

@@ -17,8 +17,8 @@ struct GraphEngineVerifyOptions {
   std::map<std::string, const ir::Graph*> sources = {};
 };
 
-// Gates 0, 1, 2 and, where there is a profile, 6. Never throws for a difference: the receipt says so. Throws for engines
-// that do not open, usage for inputs and lengths that no graph has, and as verify_graph.
+// Gates 0, 1, 2 and, where there is a profile, 6. Never throws for a difference: the receipt says so. Throws for
+// engines that do not open, usage for inputs and lengths that no graph has, and as verify_graph.
 plan::Receipt verify_graph_engine(const std::filesystem::path& path, const GraphEngineVerifyOptions& options);
 
 }  // namespace lathe::verify

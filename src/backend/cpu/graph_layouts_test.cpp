@@ -42,13 +42,19 @@ const GraphLayout* layout_of(const plan::Instruction& instruction, size_t input,
 
 TEST(GraphLayouts, WhatIsStoredCanBeHadBack) {
   std::set<std::string_view> seen;
-  for (const Problem& p : std::vector<Problem>{{"lathe.Linear", 4, {1, 1}, 1},     {"lathe.Linear", 4, {16, 8}, 1},
-                                               {"lathe.Linear", 4, {37, 5}, 1},    {"lathe.Conv", 1, {4, 3, 3, 3}, 1},
-                                               {"lathe.Conv", 1, {33, 7, 1, 1}, 1}, {"lathe.Conv", 1, {6, 2, 2, 3}, 3},
-                                               {"lathe.Conv", 1, {40, 5, 7}, 2},   {"lathe.Conv", 1, {5, 2, 2, 3, 2}, 1},
-                                               {"lathe.Conv", 1, {17, 1, 3, 3}, 17}, {"lathe.Conv", 1, {32, 1, 5}, 32},
+  for (const Problem& p : std::vector<Problem>{{"lathe.Linear", 4, {1, 1}, 1},
+                                               {"lathe.Linear", 4, {16, 8}, 1},
+                                               {"lathe.Linear", 4, {37, 5}, 1},
+                                               {"lathe.Conv", 1, {4, 3, 3, 3}, 1},
+                                               {"lathe.Conv", 1, {33, 7, 1, 1}, 1},
+                                               {"lathe.Conv", 1, {6, 2, 2, 3}, 3},
+                                               {"lathe.Conv", 1, {40, 5, 7}, 2},
+                                               {"lathe.Conv", 1, {5, 2, 2, 3, 2}, 1},
+                                               {"lathe.Conv", 1, {17, 1, 3, 3}, 17},
+                                               {"lathe.Conv", 1, {32, 1, 5}, 32},
                                                {"lathe.Conv", 1, {32, 16, 3, 3}, 1}}) {
-    const plan::Instruction instruction{.op = p.op, .kernel = {}, .name = {}, .attributes = {{"group", p.group}}, .inputs = {}, .outputs = {}};
+    const plan::Instruction instruction{
+        .op = p.op, .kernel = {}, .name = {}, .attributes = {{"group", p.group}}, .inputs = {}, .outputs = {}};
     const GraphLayout* layout = layout_of(instruction, p.input, p.dims);
     ASSERT_TRUE(layout) << p.op;
     seen.insert(layout->name);
@@ -93,7 +99,8 @@ TEST(GraphLayouts, WinogradTiersTransformAsTheDefinition) {
       for (int64_t j = 0; j < 16; ++j) {
         double planes[kWinogradPlanes] = {};
         if (j < count) transform_kernel(kernels.data<float>().data() + j * 9, planes);
-        for (int64_t plane = 0; plane < kWinogradPlanes; ++plane) EXPECT_EQ(out[size_t(plane * 16 + j)], float(planes[plane]));
+        for (int64_t plane = 0; plane < kWinogradPlanes; ++plane)
+          EXPECT_EQ(out[size_t(plane * 16 + j)], float(planes[plane]));
       }
     }
   }

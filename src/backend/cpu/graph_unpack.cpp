@@ -66,8 +66,7 @@ void unpack_depthwise(const Dims& dims, int64_t, std::span<const std::byte> pack
                       std::span<std::byte> out) {
   const Matrix matrix = matrix_of(dims, 3);
   const int64_t stride = align_up(matrix.rows, int64_t{16});
-  gather(packed, first, count, out,
-         [&](int64_t i) { return i % matrix.columns * stride + i / matrix.columns; });
+  gather(packed, first, count, out, [&](int64_t i) { return i % matrix.columns * stride + i / matrix.columns; });
 }
 
 size_t conv_size(const Dims& dims, int64_t group) {

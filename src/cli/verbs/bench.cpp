@@ -90,7 +90,8 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       ->capture_default_str();
   command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();
   add_graph_bench_flags(command, options->graph);
-  command.add_flag("--allow-nonfinite", options->graph.allow_nonfinite, "NaN and infinity in a graph's outputs are meant");
+  command.add_flag("--allow-nonfinite", options->graph.allow_nonfinite,
+                   "NaN and infinity in a graph's outputs are meant");
   return [options](Output& output) { return run(*options, output); };
 }
 

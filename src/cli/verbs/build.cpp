@@ -51,7 +51,8 @@ Exit run(Options& options, Output& output) {
     return run_graph_build(options, output);
   }
   if (options.graph.used()) {
-    fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
+    fail(ErrorCode::usage,
+         "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
   }
   const auto start = std::chrono::steady_clock::now();
   BuildRequest& request = options.request;

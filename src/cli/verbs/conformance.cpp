@@ -61,7 +61,8 @@ Exit run(const Options& options, Output& output) {
   Json json = {{"total", 0}, {"passed", 0}, {"tests", Json::array()}};
   for (size_t i = 0; i < tests.size(); ++i) {
     if (!matches(filter, tests[i].filename().string())) continue;
-    results.push_back(verify::run_conformance_test(tests[i], {.compiled = options.compiled, .engines = options.engines}));
+    results.push_back(
+        verify::run_conformance_test(tests[i], {.compiled = options.compiled, .engines = options.engines}));
     const auto& result = results.back();
     passed += result.passed;
     json["tests"].push_back({{"name", result.name}, {"pass", result.passed}, {"reason", result.reason}});
@@ -82,8 +83,9 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_flag("--compiled", options->compiled,
                    "run each model as a compiled graph (as run and bench do), not on the reference executor");
-  command.add_option("--engines", options->engines,
-                     "the same out of engine files that are written into this folder, each built again from itself first");
+  command.add_option(
+      "--engines", options->engines,
+      "the same out of engine files that are written into this folder, each built again from itself first");
   command.add_option("folder", options->folder, "ONNX test folders: model.onnx with test_data_set_*/*.pb beside it")
       ->required();
   command.add_option("--filter", options->filter, "only folders whose name has a match of this regular expression");

@@ -123,7 +123,8 @@ bool wants_graph(const Options& options) {
                      !options.graph.graph.empty();
   if (flags && !graph) fail(ErrorCode::usage, "--input, --output-dir, --graph and --dump-tensors are for graphs");
   if (graph && (options.prompt || !options.file.empty() || !options.tokens.empty())) {
-    fail(ErrorCode::unsupported, "{}: a graph runs on tensors (--input NAME=FILE), not on text; a language model runs as its folder",
+    fail(ErrorCode::unsupported,
+         "{}: a graph runs on tensors (--input NAME=FILE), not on text; a language model runs as its folder",
          options.engine.model);
   }
   return graph;
@@ -180,7 +181,8 @@ Running open_model(const Options& options, const Output& output) {
 // A prompt is required as for text, and may be empty.
 Exit run_pipeline(const Options& options, const Output& output) {
   if (!options.tokens.empty() || options.chat || options.beams > 1) {
-    fail(ErrorCode::usage, "--tokens, --chat and --beams are for language models, \"{}\" draws pictures", options.engine.model);
+    fail(ErrorCode::usage, "--tokens, --chat and --beams are for language models, \"{}\" draws pictures",
+         options.engine.model);
   }
   if (!options.prompt && options.file.empty()) fail(ErrorCode::usage, "give one of --prompt and --file");
   if (!options.engine.precision.empty() && options.engine.precision != "fp32") {
@@ -265,9 +267,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 const Verb& run_verb() {
   static const Verb verb{.name = "run",
                          .description = "generate text or pictures, or run an .onnx file on tensors",
-                         .example = "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64\n  "
-                                    "lathe run models/shapes -p \"a red circle on white\" -o circle.png\n  "
-                                    "lathe run model.onnx --input x=x.npy --output-dir out",
+                         .example =
+                             "lathe run smollm2.lathe --chat -p \"Name three rivers.\" --max-tokens 64\n  "
+                             "lathe run models/shapes -p \"a red circle on white\" -o circle.png\n  "
+                             "lathe run model.onnx --input x=x.npy --output-dir out",
                          .add = add};
   return verb;
 }

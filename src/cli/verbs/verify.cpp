@@ -38,8 +38,8 @@ Exit run_graphs(const Options& options, const Output& output) {
     fail(ErrorCode::usage, "--precision and --text are not for graphs");
   }
   if (options.b.empty() && !is_graph_file(options.a)) {
-    return verify_graph_engine(options.a, options.graph, options.verify.threads, options.verify.isa, options.verify.full,
-                               options.write, output);
+    return verify_graph_engine(options.a, options.graph, options.verify.threads, options.verify.isa,
+                               options.verify.full, options.write, output);
   }
   if (options.write || options.verify.full) fail(ErrorCode::usage, "--write and --full are for one engine");
   return verify_graphs(options.a, options.b, options.graph, options.verify.threads, options.verify.isa, output);

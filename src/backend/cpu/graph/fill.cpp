@@ -27,7 +27,8 @@ std::optional<std::string> fit(Problem& problem) {
   if (element_bytes(y) == 0) return "elements of less than a byte";
   if (op == "OneHot" && !is_index(problem.inputs[0].dtype)) return "indices of another type";
   if (op == "Trilu") {
-    const bool diagonal = !problem.has_input(1) || (problem.inputs[1].dtype == DType::i64 && problem.inputs[1].size() == 1);
+    const bool diagonal =
+        !problem.has_input(1) || (problem.inputs[1].dtype == DType::i64 && problem.inputs[1].size() == 1);
     if (y.dims.size() < 2 || !diagonal) return "no matrix, or a diagonal that is no number";
   }
   for (ProblemValue& input : problem.inputs) input.order = Order::plain;

@@ -81,14 +81,15 @@ bool lengths_fit(const Problem& problem) {
   const auto dims_of = [&](size_t i) -> const tensor::Dims& { return problem.inputs[i].dims; };
   if (dims_of(kX).size() != 3 || dims_of(kWeights).size() != 3 || dims_of(kRecurrence).size() != 3) return false;
   const Prepared p = sizes_of(problem);
-  const int64_t rows = p.gates * p.hidden, directions = problem.attributes().get_string("direction", "forward") == "bidirectional" ? 2 : 1;
-  const tensor::Dims states = p.batch_first ? tensor::Dims{p.batch, p.directions, p.hidden}
-                                            : tensor::Dims{p.directions, p.batch, p.hidden};
+  const int64_t rows = p.gates * p.hidden,
+                directions = problem.attributes().get_string("direction", "forward") == "bidirectional" ? 2 : 1;
+  const tensor::Dims states =
+      p.batch_first ? tensor::Dims{p.batch, p.directions, p.hidden} : tensor::Dims{p.directions, p.batch, p.hidden};
   const auto is = [&](size_t i, const tensor::Dims& dims) {
     return !problem.has_input(i) || (is_f32(problem.inputs[i]) && dims_of(i) == dims);
   };
-  const bool counted = !problem.has_input(kLengths) ||
-                       (problem.inputs[kLengths].dtype == tensor::DType::i32 && dims_of(kLengths) == tensor::Dims{p.batch});
+  const bool counted = !problem.has_input(kLengths) || (problem.inputs[kLengths].dtype == tensor::DType::i32 &&
+                                                        dims_of(kLengths) == tensor::Dims{p.batch});
   return p.directions == directions && is(kWeights, {directions, rows, p.width}) &&
          is(kRecurrence, {directions, rows, p.hidden}) && is(kBias, {directions, 2 * rows}) && is(kInitialH, states) &&
          is(kInitialC, states) && counted;
