@@ -35,6 +35,14 @@ std::vector<const Rule*> lowering_rules() {
   return rules;
 }
 
+std::vector<Pass> quantising_passes() {
+  std::vector<const Rule*> rules;
+  for (const Rule* rule : lowering_rules()) {
+    if (phase_of(rule) == Phase::quantised) rules.push_back(rule);
+  }
+  return {get_pass("constant_folding"), rewrite_pass("quantised", rules), get_pass("dead_code")};
+}
+
 std::vector<Pass> lowering_passes() {
   std::map<Phase, std::vector<const Rule*>> phases;
   for (const Rule* rule : lowering_rules()) phases[phase_of(rule)].push_back(rule);

@@ -13,5 +13,7 @@ namespace lathe::opt {
 std::vector<const Rule*> lowering_rules();
 // In order; after those of a level.
 std::vector<Pass> lowering_passes();
+// Those alone that put quantised operators on integers: what decides where values are rounded.
+std::vector<Pass> quantising_passes();
 
 }  // namespace lathe::opt

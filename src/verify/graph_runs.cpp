@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "ir/body.h"
 #include "op/bindings.h"
+#include "opt/lowering.h"
 #include "opt/numeric_check.h"
+#include "opt/pass_manager.h"
 
 namespace lathe::verify {
 namespace {
@@ -124,6 +126,12 @@ std::string_view graph_precision(const ir::Graph& graph) {
   if (quantised) return "i8";
   if (bf16) return "bf16";
   return f16 ? "f16" : "f32";
+}
+
+ir::Graph graph_for_kernels(const ir::Graph& graph) {
+  ir::Graph result = graph;
+  if (graph_precision(graph) == "i8") opt::run_passes(result, opt::quantising_passes(), {});
+  return result;
 }
 
 void check_repeatable(const ir::Graph& graph) {

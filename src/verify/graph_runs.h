@@ -36,6 +36,11 @@ GraphData make_graph_inputs(const std::map<std::string, op::TypeInfo>& types, co
 // else "f32".
 std::string_view graph_precision(const ir::Graph& graph);
 
+// The graph as kernels are held to it: where it quantises, with its quantised operators on integers as compiled graphs
+// have them. Rules decide where a value is rounded, and one step of one byte would spread through all that follows;
+// kernels then have to give the same bytes.
+ir::Graph graph_for_kernels(const ir::Graph& graph);
+
 // Throws unsupported naming a node that draws random numbers: no two runs of it give the same.
 void check_repeatable(const ir::Graph& graph);
 

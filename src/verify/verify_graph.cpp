@@ -254,10 +254,11 @@ GraphReport verify_graph(const ir::Graph& graph, const GraphVerifyOptions& optio
   return verify_graph(graph, compiler::build_graph(graph), options);
 }
 
-GraphReport verify_graph(const ir::Graph& graph, std::shared_ptr<const plan::GraphModel> model,
+GraphReport verify_graph(const ir::Graph& original, std::shared_ptr<const plan::GraphModel> model,
                          const GraphVerifyOptions& options) {
-  check_repeatable(graph);
-  Verification verification(options, graph_precision(graph));
+  check_repeatable(original);
+  const ir::Graph graph = graph_for_kernels(original);
+  Verification verification(options, graph_precision(original));
   const auto types = opt::fixed_input_types(graph, options.lengths);
   std::vector<Subject> subjects;
   for (const std::string& isa : options.isa.empty() ? isas_here(*model) : std::vector<std::string>{options.isa}) {

@@ -92,6 +92,8 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   }
   const auto w = find_weights(graph, node.inputs[1], transposed);
   if (!w || graph.type(node.inputs[0]).dtype != DType::f32 || graph.is_constant(node.inputs[0])) return false;
+  const bool bytes = find_dequantized_bytes(graph, node.inputs[0]).has_value();
+  if (bytes && find_dequantized_weights(graph, node.inputs[1], transposed ? 0 : 1)) return false;  // lathe.QLinear
   const tensor::SourcePtr source = graph.source(w->node.inputs[0]);
   const int64_t columns = source->dims()[w->summed], outputs = source->dims()[1 - w->summed];
   const int64_t block = block_of(graph, *w, columns);
