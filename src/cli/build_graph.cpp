@@ -87,23 +87,13 @@ std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>
   return hashes;
 }
 
-// Lengths that the reference executor gets through: 9 tokens, latents of 8 x 6, pictures of 8 x 6 latents.
-void add_reduced_lengths(const contract::Pictures& contract, std::vector<std::string>& shapes) {
-  const int64_t scale = contract.latent_scale;
-  for (const auto& [symbol, length] : std::initializer_list<std::pair<const char*, int64_t>>{
-           {"batch_size", 2}, {"sequence_length", 9}, {"height", 8}, {"width", 6}, {"latent_height", 8}, {"latent_width", 6},
-           {"sample_height", 8 * scale}, {"sample_width", 6 * scale}}) {
-    shapes.push_back(fmt::format("{}={}", symbol, length));
-  }
-}
-
 Sources read_sources(GraphBuildRequest& request) {
   Sources sources;
   if (frontend::PictureCheckpoint::recognises(request.source)) {
     const auto checkpoint = frontend::PictureCheckpoint::open(request.source, request.pictures);
     sources.request = picture_engine_request(checkpoint);
     if (request.verify) sources.hashes = hashes_of(checkpoint.files());
-    if (request.flags.verify.shapes.empty()) add_reduced_lengths(checkpoint.contract(), request.flags.verify.shapes);
+    if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(checkpoint.contract());
   } else if (is_graph_file(request.source)) {
     const auto file = io::OnnxFile::open(request.source);
     compiler::GraphToBuild graph{.name = "main", .graph = frontend::import_onnx(file)};
@@ -119,6 +109,7 @@ Sources read_sources(GraphBuildRequest& request) {
       fail(ErrorCode::usage, "an engine that is rebuilt keeps its profile and whether infinity is allowed");
     }
     engine->check_weights();
+    if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(*engine);
     sources.request = compiler::engine_request(engine);
     if (engine->receipt()) sources.hashes = engine->receipt()->sources;
   }

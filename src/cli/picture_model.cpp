@@ -1,7 +1,10 @@
 #include "cli/picture_model.h"
 
+#include <optional>
+
 #include "backend/graph_load.h"
 #include "base/fields.h"
+#include "base/file.h"
 #include "compiler/graph_build.h"
 #include "plan/engine_file.h"
 
@@ -43,27 +46,47 @@ PictureModel from_checkpoint(std::shared_ptr<const frontend::PictureCheckpoint> 
   return model;
 }
 
+// The graph; when it is not needed any more its pages of the engine are let go, so that memory follows what is in use.
+std::shared_ptr<const plan::GraphModel> load_and_drop(const std::shared_ptr<const plan::EngineFile>& engine,
+                                                      const std::string& name) {
+  auto model = backend::load_graph(*engine, plan::get_graph(engine->manifest().graphs, name));
+  return {model.get(), [engine, model](const plan::GraphModel*) {
+            const auto file = engine->file()->bytes();
+            for (const tensor::Tensor& constant : model->constants) {
+              const auto bytes = constant.bytes();
+              if (bytes.data() >= file.data() && bytes.data() < file.data() + file.size()) engine->file()->drop(bytes);
+            }
+          }};
+}
+
+// The contract of an engine's pictures; null where it is an engine of something else.
+std::optional<Json> find_pictures(const plan::EngineFile& engine) {
+  if (engine.manifest().pipeline.empty()) return std::nullopt;
+  const Json json = parse_json(engine.manifest().pipeline, "pipeline");
+  if (!json.is_object() || !json.contains(kKind)) return std::nullopt;
+  return json[kKind];
+}
+
+contract::Pictures read_contract(const Json& json) {
+  contract::Pictures contract;
+  from_json(json, contract);
+  contract::check(contract);
+  return contract;
+}
+
 PictureModel from_engine(std::shared_ptr<const plan::EngineFile> engine) {
   PictureModel model;
-  const Json json = parse_json(engine->manifest().pipeline, "pipeline");
-  from_json(get_member(json, kKind), model.contract);
-  contract::check(model.contract);
+  model.contract = read_contract(*find_pictures(*engine));
   for (const auto& asset : engine->manifest().assets) {
     const auto bytes = engine->find_asset(asset.name);
     model.assets.emplace(asset.name, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
-  model.graphs = [engine](const std::string& name) {
-    return backend::load_graph(*engine, plan::get_graph(engine->manifest().graphs, name));
-  };
+  model.graphs = [engine](const std::string& name) { return load_and_drop(engine, name); };
   return model;
 }
 
 bool is_picture_engine(const std::filesystem::path& path) {
-  if (file_kind(path) != FileKind::file || !plan::is_engine_file(path)) return false;
-  const auto engine = plan::EngineFile::open(path);
-  if (engine->manifest().pipeline.empty()) return false;
-  const Json json = parse_json(engine->manifest().pipeline, "pipeline");
-  return json.is_object() && json.contains(kKind);
+  return file_kind(path) == FileKind::file && plan::is_engine_file(path) && find_pictures(*plan::EngineFile::open(path));
 }
 
 }  // namespace
@@ -92,6 +115,22 @@ std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipe
     if (there) tokenizers.push_back(open_clip_tokenizer(model, std::string("tokenizer") + suffix));
   }
   return std::make_unique<pipeline::Diffuser>(std::move(model.contract), std::move(tokenizers), std::move(model.graphs), options);
+}
+
+std::vector<std::string> reduced_lengths(const contract::Pictures& contract) {
+  const int64_t scale = contract.latent_scale;
+  std::vector<std::string> shapes;
+  for (const auto& [symbol, length] : std::initializer_list<std::pair<const char*, int64_t>>{
+           {"batch_size", 2}, {"sequence_length", 9}, {"height", 8}, {"width", 6}, {"latent_height", 8}, {"latent_width", 6},
+           {"sample_height", 8 * scale}, {"sample_width", 6 * scale}}) {
+    shapes.push_back(fmt::format("{}={}", symbol, length));
+  }
+  return shapes;
+}
+
+std::vector<std::string> reduced_lengths(const plan::EngineFile& engine) {
+  const auto pictures = find_pictures(engine);
+  return pictures ? reduced_lengths(read_contract(*pictures)) : std::vector<std::string>();
 }
 
 compiler::GraphEngineRequest picture_engine_request(const frontend::PictureCheckpoint& checkpoint) {

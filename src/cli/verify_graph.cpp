@@ -6,6 +6,7 @@
 #include "base/fields.h"
 #include "cli/graph_lengths.h"
 #include "cli/graph_source.h"
+#include "cli/picture_model.h"
 #include "cli/run_graph.h"
 #include "verify/verify.h"
 #include "verify/verify_graph_engine.h"
@@ -100,8 +101,10 @@ verify::GraphVerifyOptions graph_verify_options(const GraphVerifyFlags& flags, i
 Exit verify_graph_engine(const std::string& engine, const GraphVerifyFlags& flags, int threads, const std::string& isa,
                          bool full, bool write, const Output& output) {
   if (flags.reference) fail(ErrorCode::usage, "--reference is for two models");
+  GraphVerifyFlags reduced = flags;
+  if (flags.shapes.empty()) reduced.shapes = reduced_lengths(*plan::EngineFile::open(engine));
   verify::GraphEngineVerifyOptions options;
-  options.runs = graph_verify_options(flags, threads, isa, output);
+  options.runs = graph_verify_options(reduced, threads, isa, output);
   options.full = full;
   plan::Receipt receipt = verify::verify_graph_engine(engine, options);
   output.end_progress();

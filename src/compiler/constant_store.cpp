@@ -69,9 +69,9 @@ void ConstantStore::place(const ConstantJob& job, const Tensor& tensor, bool pac
   if (!job.layout && tensor.bytes().size() <= kKeptBytes) job.model->constants[job.index] = tensor;
   const Stored stored{constant.offset, constant.bytes, packed ? constant.layout : "plain", packed ? job.variant : 0,
                       job.source};
-  const auto [it, fresh] = by_source_.emplace(job.source.get(), stored);
+  const auto [it, fresh] = by_source_.emplace(key_of(job.source), stored);
   if (!fresh && !packed) it->second = stored;
-  if (fresh && constant.dims.size() == 2) by_name_[constant.name].push_back(job.source.get());
+  if (fresh && constant.dims.size() == 2) by_name_[constant.name].push_back(key_of(job.source));
 }
 
 void ConstantStore::store(std::span<const ConstantJob> jobs, const std::function<void(uint64_t)>& done) {
@@ -103,9 +103,9 @@ const ConstantStore::Stored* ConstantStore::find_transposed(const std::string& n
                                                             const tensor::Source& source) const {
   const auto it = by_name_.find(name + ".transposed");
   if (it == by_name_.end() || source.dims().size() != 2) return nullptr;
-  for (const tensor::Source* candidate : it->second) {
+  for (const Key& candidate : it->second) {
     const Stored& stored = by_source_.at(candidate);
-    const bool same_kind = candidate->dtype() == source.dtype() && candidate->encoding() == source.encoding();
+    const bool same_kind = stored.source->dtype() == source.dtype() && stored.source->encoding() == source.encoding();
     // The caller's pointer is not shared here: a view of it is enough to compare.
     const tensor::SourcePtr view(tensor::SourcePtr(), &source);
     if (same_kind && transposes(view, stored.source)) return &stored;
@@ -126,7 +126,7 @@ plan::StoredSource ConstantStore::source(const std::string& name, const tensor::
     return result;
   }
   const Stored* stored = nullptr;
-  if (const auto it = by_source_.find(source.get()); plain && it != by_source_.end()) {
+  if (const auto it = by_source_.find(key_of(source)); plain && it != by_source_.end()) {
     stored = &it->second;
   } else if (plain && tensor::bits(source->dtype()) >= 8) {
     stored = find_transposed(name, *source);

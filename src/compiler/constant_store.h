@@ -8,6 +8,7 @@
 #include "base/team.h"
 #include "compiler/graph_build.h"
 #include "plan/engine_file.h"
+#include "tensor/load_in_place.h"
 
 namespace lathe::compiler {
 
@@ -39,8 +40,11 @@ class ConstantStore {
   plan::EngineWriter& writer_;
   Team& team_;
   std::map<std::pair<std::string, size_t>, int64_t> contents_;         // by hash and size: the offset
-  std::map<const tensor::Source*, Stored> by_source_;                  // the plain one where there are several
-  std::map<std::string, std::vector<const tensor::Source*>> by_name_;  // of matrices in plans
+  // What the values are read from, and as which type.
+  using Key = std::pair<const tensor::Source*, tensor::DType>;
+  static Key key_of(const tensor::SourcePtr& source) { return {tensor::unconverted(source), source->dtype()}; }
+  std::map<Key, Stored> by_source_;                  // the plain one where there are several
+  std::map<std::string, std::vector<Key>> by_name_;  // of matrices in plans
 };
 
 }  // namespace lathe::compiler

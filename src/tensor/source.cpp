@@ -1,4 +1,5 @@
 #include "tensor/source.h"
+#include "tensor/load_in_place.h"
 
 #include <algorithm>
 #include <cstring>
@@ -393,6 +394,11 @@ SourcePtr row_mapped_source(SourcePtr base, Dims dims, std::function<int64_t(int
     return converted_source(row_mapped_source(converted->base(), std::move(dims), std::move(map)), base->dtype());
   }
   return std::make_shared<RowMappedSource>(std::move(base), std::move(dims), std::move(map));
+}
+
+const Source* unconverted(const SourcePtr& source) {
+  const ConvertedSource* converted = find_conversion(source);
+  return converted ? converted->base().get() : source.get();
 }
 
 SourcePtr converted_source(SourcePtr base, DType dtype) {
