@@ -31,11 +31,11 @@ def inputs_of(model):
     return {p.name[len(model.stem) + 1:-4]: p for p in sorted(model.parent.glob(f"{model.stem}.*.npy"))}
 
 
-def measure(call):
+def measure(call, calls=18):
     """ms of the first call, and of the median of the others."""
     import time
     times = []
-    while len(times) < 18 or sum(times[3:]) < 0.5:
+    while len(times) < calls or (calls > 2 and sum(times[3:]) < 0.5):
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
@@ -44,7 +44,7 @@ def measure(call):
     return times[0] * 1e3, statistics.median(times[3:] or times) * 1e3
 
 
-def run_peer(peer, model, threads):
+def run_peer(peer, model, threads, calls):
     """In a process of its own: prints one line of JSON."""
     import time
     data = {name: np.load(path) for name, path in inputs_of(model).items()}
@@ -66,25 +66,26 @@ def run_peer(peer, model, threads):
         request = compiled.create_infer_request()
         call = lambda: request.infer(data)
     load = (time.perf_counter() - start) * 1e3
-    first, median = measure(call)
+    first, median = measure(call, calls)
     # (getrusage would count what the parent had before this program was loaded.)
     status = pathlib.Path("/proc/self/status").read_text()
     rss = int(status.split("VmHWM:")[1].split()[0]) * 1024
     print(json.dumps({"load": load, "first": first, "median": median, "rss": rss}))
 
 
-def run_lathe(lathe, model, threads, inputs=None):
+def run_lathe(lathe, model, threads, inputs=None, repeats=15):
     arguments = [f"--input={name}={path}" for name, path in (inputs or inputs_of(model)).items()]
-    result = subprocess.run([lathe, "bench", model, *arguments, "--threads", str(threads), "--repeat", "15", "--json"],
+    result = subprocess.run([lathe, "bench", model, *arguments, "--threads", str(threads), "--repeat", str(repeats),
+                             "--json"],
                             capture_output=True, text=True, check=True)
     report = json.loads(result.stdout)
     return {"load": report["load_ms"], "first": report["first_ms"], "median": report["median_ms"],
             "rss": report["memory"]["peak_rss_bytes"]}
 
 
-def spawn_peer(peer, model, threads):
-    result = subprocess.run([sys.executable, __file__, "--peer", peer, str(model), str(threads)], capture_output=True,
-                            text=True)
+def spawn_peer(peer, model, threads, calls=18):
+    result = subprocess.run([sys.executable, __file__, "--peer", peer, str(model), str(threads), str(calls)],
+                            capture_output=True, text=True)
     if result.returncode:
         return None  # the peer cannot run this model
     return json.loads(result.stdout.splitlines()[-1])
@@ -136,9 +137,9 @@ def compare_starts(args, models):
         engine, build = build_engine(args.lathe, model, args.engines, args.threads)
         runs = {"onnx": [], "engine": [], "onnxruntime": []}
         for _ in range(args.rounds):
-            runs["onnx"].append(run_lathe(args.lathe, model, args.threads))
-            runs["engine"].append(run_lathe(args.lathe, engine, args.threads, inputs_of(model)))
-            runs["onnxruntime"].append(spawn_peer("onnxruntime", model, args.threads))
+            runs["onnx"].append(run_lathe(args.lathe, model, args.threads, repeats=1))
+            runs["engine"].append(run_lathe(args.lathe, engine, args.threads, inputs_of(model), repeats=1))
+            runs["onnxruntime"].append(spawn_peer("onnxruntime", model, args.threads, calls=2))
         middle = {p: {k: statistics.median(r[k] for r in found) for k in found[0]} for p, found in runs.items()}
         start = {p: middle[p]["load"] + middle[p]["first"] for p in middle}
         text = lambda p: f"{middle[p]['load']:.1f} + {middle[p]['first']:.1f}"
@@ -154,7 +155,7 @@ def compare_starts(args, models):
 
 def main():
     if sys.argv[1:2] == ["--peer"]:
-        return run_peer(sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4]))
+        return run_peer(sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     parser = argparse.ArgumentParser()
     parser.add_argument("lathe")
     parser.add_argument("folder", type=pathlib.Path)

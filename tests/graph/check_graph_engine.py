@@ -63,7 +63,8 @@ def log_model(path):
     shape = field(1, field(2, "n"))
     tensor = field(1, field(1, 1) + field(2, shape))
     node = field(1, "x") + field(2, "y") + field(4, "Log")
-    graph = field(1, node) + field(2, "g") + field(11, field(1, "x") + field(2, tensor)) + field(12, field(1, "y") + field(2, tensor))
+    x, y = (field(1, name) + field(2, tensor) for name in "xy")
+    graph = field(1, node) + field(2, "g") + field(11, x) + field(12, y)
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 17)))
 
 
@@ -98,8 +99,8 @@ def check_decoder(folder, decoder):
     names = [gate["name"] for gate in report["receipt"]["gates"]]
     assert names[0].startswith("0 ") and names[1].startswith("1 ") and names[2].startswith("2 compiled"), names
     assert report["receipt"]["sources"][0]["file"] == "model.onnx", report["receipt"]["sources"]
-    for name, flags in (("engine", ["--check"]), ("avx2", ["--isa", "avx2", "--threads", "1"]), ("reference", ["--reference"]),
-                        ("dump", ["--dump-tensors"])):
+    for name, flags in (("engine", ["--check"]), ("avx2", ["--isa", "avx2", "--threads", "1"]),
+                        ("reference", ["--reference"]), ("dump", ["--dump-tensors"])):
         run("run", engine, *decoder.inputs, *flags, "--output-dir", folder / name, "--json")
         decoder.check(folder / name)
     assert len(list((folder / "dump").iterdir())) > 20
@@ -203,8 +204,8 @@ def check_no_room(folder, decoder):
     """A file system that is full is exit code 5, and leaves nothing."""
     limit = "ulimit -f 60; exec \"$0\" \"$@\""  # 60 blocks of 1024 bytes: less than the weights
     target = folder / "full.lathe"
-    result = subprocess.run(["bash", "-c", "trap '' XFSZ; " + limit, LATHE, "build", MODEL, "-o", target, *decoder.inputs],
-                            capture_output=True, text=True)
+    command = [LATHE, "build", MODEL, "-o", target, *decoder.inputs]
+    result = subprocess.run(["bash", "-c", "trap '' XFSZ; " + limit, *command], capture_output=True, text=True)
     assert result.returncode == 5, (result.returncode, result.stderr)
     assert not target.exists()
 
