@@ -27,7 +27,10 @@ struct PictureFlags {
   std::string image;
   std::string mask;
   std::optional<double> strength;
-  std::string output = "out.png";
+  std::string output = "out.png";  // .png, .jpg, .jpeg or .webp
+  int quality = 92;                // of JPEG and WebP
+  std::string like;                // a picture whose settings are taken where nothing else is asked for
+  int64_t contact_sheet = 0;       // columns; 0: no sheet
   std::string dump_latents;
   std::string variant;
   std::string vae;
@@ -40,13 +43,13 @@ void add_picture_flags(CLI::App& command, PictureFlags& flags);
 
 struct PictureRun {
   std::string model;  // picture_model.h
-  std::string prompt;
-  uint64_t seed = 0;
+  std::optional<std::string> prompt;  // nullopt: --like gives it
+  std::optional<uint64_t> seed;       // nullopt: --like's, else a random one
   runtime::GraphOptions graph;
   bool check = false;  // an engine's weights
 };
 
 // Makes the pictures and writes them: output.png, or output-0.png ... for a batch. Throws as the pipeline does.
-Exit run_pictures(const PictureRun& run, const PictureFlags& flags, const Output& output);
+Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output);
 
 }  // namespace lathe::cli

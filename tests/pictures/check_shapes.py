@@ -131,6 +131,33 @@ expect("a batch's files", [p["seed"] for p in result["pictures"]] == [5, 6] and 
 header = (work / "l.npy").read_bytes()[:128].replace(b" ", b"")
 expect("its latents", b"(2,4,16,16" in header and b"<f4" in header, header)
 
+# A picture says how it was made, in each format, and --like makes it again.
+made = ["--seed", "6", "--steps", "3", "--guidance", "2.5", "--scheduler", "euler", "--negative-prompt", "red: \"a, b\""]
+for name in ("s.png", "s.jpg", "s.webp"):
+    first, again = work / name, work / ("again" + name)
+    for flags in (["-p", "a green (star:1.2)", *made, "-o", str(first)], ["--like", str(first), "-o", str(again)]):
+        done = subprocess.run([lathe, "run", model, *flags], capture_output=True, text=True)
+        expect(f"{name} {flags}", done.returncode == 0, done.stderr)
+    expect(f"--like {name}", first.exists() and again.exists() and first.read_bytes() == again.read_bytes(), "two pictures")
+done = subprocess.run([lathe, "run", model, "--like", str(work / "l.npy")], capture_output=True, text=True)
+expect("--like no picture", done.returncode == 2 and "does not say how it was made" in done.stderr, done.stderr)
+
+# Through an engine: the same picture, verified.
+engine = work / "shapes.lathe"
+done = subprocess.run([lathe, "build", model, "-o", str(engine)], capture_output=True, text=True)
+expect("build", done.returncode == 0 and "vae_decoder" in done.stdout, done.stdout + done.stderr)
+for source, name in ((model, "folder.png"), (str(engine), "engine.png")):
+    subprocess.run([lathe, "run", source, "-p", "a red circle", "--seed", "2", "--steps", "3", "-o", str(work / name)], capture_output=True)
+pixels = [read_png(work / name) if (work / name).exists() else name for name in ("folder.png", "engine.png")]
+expect("an engine's picture", pixels[0] == pixels[1], "another")
+expect("verify", subprocess.run([lathe, "verify", str(engine)], capture_output=True).returncode == 0, "failed")
+
+# From a picture of another size, and through a mask.
+start = str(work / "b-0.png")
+for flags in (["--image", start, "--width", "64", "--height", "64"], ["--image", start, "--mask", start, "--strength", "0.5"]):
+    picture = run("a blue circle", *flags, "--steps", "4")
+    expect(f"{flags}", picture is not None and picture[0] in (64, 128), picture and picture[:2])
+
 done = subprocess.run([lathe, "run", model, "-p", "x", "-o", str(work / "x.tiff")], capture_output=True, text=True)
 expect("another format", done.returncode == 2 and ".tiff" in done.stderr, done.stderr)
 

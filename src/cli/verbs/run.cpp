@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <iostream>
 #include <iterator>
-#include <random>
 
 #include "base/checked.h"
 #include "base/file.h"
@@ -184,14 +183,14 @@ Exit run_pipeline(const Options& options, const Output& output) {
     fail(ErrorCode::usage, "--tokens, --chat and --beams are for language models, \"{}\" draws pictures",
          options.engine.model);
   }
-  if (!options.prompt && options.file.empty()) fail(ErrorCode::usage, "give one of --prompt and --file");
   if (!options.engine.precision.empty() && options.engine.precision != "fp32") {
     fail(ErrorCode::unsupported, "--precision {}: pictures are computed in fp32", options.engine.precision);
   }
-  const uint64_t seed = options.sampling.seed ? *options.sampling.seed : std::random_device()();
+  std::optional<std::string> prompt;
+  if (options.prompt || !options.file.empty()) prompt = prompt_text(options);
   return run_pictures({.model = options.engine.model,
-                       .prompt = prompt_text(options),
-                       .seed = seed,
+                       .prompt = prompt,
+                       .seed = options.sampling.seed,
                        .graph = graph_options(options),
                        .check = options.engine.check},
                       options.pictures, output);

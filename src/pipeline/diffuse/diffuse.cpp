@@ -191,6 +191,7 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   result.width = request.width;
   result.height = request.height;
   result.guidance = request.guidance;
+  result.strength = request.strength;
   result.scheduler = scheduler_config(contract, request);
   SchedulerRun scheduler_run{.eta = request.eta, .batch = request.batch, .strength = {}};
   if (request.image.defined()) scheduler_run.strength = request.strength;

@@ -46,7 +46,7 @@ struct PictureResult {
   contract::SchedulerConfig scheduler;
   int64_t width = 0, height = 0;
   int steps = 0;
-  double guidance = 0;
+  double guidance = 0, strength = 0;
   std::vector<double> step_ms;  // one for each call of the UNet
   double text_ms = 0, encode_ms = 0, decode_ms = 0;
   double load_ms = 0;              // getting graphs ready
