@@ -41,9 +41,10 @@ class Net:
         return name
 
     def conv(self, x, features, channels, kernel, group=1, **attributes):
-        w = self.rng.standard_normal((features, channels // group, *kernel)) / np.sqrt(channels / group * np.prod(kernel))
-        b = self.rng.standard_normal(features) * 0.2
-        return self.add("Conv", x, self.constant(w.astype(np.float32)), self.constant(b.astype(np.float32)), group=group,
+        w = self.rng.standard_normal((features, channels // group, *kernel))
+        w /= np.sqrt(channels / group * np.prod(kernel))
+        b = self.constant((self.rng.standard_normal(features) * 0.2).astype(np.float32))
+        return self.add("Conv", x, self.constant(w.astype(np.float32)), b, group=group,
                         kernel_shape=list(kernel), **attributes)
 
     def linear(self, x, columns, features, bias=True):
@@ -60,7 +61,7 @@ class Net:
 
 
 def residual_net(seed):
-    """Everything that a classifier has: a stem of three channels, a block with a residual, a depthwise block, a pool."""
+    """Everything that a classifier has: a stem of three channels, a residual, a depthwise block, a pool."""
     n = Net(seed, [2, 3, 18, 15])
     a = n.add("Relu", n.conv("x", 16, 3, (5, 3), strides=[2, 1], pads=[2, 1, 2, 1]))
     a = n.add("MaxPool", a, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
@@ -111,7 +112,8 @@ class Samples(CalibrationDataReader):
 U8, I8 = QuantType.QUInt8, QuantType.QInt8
 # name, network, seed, how; one_step: see above.
 CASES = [
-    ("chain_qdq", chain, 1, dict(quant_format=QuantFormat.QDQ, activation_type=U8, weight_type=I8, per_channel=True), False),
+    ("chain_qdq", chain, 1, dict(quant_format=QuantFormat.QDQ, activation_type=U8, weight_type=I8, per_channel=True),
+     False),
     ("chain_qdq_signed", chain, 2, dict(quant_format=QuantFormat.QDQ, activation_type=I8, weight_type=I8), False),
     ("chain_qdq_unsigned", chain, 3, dict(quant_format=QuantFormat.QDQ, activation_type=U8, weight_type=U8), False),
     ("chain_qoperator", chain, 4, dict(quant_format=QuantFormat.QOperator, activation_type=U8, weight_type=I8,
@@ -122,8 +124,8 @@ CASES = [
                                                  per_channel=True), True),
     ("perceptron_qdq", perceptron, 7, dict(quant_format=QuantFormat.QDQ, activation_type=U8, weight_type=I8,
                                            per_channel=True), False),
-    ("perceptron_qoperator", perceptron, 8, dict(quant_format=QuantFormat.QOperator, activation_type=I8, weight_type=I8),
-     False),
+    ("perceptron_qoperator", perceptron, 8,
+     dict(quant_format=QuantFormat.QOperator, activation_type=I8, weight_type=I8), False),
     ("functions_qdq", functions, 9, dict(quant_format=QuantFormat.QDQ, activation_type=U8, weight_type=I8), True),
     ("perceptron_dynamic", perceptron, 10, None, False),
     ("chain_dynamic", chain, 11, None, False),

@@ -1,5 +1,5 @@
-// q + b = q with bias b, for sums or floats q of lathe.QConv or lathe.QLinear and a constant b of the same type for each
-// feature
+// q + b = q with bias b, for sums or floats q of lathe.QConv or lathe.QLinear and a constant b of the same type for
+// each feature
 #include "opt/quantized.h"
 
 namespace lathe::opt {

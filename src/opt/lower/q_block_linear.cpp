@@ -115,7 +115,8 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
   if (node.inputs.size() < 3 || !node.inputs[2]) {
     return replace_with(graph, id, "lathe.BlockLinear", std::move(inputs), std::move(result));
   }
-  const ir::NodeId product = graph.add_node("lathe.BlockLinear", std::move(inputs), std::move(result), node.name, 1, id);
+  const ir::NodeId product =
+      graph.add_node("lathe.BlockLinear", std::move(inputs), std::move(result), node.name, 1, id);
   return replace_with(graph, id, "Add", {graph.node(product).outputs[0], node.inputs[2]}, {});
 }
 
