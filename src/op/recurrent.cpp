@@ -104,6 +104,13 @@ void require_shape(const InferContext& context, size_t i, std::string_view what,
     require_dims_agree(context, fmt::format("{}, axis {}", what, d), context.input(i).shape[d], expected[d]);
 }
 
+// Inference passes lengths that only the run knows.
+void check_dims(const EvaluateContext& context, size_t i, std::string_view what, const tensor::Dims& expected) {
+  if (!context.has_input(i) || context.inputs[i].dims() == expected) return;
+  fail(ErrorCode::invalid_input, "{}: expected {}, found {}", what, tensor::to_string(std::span(expected)),
+       tensor::to_string(std::span(context.inputs[i].dims())));
+}
+
 // The elements of a [a, b, width] tensor with the first two axes swapped.
 std::vector<double> swap_axes(const std::vector<double>& from, int64_t a, int64_t b, int64_t width) {
   std::vector<double> to(from.size());
@@ -189,6 +196,16 @@ void evaluate_recurrent(EvaluateContext& context, const RecurrentCell& cell) {
   const int64_t batch = x.dims()[batch_first ? 0 : 1];
   const int64_t width = x.dims()[2];
   const int64_t hidden = context.inputs[kRecurrence].dims()[2];
+  const int64_t rows = cell.gates * hidden;
+  const tensor::Dims given_state =
+      batch_first ? tensor::Dims{batch, directions, hidden} : tensor::Dims{directions, batch, hidden};
+  check_dims(context, kWeights, "W", {directions, rows, width});
+  check_dims(context, kRecurrence, "R", {directions, rows, hidden});
+  check_dims(context, kBias, "B", {directions, 2 * rows});
+  check_dims(context, kLengths, "sequence_lens", {batch});
+  check_dims(context, kInitialH, "initial_h", given_state);
+  check_dims(context, kInitialC, "initial_c", given_state);
+  check_dims(context, kPeepholes, "P", {directions, 3 * hidden});
   const std::vector<double> sequence = load<double>(x);
   const std::vector<double> weights = load<double>(context.inputs[kWeights]);
   const std::vector<double> recurrence = load<double>(context.inputs[kRecurrence]);

@@ -247,6 +247,27 @@ TEST(Random, HasTheAskedDistribution) {
   EXPECT_EQ(code_of("Dropout", {noise({3}, 1), Tensor::scalar(1.0f), Tensor::scalar(true)}), ErrorCode::invalid_input);
 }
 
+// Inference lets pass what only the run knows; evaluating does not.
+TEST(Hostile, WeightsOfRecurrentLayersMustFitAtTheRun) {
+  const Attributes attributes{{"hidden_size", int64_t{2}}};
+  const auto refused = [&](std::vector<Tensor> inputs) {
+    EvaluateContext context{attributes, std::move(inputs), std::vector<Tensor>(1)};
+    try {
+      get_op("LSTM").evaluate(context);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const Tensor x = noise({3, 1, 4}, 1), w = noise({1, 8, 4}, 2), r = noise({1, 8, 2}, 3);
+  EXPECT_EQ(refused({x, w, r}), "");
+  EXPECT_NE(refused({x, noise({1, 8, 3}, 2), r}).find("W: expected [1, 8, 4], found [1, 8, 3]"), std::string::npos);
+  EXPECT_NE(refused({x, w, noise({1, 4, 2}, 3)}).find("R: expected [1, 8, 2]"), std::string::npos);
+  EXPECT_NE(refused({x, w, r, noise({1, 8}, 4)}).find("B: expected [1, 16]"), std::string::npos);
+  EXPECT_NE(refused({x, w, r, Tensor(), of<int32_t>({2}, {3, 3})}).find("sequence_lens"), std::string::npos);
+  EXPECT_NE(refused({x, w, r, Tensor(), Tensor(), noise({1, 2, 2}, 5)}).find("initial_h"), std::string::npos);
+}
+
 TEST(Hostile, LengthsAndScoresAreChecked) {
   const Tensor signal = noise({1, 8, 1}, 1);
   for (const int64_t length : {int64_t{0}, int64_t{-5}, INT64_MIN})

@@ -289,8 +289,7 @@ TEST(HostileGraphEngine, HostileManifestsOfAnyKernel) {
     SCOPED_TRACE(fmt::format("{}.ir:{}", c.file, c.line));
     build(request_of(parse(c.graph)), path);
     try_mutants(path, seeds_or(10), results);
-    // The reference of LSTM, GRU and RNN trusts the lengths of W and R, in graphs of any origin.
-    if (c.file != "recurrent") try_rewritten(path, seeds_or(20), results);
+    try_rewritten(path, seeds_or(20), results);
   }
   EXPECT_GT(results[ErrorCode::invalid_input], 500);
   EXPECT_GT(results[ErrorCode::usage], 500);
