@@ -1,5 +1,7 @@
 #include "backend/cpu/winograd.h"
 
+#include "backend/cpu/winograd_tiles.h"
+
 namespace lathe::backend::cpu {
 namespace {
 
@@ -27,6 +29,20 @@ void transform_kernel(const float* kernel, double* planes) {
       planes[i * 6 + j] = sum;
     }
   }
+}
+
+bool transforms_weights(const Problem& problem) {
+  constexpr int64_t kLeastWidth = 64, kLeastTiles = 8;
+  const ProblemValue& w = problem.inputs[kConvWeights];
+  if (w.layout != kConvPanel || w.dims.size() != 4 || w.dims[2] != 3 || w.dims[3] != 3) return false;
+  const op::Attributes& attributes = problem.attributes();
+  const auto ones = [&](const char* name) {
+    const auto values = attributes.find_ints(name).value_or(tensor::Dims{});
+    return std::all_of(values.begin(), values.end(), [](int64_t value) { return value == 1; });
+  };
+  if (attributes.get_int("group", 1) != 1 || !ones("strides") || !ones("dilations")) return false;
+  if (w.dims[0] < kLeastWidth || w.dims[1] < kLeastWidth) return false;
+  return winograd_tiles(problem).tiles >= kLeastTiles;
 }
 
 }  // namespace lathe::backend::cpu

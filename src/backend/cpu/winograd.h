@@ -18,6 +18,9 @@ struct WinogradTier {
   // out[plane * out_stride + j] = transform_kernel of the kernel at kernels + j * stride, to the bit, for j < 16; zero from
   // `count` on.
   void (*weights)(const float* kernels, int64_t stride, int64_t count, float* out, int64_t out_stride);
+  // u[plane * stride + c * 16 + j] = (G g G')[plane] of a panel of 16 kernels, tap t of channel c at
+  // panel[(t * channels + c) * 16 + j].
+  void (*panel_weights)(const float* panel, int64_t channels, float* u, int64_t stride);
 };
 
 // The 36 planes of a kernel of 3 x 3: G g G', in doubles.

@@ -112,9 +112,39 @@ void output(const float* m, int64_t stride, int64_t count, float* out, int64_t o
   }
 }
 
+// G x: 1/4 0 0 | -1/6 -1/6 -1/6 | -1/6 1/6 -1/6 | 1/24 1/12 1/6 | 1/24 -1/12 1/6 | 0 0 1
+inline void weights_line(const F32 (&x)[3], F32 (&y)[6]) {
+  const F32 sixth = splat(1.0f / 6), outer = mul(splat(-1.0f / 6), add(x[0], x[2]));
+  const F32 far = fma(splat(1.0f / 24), x[0], mul(sixth, x[2]));
+  const F32 middle = mul(sixth, x[1]), half = mul(splat(1.0f / 12), x[1]);
+  y[0] = mul(splat(0.25f), x[0]);
+  y[1] = sub(outer, middle);
+  y[2] = add(outer, middle);
+  y[3] = add(far, half);
+  y[4] = sub(far, half);
+  y[5] = x[2];
+}
+
+void panel_weights(const float* panel, int64_t channels, float* u, int64_t stride) {
+  for (int64_t at = 0; at < channels * 16; at += kWidth) {
+    F32 half[3][6];  // [column][row of G]
+    for (int j = 0; j < 3; ++j) {
+      F32 column[3];
+      for (int i = 0; i < 3; ++i) column[i] = load(panel + (i * 3 + j) * channels * 16 + at);
+      weights_line(column, half[j]);
+    }
+    for (int i = 0; i < 6; ++i) {
+      F32 row[3], out[6];
+      for (int j = 0; j < 3; ++j) row[j] = half[j][i];
+      weights_line(row, out);
+      for (int j = 0; j < 6; ++j) store(u + (i * 6 + j) * stride + at, out[j]);
+    }
+  }
+}
+
 }  // namespace
 
 extern const WinogradTier kWinogradTier;
-const WinogradTier kWinogradTier = {input, output, weights};
+const WinogradTier kWinogradTier = {input, output, weights, panel_weights};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

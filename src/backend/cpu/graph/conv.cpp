@@ -7,6 +7,7 @@
 #include "backend/cpu/conv_windows.h"
 #include "backend/cpu/graph_layouts.h"
 #include "backend/cpu/tiers.h"
+#include "backend/cpu/winograd_tiles.h"
 
 namespace lathe::backend {
 namespace {
@@ -31,6 +32,7 @@ std::optional<std::string> fit(Problem& problem) {
   if (w.layout != cpu::kConvPanel && w.layout != cpu::kConvDepthwise) return "weights that are not packed";
   if (problem.inputs[kX].dtype != tensor::DType::f32) return "x that is not f32";
   if (tensor::element_count(std::span(w.dims).subspan(2)) > kMaxTaps) return "a kernel of more than 1,024 elements";
+  if (cpu::transforms_weights(problem)) return "3 x 3 that is worth Winograd's transforms";
   problem.inputs[kX].order = Order::channels_last;
   if (problem.has_input(kResidual)) problem.inputs[kResidual].order = Order::channels_last;
   problem.outputs[0].order = Order::channels_last;

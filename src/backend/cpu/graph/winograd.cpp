@@ -7,19 +7,17 @@
 #include "backend/cpu/graph_layouts.h"
 #include "backend/cpu/products.h"
 #include "backend/cpu/tiers.h"
-#include "op/sliding_windows.h"
+#include "backend/cpu/winograd_tiles.h"
 
 namespace lathe::backend {
 namespace {
 
-constexpr int64_t kIn = cpu::kWinogradInput, kOut = cpu::kWinogradOutput, kPlanes = cpu::kWinogradPlanes;
+constexpr int64_t kOut = cpu::kWinogradOutput, kPlanes = cpu::kWinogradPlanes;
 constexpr int64_t kCacheFloats = (int64_t{768} << 10) / 4;  // of a block's planes, in the second cache
 
-struct Prepared {
-  int64_t batch, channels, features, padded;  // features in whole panels
-  int64_t height, width, out_height, out_width, top, left;
-  int64_t tile_rows, tile_columns, tiles;  // of all images
-  int64_t block;                           // tiles that are transformed together
+struct Prepared : cpu::WinogradTiles {
+  int64_t padded;  // features in whole panels
+  int64_t block;   // tiles that are transformed together
   cpu::Epilogue epilogue;
 };
 
@@ -33,23 +31,8 @@ std::optional<std::string> fit(Problem& problem) {
 
 std::shared_ptr<const void> prepare(const Problem& problem) {
   auto p = std::make_shared<Prepared>();
-  const tensor::Dims& x = problem.inputs[cpu::kConvX].dims;
-  const tensor::Dims& w = problem.inputs[cpu::kConvWeights].dims;
-  const tensor::Shape kernel = {3, 3};
-  const op::Windows windows = op::plan_windows("Conv", problem.attributes(), x, &kernel);
-  p->batch = x[0];
-  p->channels = w[1];
-  p->features = w[0];
-  p->padded = (w[0] + 15) / 16 * 16;
-  p->height = x[2];
-  p->width = x[3];
-  p->out_height = windows.counts[0];
-  p->out_width = windows.counts[1];
-  p->top = windows.begins[0];
-  p->left = windows.begins[1];
-  p->tile_rows = (p->out_height + kOut - 1) / kOut;
-  p->tile_columns = (p->out_width + kOut - 1) / kOut;
-  p->tiles = p->batch * p->tile_rows * p->tile_columns;
+  static_cast<cpu::WinogradTiles&>(*p) = cpu::winograd_tiles(problem);
+  p->padded = (p->features + 15) / 16 * 16;
   // Whole tiles of products (6 or 8 rows), no more than a member has.
   const int64_t fits = kCacheFloats / (kPlanes * (p->channels + p->padded)) / 24 * 24;
   const int64_t own = (p->tiles + problem.threads - 1) / problem.threads;
@@ -77,30 +60,12 @@ size_t scratch_size(const Problem& problem) {
   return size_t(member_floats(*static_cast<const Prepared*>(p.get())) * problem.threads) * sizeof(float);
 }
 
-struct Tile {
-  int64_t image, row, column;  // of its first output
-};
-Tile tile_at(const Prepared& p, int64_t number) noexcept {
-  const int64_t per_image = p.tile_rows * p.tile_columns;
-  const int64_t rest = number % per_image;
-  return {number / per_image, rest / p.tile_columns * kOut, rest % p.tile_columns * kOut};
-}
-
 void transform_input(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t begin,
                      int64_t count) noexcept {
   const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
   const float* rows[kPlanes];
   for (int64_t t = 0; t < count; ++t) {
-    const Tile tile = tile_at(p, begin + t);
-    for (int64_t i = 0; i < kIn; ++i) {
-      const int64_t y = tile.row + i - p.top;
-      for (int64_t j = 0; j < kIn; ++j) {
-        const int64_t x = tile.column + j - p.left;
-        const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
-        rows[i * kIn + j] =
-            inside ? call.input(0) + ((tile.image * p.height + y) * p.width + x) * p.channels : memory.zeros;
-      }
-    }
+    p.rows_of(begin + t, call.input(0), memory.zeros, rows);
     tier.input(rows, p.channels, memory.v + t * p.channels, p.block * p.channels);
   }
 }
@@ -109,7 +74,7 @@ void transform_output(const GraphCall& call, const Prepared& p, const Memory& me
                       int64_t count) noexcept {
   const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
   for (int64_t t = 0; t < count; ++t) {
-    const Tile tile = tile_at(p, begin + t);
+    const cpu::WinogradTiles::Tile tile = p.at(begin + t);
     tier.output(memory.m + t * p.padded, p.block * p.padded, p.padded, memory.out, p.padded);
     const int64_t columns = std::min(kOut, p.out_width - tile.column);
     for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {

@@ -1,0 +1,160 @@
+// lathe.Conv of 3 x 3 whose weights would take too much memory transformed (conv_panel): the input of a block of tiles is
+// transformed by all members, then each takes groups of features, transforms their weights into its own memory, multiplies
+// plane by plane and finishes.
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/conv_epilogue.h"
+#include "backend/cpu/products.h"
+#include "backend/cpu/tiers.h"
+#include "backend/cpu/winograd_tiles.h"
+
+namespace lathe::backend {
+namespace {
+
+constexpr int64_t kOut = cpu::kWinogradOutput, kPlanes = cpu::kWinogradPlanes, kPanel = 16;
+// Floats of transformed input that members share, and of transformed weights that each has.
+constexpr int64_t kInputFloats = (int64_t{32} << 20) / 4;
+constexpr int64_t kWeightFloats = (int64_t{16} << 20) / 4;
+constexpr int64_t kMostPanels = 5;  // of a group
+constexpr int64_t kRows = 24;       // tiles are blocked in whole products (6, 8 or 12 rows)
+
+struct Prepared : cpu::WinogradTiles {
+  int64_t block;         // tiles of a block
+  int64_t panels;        // of all features
+  int64_t group_panels;  // that a member transforms together
+  int64_t groups;
+  cpu::Epilogue epilogue;
+};
+
+std::optional<std::string> fit(Problem& problem) {
+  if (!cpu::transforms_weights(problem)) return "weights transformed already, or a convolution that is not worth it";
+  if (problem.inputs[cpu::kConvX].dtype != tensor::DType::f32) return "x that is not f32";
+  problem.inputs[cpu::kConvX].order = Order::channels_last;
+  if (problem.has_input(cpu::kConvResidual)) problem.inputs[cpu::kConvResidual].order = Order::channels_last;
+  problem.outputs[0].order = Order::channels_last;
+  return std::nullopt;
+}
+
+std::shared_ptr<const void> prepare(const Problem& problem) {
+  auto p = std::make_shared<Prepared>();
+  static_cast<cpu::WinogradTiles&>(*p) = cpu::winograd_tiles(problem);
+  const int64_t fits = std::max(kRows, kInputFloats / (kPlanes * p->channels) / kRows * kRows);
+  p->block = std::min(fits, (p->tiles + kRows - 1) / kRows * kRows);
+  p->panels = (p->features + kPanel - 1) / kPanel;
+  // Groups of equal size, a multiple of the members of them where that is possible.
+  const int64_t most = std::clamp<int64_t>(kWeightFloats / (kPlanes * p->channels * kPanel), 1, kMostPanels);
+  const int64_t each = (p->panels + problem.threads - 1) / problem.threads;  // panels of a member
+  const int64_t rounds = (each + most - 1) / most;
+  p->group_panels = (each + rounds - 1) / rounds;
+  p->groups = (p->panels + p->group_panels - 1) / p->group_panels;
+  p->epilogue = cpu::conv_epilogue(problem);
+  return p;
+}
+
+int64_t zero_floats(const Prepared& p) { return (p.channels + 31) / 16 * 16; }
+int64_t v_floats(const Prepared& p) { return (kPlanes * p.block * p.channels + 15) / 16 * 16; }
+int64_t u_floats(const Prepared& p) { return kPlanes * p.group_panels * kPanel * p.channels; }
+int64_t m_floats(const Prepared& p) { return kPlanes * p.block * p.group_panels * kPanel; }
+int64_t member_floats(const Prepared& p) {
+  return u_floats(p) + m_floats(p) + kOut * kOut * p.group_panels * kPanel + cpu::kTileFloats;
+}
+
+size_t scratch_size(const Problem& problem) {
+  const auto prepared = prepare(problem);
+  const auto& p = *static_cast<const Prepared*>(prepared.get());
+  return size_t(zero_floats(p) + v_floats(p) + member_floats(p) * problem.threads) * sizeof(float);
+}
+
+struct Memory {
+  float* zeros;  // shared: a row of padding
+  float* v;      // shared: [36][block][channels]
+  float* u;      // [36][group_panels][channels][16]
+  float* m;      // [36][block][group_panels * 16]
+  float* out;    // [16][group_panels * 16]
+  float* sums;
+};
+
+Memory memory_of(const GraphCall& call, const Prepared& p, int member) noexcept {
+  Memory memory{};
+  memory.zeros = reinterpret_cast<float*>(call.scratch);
+  memory.v = memory.zeros + zero_floats(p);
+  memory.u = memory.v + v_floats(p) + member_floats(p) * member;
+  memory.m = memory.u + u_floats(p);
+  memory.out = memory.m + m_floats(p);
+  memory.sums = memory.out + kOut * kOut * p.group_panels * kPanel;
+  return memory;
+}
+
+// The features of group `number` for tiles [begin, begin + count).
+void multiply_group(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t number, int64_t begin,
+                    int64_t count) noexcept {
+  const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
+  const int64_t first = number * p.group_panels;
+  const int64_t panels = std::min(p.group_panels, p.panels - first);
+  const int64_t width = panels * kPanel, panel_floats = p.channels * kPanel;
+  for (int64_t i = 0; i < panels; ++i) {
+    tier.panel_weights(call.input(cpu::kConvWeights) + (first + i) * 9 * panel_floats, p.channels, memory.u + i * panel_floats,
+                 panels * panel_floats);
+  }
+  for (int64_t plane = 0; plane < kPlanes; ++plane) {
+    cpu::multiply_panels(cpu::conv_tier(*call.problem), {.a = memory.v + plane * p.block * p.channels,
+                                                         .a_stride = p.channels,
+                                                         .rows = count,
+                                                         .k = p.channels,
+                                                         .n = width,
+                                                         .panels = memory.u + plane * panels * panel_floats,
+                                                         .first = 0,
+                                                         .end = panels,
+                                                         .y = memory.m + plane * p.block * width,
+                                                         .y_stride = width,
+                                                         .sums = memory.sums});
+  }
+  const int64_t feature = first * kPanel, features = std::min(width, p.features - feature);
+  for (int64_t t = 0; t < count; ++t) {
+    const cpu::WinogradTiles::Tile tile = p.at(begin + t);
+    tier.output(memory.m + t * width, p.block * width, width, memory.out, width);
+    const int64_t columns = std::min(kOut, p.out_width - tile.column);
+    for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
+      const int64_t row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column;
+      cpu::finish_rows(cpu::conv_tier(*call.problem), p.epilogue,
+                       cpu::conv_rows(call, memory.out + i * kOut * width, width, row, columns, feature, features,
+                                      p.features));
+    }
+  }
+}
+
+void run(const GraphCall& call, TeamMember& member) noexcept {
+  const auto& p = *static_cast<const Prepared*>(call.prepared);
+  const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
+  const Memory memory = memory_of(call, p, member.index());
+  if (member.index() == 0) std::memset(memory.zeros, 0, size_t(zero_floats(p)) * sizeof(float));
+  member.barrier();
+  const float* rows[kPlanes];
+  for (int64_t at = 0; at < p.tiles; at += p.block) {
+    const int64_t count = std::min(p.block, p.tiles - at);
+    const auto [begin, end] = member.share(count);
+    for (int64_t t = begin; t < end; ++t) {
+      p.rows_of(at + t, call.input(cpu::kConvX), memory.zeros, rows);
+      tier.input(rows, p.channels, memory.v + t * p.channels, p.block * p.channels);
+    }
+    member.barrier();
+    const auto [first, last] = member.share(p.groups);
+    for (int64_t group = first; group < last; ++group) multiply_group(call, p, memory, group, at, count);
+    member.barrier();
+  }
+}
+
+}  // namespace
+
+const GraphKernel& winograd_late_graph_kernel() {
+  static const GraphKernel kernel = {.name = "cpu.winograd_late",
+                                     .ops = {"lathe.Conv"},
+                                     .fit = fit,
+                                     .scratch_size = scratch_size,
+                                     .prepare = prepare,
+                                     .run = run};
+  return kernel;
+}
+
+}  // namespace lathe::backend
