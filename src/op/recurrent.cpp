@@ -158,6 +158,8 @@ double RecurrentDirection::from_state(int64_t g, int64_t j, const double* h) con
 void infer_recurrent(InferContext& context, const RecurrentCell& cell) {
   const TypeInfo& x = require(context, kX, kFloat);
   require_rank(context, kX, 3);
+  require(context, kWeights, kFloat);
+  require(context, kRecurrence, kFloat);
   require_rank(context, kRecurrence, 3);
   check_attributes(context, cell);
   const bool batch_first = context.attributes.get_int("layout", 0) == 1;
@@ -196,6 +198,7 @@ void evaluate_recurrent(EvaluateContext& context, const RecurrentCell& cell) {
   const int64_t batch = x.dims()[batch_first ? 0 : 1];
   const int64_t width = x.dims()[2];
   const int64_t hidden = context.inputs[kRecurrence].dims()[2];
+  if (!context.has_input(kWeights)) fail(ErrorCode::invalid_input, "W is missing");
   const int64_t rows = cell.gates * hidden;
   const tensor::Dims given_state =
       batch_first ? tensor::Dims{batch, directions, hidden} : tensor::Dims{directions, batch, hidden};
