@@ -42,7 +42,8 @@ Exit export_pictures(const frontend::PictureCheckpoint& checkpoint, const Pictur
                      const Output& output) {
   const auto start = std::chrono::steady_clock::now();
   if (request.destination.extension() == ".onnx") {
-    fail(ErrorCode::usage, "\"{}\": a picture pipeline becomes a folder, not one .onnx file", request.destination.string());
+    fail(ErrorCode::usage, "\"{}\": a picture pipeline becomes a folder, not one .onnx file",
+         request.destination.string());
   }
   const frontend::ComponentOptions options{.dtype = dtype_of_wish(request.precision)};
   const uint64_t free = available_disk_bytes(request.destination);
@@ -71,8 +72,9 @@ Exit export_pictures(const frontend::PictureCheckpoint& checkpoint, const Pictur
   folder.commit();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const MemoryUse memory = memory_use();
-  output.print(fmt::format("wrote {} in {:.2f} s: opset {}, {:.1f} MB; peak RSS {:.0f} MB", request.destination.string(),
-                           seconds, request.onnx.opset, double(total) / 1e6, double(memory.peak_rss_bytes) / 1e6));
+  output.print(fmt::format("wrote {} in {:.2f} s: opset {}, {:.1f} MB; peak RSS {:.0f} MB",
+                           request.destination.string(), seconds, request.onnx.opset, double(total) / 1e6,
+                           double(memory.peak_rss_bytes) / 1e6));
   output.result({{"destination", request.destination.string()},
                  {"opset", request.onnx.opset},
                  {"graphs", graphs},

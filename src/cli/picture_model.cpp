@@ -22,7 +22,8 @@ text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::st
   };
   return with_context(folder, [&] {
     if (find("tokenizer.json").empty() && find("vocab.json").empty()) {
-      fail(ErrorCode::not_found, "no vocabulary: a single file has none, give --tokenizer FOLDER (vocab.json and merges.txt)");
+      fail(ErrorCode::not_found,
+           "no vocabulary: a single file has none, give --tokenizer FOLDER (vocab.json and merges.txt)");
     }
     text::ClipTokenizer clip = text::make_clip_tokenizer({.vocab = find("vocab.json"),
                                                           .merges = find("merges.txt"),
@@ -32,14 +33,16 @@ text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::st
                                                           .tokenizer = find("tokenizer.json")});
     const int64_t tokens = model.contract.text_tokens;
     if (clip.max_length && *clip.max_length != tokens) {
-      fail(ErrorCode::invalid_input, "made for prompts of {} tokens, the text encoder for {}", *clip.max_length, tokens);
+      fail(ErrorCode::invalid_input, "made for prompts of {} tokens, the text encoder for {}", *clip.max_length,
+           tokens);
     }
     return clip;
   });
 }
 
 PictureModel from_checkpoint(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint) {
-  PictureModel model{.contract = checkpoint->contract(), .assets = checkpoint->assets(), .graphs = {}, .notes = checkpoint->notes()};
+  PictureModel model{
+      .contract = checkpoint->contract(), .assets = checkpoint->assets(), .graphs = {}, .notes = checkpoint->notes()};
   model.graphs = [checkpoint](const std::string& name) {
     return compiler::build_graph(checkpoint->build(name, {.normed_states = true}));
   };
@@ -86,7 +89,8 @@ PictureModel from_engine(std::shared_ptr<const plan::EngineFile> engine) {
 }
 
 bool is_picture_engine(const std::filesystem::path& path) {
-  return file_kind(path) == FileKind::file && plan::is_engine_file(path) && find_pictures(*plan::EngineFile::open(path));
+  return file_kind(path) == FileKind::file && plan::is_engine_file(path) &&
+         find_pictures(*plan::EngineFile::open(path));
 }
 
 }  // namespace
@@ -95,7 +99,8 @@ bool is_picture_model(const std::filesystem::path& path) {
   return frontend::PictureCheckpoint::recognises(path) || is_picture_engine(path);
 }
 
-PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check) {
+PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options,
+                                bool check) {
   if (!is_picture_engine(path)) {
     return from_checkpoint(
         std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)));
@@ -114,15 +119,22 @@ std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipe
     const bool there = model.assets.contains(fmt::format("text_encoder{}/config.json", suffix));
     if (there) tokenizers.push_back(open_clip_tokenizer(model, std::string("tokenizer") + suffix));
   }
-  return std::make_unique<pipeline::Diffuser>(std::move(model.contract), std::move(tokenizers), std::move(model.graphs), options);
+  return std::make_unique<pipeline::Diffuser>(std::move(model.contract), std::move(tokenizers), std::move(model.graphs),
+                                              options);
 }
 
 std::vector<std::string> reduced_lengths(const contract::Pictures& contract) {
   const int64_t scale = contract.latent_scale;
   std::vector<std::string> shapes;
-  for (const auto& [symbol, length] : std::initializer_list<std::pair<const char*, int64_t>>{
-           {"batch_size", 2}, {"sequence_length", 9}, {"height", 8}, {"width", 6}, {"latent_height", 8}, {"latent_width", 6},
-           {"sample_height", 8 * scale}, {"sample_width", 6 * scale}}) {
+  for (const auto& [symbol, length] :
+       std::initializer_list<std::pair<const char*, int64_t>>{{"batch_size", 2},
+                                                              {"sequence_length", 9},
+                                                              {"height", 8},
+                                                              {"width", 6},
+                                                              {"latent_height", 8},
+                                                              {"latent_width", 6},
+                                                              {"sample_height", 8 * scale},
+                                                              {"sample_width", 6 * scale}}) {
     shapes.push_back(fmt::format("{}={}", symbol, length));
   }
   return shapes;

@@ -30,8 +30,8 @@ std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipe
 // What an engine of the pipeline is built from: its graphs, its contract as JSON and its tokenizers.
 compiler::GraphEngineRequest picture_engine_request(const frontend::PictureCheckpoint& checkpoint);
 
-// --shape of verification that the reference executor gets through: 9 tokens, latents of 8 x 6. Of an engine that is none
-// of pictures: empty.
+// --shape of verification that the reference executor gets through: 9 tokens, latents of 8 x 6. Of an engine that is
+// none of pictures: empty.
 std::vector<std::string> reduced_lengths(const contract::Pictures& contract);
 std::vector<std::string> reduced_lengths(const plan::EngineFile& engine);
 

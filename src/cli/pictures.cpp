@@ -107,7 +107,8 @@ pipeline::PictureRequest make_request(const PictureRun& run, const PictureFlags&
   request.height = flags.height;
   if (flags.steps < 0) fail(ErrorCode::usage, "--steps {}: expected at least 1", flags.steps);
   request.steps = flags.steps;
-  if (flags.guidance && !(*flags.guidance >= 0)) fail(ErrorCode::usage, "--guidance {}: expected 0 or more", *flags.guidance);
+  if (flags.guidance && !(*flags.guidance >= 0))
+    fail(ErrorCode::usage, "--guidance {}: expected 0 or more", *flags.guidance);
   request.guidance = flags.guidance.value_or(-1);
   request.guidance_rescale = flags.guidance_rescale;
   request.eta = flags.eta;
@@ -117,7 +118,8 @@ pipeline::PictureRequest make_request(const PictureRun& run, const PictureFlags&
   request.clip_skip = flags.clip_skip;
   request.scheduler = flags.scheduler;
   request.plain_prompt = flags.plain_prompt;
-  if (flags.strength && !(*flags.strength >= 0)) fail(ErrorCode::usage, "--strength {}: expected 0 to 1", *flags.strength);
+  if (flags.strength && !(*flags.strength >= 0))
+    fail(ErrorCode::usage, "--strength {}: expected 0 to 1", *flags.strength);
   request.strength = flags.strength.value_or(-1);
   read_pictures(flags, multiple, request);
   return request;
@@ -142,7 +144,8 @@ std::string suspicion(const image::Image& image) {
   const double count = double(image.pixels.size());
   const double deviation = std::sqrt(std::max(0.0, squares / count - sum / count * (sum / count)));
   if (deviation < 1) return fmt::format("blank: its pixels deviate by {:.2f} of 255", deviation);
-  if (double(extreme) > 0.98 * count) return fmt::format("saturated: {:.1f} % of it is 0 or 255", 100 * double(extreme) / count);
+  if (double(extreme) > 0.98 * count)
+    return fmt::format("saturated: {:.1f} % of it is 0 or 255", 100 * double(extreme) / count);
   return "";
 }
 
@@ -207,7 +210,8 @@ Json write_pictures(const pipeline::PictureRequest& request, const PictureFlags&
     constexpr uint8_t kBackground = 128;
     const fs::path base = flags.output;
     const fs::path path = base.parent_path() / (base.stem().string() + "-sheet" + base.extension().string());
-    write_text_file(path, encoded(path, image::contact_sheet(images, flags.contact_sheet, kGap, kBackground), flags.quality, ""));
+    write_text_file(
+        path, encoded(path, image::contact_sheet(images, flags.contact_sheet, kGap, kBackground), flags.quality, ""));
     output.print(path.string());
   }
   if (!flags.dump_latents.empty()) io::write_npy(flags.dump_latents, result.latents);
@@ -219,8 +223,10 @@ void check_output(const PictureFlags& flags) {
   if (extension != ".png" && extension != ".jpg" && extension != ".jpeg" && extension != ".webp") {
     fail(ErrorCode::usage, "-o {}: expected a name that ends in .png, .jpg, .jpeg or .webp", flags.output);
   }
-  if (flags.quality < 1 || flags.quality > 100) fail(ErrorCode::usage, "--quality {}: expected 1 to 100", flags.quality);
-  if (flags.contact_sheet < 0) fail(ErrorCode::usage, "--contact-sheet {}: expected a number of columns", flags.contact_sheet);
+  if (flags.quality < 1 || flags.quality > 100)
+    fail(ErrorCode::usage, "--quality {}: expected 1 to 100", flags.quality);
+  if (flags.contact_sheet < 0)
+    fail(ErrorCode::usage, "--contact-sheet {}: expected a number of columns", flags.contact_sheet);
 }
 
 }  // namespace
@@ -228,11 +234,14 @@ void check_output(const PictureFlags& flags) {
 void add_picture_flags(CLI::App& command, PictureFlags& flags) {
   command.add_option("--negative-prompt", flags.negative_prompt, "of a picture: what not to show");
   command.add_option("--steps", flags.steps, "of a picture: steps (default: 50, 4 of a consistency model)");
-  command.add_option("--guidance", flags.guidance, "of a picture: weight of the prompt (default: 7.5, SDXL 5; 1: none)");
+  command.add_option("--guidance", flags.guidance,
+                     "of a picture: weight of the prompt (default: 7.5, SDXL 5; 1: none)");
   command.add_option("--guidance-rescale", flags.guidance_rescale, "0 to 1: against overexposure, v-prediction models");
   command.add_option("--eta", flags.eta, "0 to 1: noise that ddim adds");
-  command.add_option("--scheduler", flags.scheduler, "of a picture: ddim, euler, euler_a, dpm++2m ... (default: the model's)");
-  command.add_option("--noise", flags.noise, "whose random numbers a seed stands for: torch, cuda, numpy")->capture_default_str();
+  command.add_option("--scheduler", flags.scheduler,
+                     "of a picture: ddim, euler, euler_a, dpm++2m ... (default: the model's)");
+  command.add_option("--noise", flags.noise, "whose random numbers a seed stands for: torch, cuda, numpy")
+      ->capture_default_str();
   command.add_option("--width", flags.width, "of a picture, in pixels (default: what the model was made for)");
   command.add_option("--height", flags.height, "of a picture, in pixels");
   command.add_option("--batch", flags.batch, "how many pictures, with seeds S, S+1 ...")->capture_default_str();
@@ -248,9 +257,11 @@ void add_picture_flags(CLI::App& command, PictureFlags& flags) {
   command.add_option("--variant", flags.variant, "of a diffusers folder's weight files: fp16");
   command.add_option("--vae", flags.vae, "folder of another autoencoder");
   command.add_option("--tokenizer", flags.tokenizer, "of a single file: folder with CLIP's vocab.json and merges.txt");
-  command.add_option("--prediction", flags.prediction, "of a single file: epsilon or v_prediction, where it cannot be told");
-  command.add_flag("--plain-prompt", flags.plain_prompt,
-                   "read brackets as text and cut long prompts off, as diffusers; else (word:1.3), [word] and BREAK count");
+  command.add_option("--prediction", flags.prediction,
+                     "of a single file: epsilon or v_prediction, where it cannot be told");
+  command.add_flag(
+      "--plain-prompt", flags.plain_prompt,
+      "read brackets as text and cut long prompts off, as diffusers; else (word:1.3), [word] and BREAK count");
   command.add_flag("--no-safety-checker", flags.no_safety_checker,
                    "run a pipeline without the classifier it was published with, which hides pictures it finds unsafe");
 }
@@ -261,12 +272,14 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   if (!run.seed) run.seed = std::random_device()();
   PictureModel model = open_picture_model(
       run.model,
-      {.variant = flags.variant, .vae = flags.vae, .tokenizer = flags.tokenizer, .prediction = flags.prediction}, run.check);
+      {.variant = flags.variant, .vae = flags.vae, .tokenizer = flags.tokenizer, .prediction = flags.prediction},
+      run.check);
   for (const std::string& note : model.notes) output.note(note);
   const contract::Pictures contract = model.contract;
   if (contract.safety_checker && !flags.no_safety_checker) {
     fail(ErrorCode::unsupported,
-         "the pipeline was published with a safety checker, which is not built yet; --no-safety-checker runs it without");
+         "the pipeline was published with a safety checker, which is not built yet; --no-safety-checker runs it "
+         "without");
   }
   const pipeline::PictureRequest request = make_request(run, flags, contract.latent_scale);
   const auto diffuser = open_diffuser(std::move(model), {.graph = run.graph});
@@ -281,11 +294,12 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   const Json files = write_pictures(request, flags, result, contract.name, output);
   const double unet_ms = sum(result.step_ms), calls = double(result.step_ms.size());
   const MemoryUse memory = memory_use();
-  output.note(fmt::format("{} x {}, {} {} steps, guidance {:g}, seed {}: {:.0f} ms a step, text {:.0f} ms, decode {:.0f} ms, "
-                          "loaded in {:.0f} ms, {:.0f} MB of memory",
-                          result.width, result.height, result.steps, result.scheduler.class_name, result.guidance, request.seed,
-                          unet_ms / std::max(1.0, calls), result.text_ms, result.decode_ms, result.load_ms,
-                          double(memory.peak_rss_bytes) / 1e6));
+  output.note(
+      fmt::format("{} x {}, {} {} steps, guidance {:g}, seed {}: {:.0f} ms a step, text {:.0f} ms, decode {:.0f} ms, "
+                  "loaded in {:.0f} ms, {:.0f} MB of memory",
+                  result.width, result.height, result.steps, result.scheduler.class_name, result.guidance, request.seed,
+                  unet_ms / std::max(1.0, calls), result.text_ms, result.decode_ms, result.load_ms,
+                  double(memory.peak_rss_bytes) / 1e6));
   output.result({{"pictures", files},
                  {"width", result.width},
                  {"height", result.height},

@@ -42,7 +42,7 @@ struct PictureFlags {
 void add_picture_flags(CLI::App& command, PictureFlags& flags);
 
 struct PictureRun {
-  std::string model;  // picture_model.h
+  std::string model;                  // picture_model.h
   std::optional<std::string> prompt;  // nullopt: --like gives it
   std::optional<uint64_t> seed;       // nullopt: --like's, else a random one
   runtime::GraphOptions graph;

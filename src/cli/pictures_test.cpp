@@ -62,11 +62,14 @@ float largest_difference(const Tensor& a, const Tensor& b) {
   EXPECT_EQ(a.dims(), b.dims());
   if (a.dims() != b.dims()) return INFINITY;
   float largest = 0;
-  for (size_t i = 0; i < a.data<float>().size(); ++i) largest = std::max(largest, std::abs(a.data<float>()[i] - b.data<float>()[i]));
+  for (size_t i = 0; i < a.data<float>().size(); ++i)
+    largest = std::max(largest, std::abs(a.data<float>()[i] - b.data<float>()[i]));
   return largest;
 }
 
-float largest_of(const Tensor& a) { return largest_difference(a, Tensor(a.dtype(), a.dims())); }
+float largest_of(const Tensor& a) {
+  return largest_difference(a, Tensor(a.dtype(), a.dims()));
+}
 
 pipeline::PictureRequest request_for(std::string prompt, int steps) {
   pipeline::PictureRequest request;
@@ -98,7 +101,8 @@ TEST_P(PictureRuns, EndInTheLatentsOfDiffusers) {
     float error = 0;
     for (int64_t at = 0; at < plane; ++at) {
       for (int64_t c = 0; c < 3; ++c) {
-        error = std::max(error, std::abs(image.data<float>()[size_t(at * 3 + c)] - result.images.data<float>()[size_t(c * plane + at)]));
+        error = std::max(error, std::abs(image.data<float>()[size_t(at * 3 + c)] -
+                                         result.images.data<float>()[size_t(c * plane + at)]));
       }
     }
     EXPECT_LE(error, 1e-4f);
@@ -164,7 +168,8 @@ TEST(PictureRequests, LongPlainPromptsAreCutWithANote) {
   for (int i = 0; i < 100000; ++i) request.prompt += "star ";
   const auto result = open("sd21")->run(request);
   ASSERT_EQ(result.notes.size(), 1u);
-  EXPECT_NE(result.notes[0].find("the prompt has 100000 tokens, the model reads 75"), std::string::npos) << result.notes[0];
+  EXPECT_NE(result.notes[0].find("the prompt has 100000 tokens, the model reads 75"), std::string::npos)
+      << result.notes[0];
 }
 
 // Weights of 1 change nothing; others do; a long prompt is read to its end.

@@ -30,7 +30,8 @@ void check(const Pictures& pictures) {
   if (!(std::isfinite(pictures.scaling_factor) && pictures.scaling_factor > 0)) {
     fail(ErrorCode::invalid_input, "scaling_factor: expected a number above 0, found {}", pictures.scaling_factor);
   }
-  if (!std::isfinite(pictures.shift_factor)) fail(ErrorCode::invalid_input, "shift_factor is {}", pictures.shift_factor);
+  if (!std::isfinite(pictures.shift_factor))
+    fail(ErrorCode::invalid_input, "shift_factor is {}", pictures.shift_factor);
   if (pictures.guidance_embedded) check_range("guidance_width", pictures.guidance_width, 2, 1 << 16);
 }
 

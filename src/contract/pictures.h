@@ -13,11 +13,11 @@ struct Pictures {
   std::string scheduler;  // scheduler_config.json
 
   int64_t latent_channels = 4;
-  int64_t unet_channels = 4;   // 4: latents; 9: latents, a mask and the latents of the masked picture (inpainting)
-  int64_t sample_size = 64;    // side of the latents the UNet was made for
-  int64_t latent_scale = 8;    // pixels of a latent's side
-  int64_t context_width = 0;   // of the text's states
-  int64_t text_tokens = 77;    // a chunk of text, begin and end included
+  int64_t unet_channels = 4;        // 4: latents; 9: latents, a mask and the latents of the masked picture (inpainting)
+  int64_t sample_size = 64;         // side of the latents the UNet was made for
+  int64_t latent_scale = 8;         // pixels of a latent's side
+  int64_t context_width = 0;        // of the text's states
+  int64_t text_tokens = 77;         // a chunk of text, begin and end included
   double scaling_factor = 0.18215;  // latents in the UNet are those of the autoencoder times this
   double shift_factor = 0;          // less this
   bool tiny_autoencoder = false;    // its encoder gives latents, not a distribution

@@ -56,7 +56,8 @@ std::vector<int64_t> get_ints(const Json& config, std::string_view key, int64_t 
   if (member.is_number_integer()) return std::vector<int64_t>(size_t(count), member.get<int64_t>());
   if (!member.is_array() || int64_t(member.size()) != count ||
       !std::all_of(member.begin(), member.end(), [](const Json& item) { return item.is_number_integer(); })) {
-    fail(ErrorCode::invalid_input, "config: {} is {}, expected a whole number or {} of them", key, member.dump(), count);
+    fail(ErrorCode::invalid_input, "config: {} is {}, expected a whole number or {} of them", key, member.dump(),
+         count);
   }
   return member.get<std::vector<int64_t>>();
 }
@@ -67,7 +68,8 @@ std::vector<int64_t> find_ints(const Json& config, std::string_view key, int64_t
 
 std::vector<std::string> get_strings(const Json& config, std::string_view key) {
   const Json& member = get_member(config, key);
-  if (!member.is_array() || !std::all_of(member.begin(), member.end(), [](const Json& item) { return item.is_string(); })) {
+  if (!member.is_array() ||
+      !std::all_of(member.begin(), member.end(), [](const Json& item) { return item.is_string(); })) {
     fail(ErrorCode::invalid_input, "config: {} is {}, expected a list of names", key, member.dump());
   }
   return member.get<std::vector<std::string>>();

@@ -12,8 +12,8 @@
 namespace lathe::frontend {
 
 struct ComponentInput {
-  std::string role;  // its folder: "unet", "text_encoder_2"
-  Json config;       // config.json
+  std::string role;   // its folder: "unet", "text_encoder_2"
+  Json config;        // config.json
   TensorMap tensors;  // by diffusers' and transformers' names
 };
 

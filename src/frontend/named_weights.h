@@ -30,7 +30,8 @@ class NamedWeights {
   Value get(const Builder& b, std::string_view name, const tensor::Dims& dims) const;
   Value find(const Builder& b, std::string_view name, const tensor::Dims& dims) const;  // absent where it is not stored
 
-  // Throws invalid_input naming the first tensor below this scope that nobody asked for; `ignored` says which need not be.
+  // Throws invalid_input naming the first tensor below this scope that nobody asked for; `ignored` says which need not
+  // be.
   void check_all_used(bool (*ignored)(std::string_view name)) const;
 
  private:

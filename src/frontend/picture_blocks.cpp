@@ -56,8 +56,7 @@ Value build_linear(const Place& place, Value x, int64_t inputs, int64_t outputs,
 }
 
 Value build_conv(const Place& place, Value x, const ConvShape& shape) {
-  const Value weight =
-      place.weights.get(place.b, "weight", {shape.outputs, shape.inputs, shape.kernel, shape.kernel});
+  const Value weight = place.weights.get(place.b, "weight", {shape.outputs, shape.inputs, shape.kernel, shape.kernel});
   std::vector<Value> inputs = {x, weight};
   if (const Value bias = find_bias(place, shape.outputs, shape.bias)) inputs.push_back(bias);
   return place.b.node("Conv", std::move(inputs),
@@ -67,9 +66,10 @@ Value build_conv(const Place& place, Value x, const ConvShape& shape) {
 }
 
 Value build_group_norm(const Place& place, Value x, int64_t channels, int64_t groups, double epsilon) {
-  return place.b.node("GroupNormalization",
-                      {x, place.weights.get(place.b, "weight", {channels}), place.weights.get(place.b, "bias", {channels})},
-                      {{"num_groups", groups}, {"epsilon", epsilon}});
+  return place.b.node(
+      "GroupNormalization",
+      {x, place.weights.get(place.b, "weight", {channels}), place.weights.get(place.b, "bias", {channels})},
+      {{"num_groups", groups}, {"epsilon", epsilon}});
 }
 
 Value build_layer_norm(const Place& place, Value x, int64_t width, double epsilon) {
@@ -78,7 +78,9 @@ Value build_layer_norm(const Place& place, Value x, int64_t width, double epsilo
                       {{"axis", int64_t{-1}}, {"epsilon", epsilon}});
 }
 
-Value build_silu(const Builder& b, Value x) { return b.node("Swish", {x}, {}, "silu"); }
+Value build_silu(const Builder& b, Value x) {
+  return b.node("Swish", {x}, {}, "silu");
+}
 
 Value build_resnet(const Place& place, Value x, Value time, const ResnetShape& shape) {
   const Builder& b = place.b;
@@ -87,8 +89,7 @@ Value build_resnet(const Place& place, Value x, Value time, const ResnetShape& s
   Value scale, shift;
   if (shape.time_width > 0) {
     const int64_t width = shape.time_scale_shift ? 2 * shape.outputs : shape.outputs;
-    const Value projected =
-        b.unsqueeze(build_linear(place.in("time_emb_proj"), time, shape.time_width, width), {2, 3});
+    const Value projected = b.unsqueeze(build_linear(place.in("time_emb_proj"), time, shape.time_width, width), {2, 3});
     if (shape.time_scale_shift) {
       const auto halves =
           b.nodes("Split", {projected, b.ints({shape.outputs, shape.outputs})}, {{"axis", int64_t{1}}}, 2);
@@ -142,8 +143,7 @@ Value build_spatial_transformer(const Place& place, Value x, Value context, cons
 }
 
 Value build_upsampled(const Builder& b, Value x) {
-  const Value scales =
-      b.graph().add_constant("scales", tensor::Tensor::of<float>({4}, std::vector<float>{1, 1, 2, 2}));
+  const Value scales = b.graph().add_constant("scales", tensor::Tensor::of<float>({4}, std::vector<float>{1, 1, 2, 2}));
   return b.node("Resize", {x, {}, scales},
                 {{"mode", std::string("nearest")},
                  {"coordinate_transformation_mode", std::string("asymmetric")},
@@ -170,8 +170,8 @@ Value build_sinusoids(const Builder& b, Value times, const SinusoidShape& shape)
   for (int64_t i = 0; i < half; ++i) {  // rounded where torch rounds
     frequencies[size_t(i)] = std::exp(slope * float(i) / (float(half) - float(shape.frequency_shift)));
   }
-  const Value constant = b.graph().add_constant(
-      "frequencies", tensor::Tensor::of<float>({1, half}, std::span<const float>(frequencies)));
+  const Value constant =
+      b.graph().add_constant("frequencies", tensor::Tensor::of<float>({1, half}, std::span<const float>(frequencies)));
   const Value angles = b.mul(b.reshape(times, {-1, 1}), constant);
   const Value sines = b.node("Sin", {angles});
   const Value cosines = b.node("Cos", {angles});

@@ -39,7 +39,7 @@ struct ResnetShape {
   int64_t inputs, outputs;
   int64_t groups = 32;
   double epsilon = 1e-5;
-  int64_t time_width = 0;        // of the time embedding; 0: takes none
+  int64_t time_width = 0;         // of the time embedding; 0: takes none
   bool time_scale_shift = false;  // the embedding is a factor and a term of the second norm, not a term before it
   double output_divisor = 1;
 };

@@ -18,16 +18,17 @@ constexpr std::string_view kIndex = "model_index.json";
 constexpr std::array<std::string_view, 4> kRoles = {"text_encoder", "text_encoder_2", "unet", "vae"};
 // Files of a pipeline's tokenizers.
 constexpr std::array<std::string_view, 6> kTokenizerFiles = {
-    "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json", "added_tokens.json"};
+    "tokenizer.json",        "vocab.json",       "merges.txt", "special_tokens_map.json",
+    "tokenizer_config.json", "added_tokens.json"};
 
 struct PipelineClass {
   std::string_view name;
   bool two_encoders;
 };
 constexpr PipelineClass kPipelines[] = {
-    {"StableDiffusionPipeline", false},           {"StableDiffusionImg2ImgPipeline", false},
-    {"StableDiffusionInpaintPipeline", false},    {"LatentConsistencyModelPipeline", false},
-    {"StableDiffusionXLPipeline", true},          {"StableDiffusionXLImg2ImgPipeline", true},
+    {"StableDiffusionPipeline", false},         {"StableDiffusionImg2ImgPipeline", false},
+    {"StableDiffusionInpaintPipeline", false},  {"LatentConsistencyModelPipeline", false},
+    {"StableDiffusionXLPipeline", true},        {"StableDiffusionXLImg2ImgPipeline", true},
     {"StableDiffusionXLInpaintPipeline", true},
 };
 
@@ -79,7 +80,8 @@ fs::path get_weights(const fs::path& folder, const std::string& variant) {
 
 TensorMap tensors_of(const fs::path& file) {
   TensorMap tensors;
-  for (const io::StoredTensor& tensor : io::SafetensorsFile::open(file).tensors) tensors.emplace(tensor.name, tensor.source());
+  for (const io::StoredTensor& tensor : io::SafetensorsFile::open(file).tensors)
+    tensors.emplace(tensor.name, tensor.source());
   return tensors;
 }
 
@@ -94,7 +96,8 @@ int64_t width_of_states(const std::map<std::string, ComponentInput>& components)
 // A number, or the first of a list of equal ones.
 int64_t first_of(const Json& config, std::string_view key, int64_t otherwise) {
   const Json* member = find_member(config, key);
-  if (member && member->is_array() && !member->empty() && (*member)[0].is_number_integer()) return (*member)[0].get<int64_t>();
+  if (member && member->is_array() && !member->empty() && (*member)[0].is_number_integer())
+    return (*member)[0].get<int64_t>();
   return find_int(config, key).value_or(otherwise);
 }
 
@@ -104,7 +107,8 @@ void read_autoencoder(const Json& config, contract::Pictures& contract) {
   contract.latent_channels = find_int(config, "latent_channels").value_or(4);
   contract.scaling_factor = find_number(config, "scaling_factor").value_or(contract.tiny_autoencoder ? 1.0 : 0.18215);
   contract.shift_factor = find_number(config, "shift_factor").value_or(0);
-  const Json* levels = find_member(config, contract.tiny_autoencoder ? "decoder_block_out_channels" : "block_out_channels");
+  const Json* levels =
+      find_member(config, contract.tiny_autoencoder ? "decoder_block_out_channels" : "block_out_channels");
   const int64_t count = levels && levels->is_array() ? int64_t(levels->size()) : 4;
   contract.latent_scale = int64_t{1} << std::clamp<int64_t>(count - 1, 0, 10);
   refuse_unless(config, "latents_mean", nullptr);
@@ -115,10 +119,13 @@ void read_autoencoder(const Json& config, contract::Pictures& contract) {
 
 bool PictureCheckpoint::recognises(const fs::path& path) {
   switch (file_kind(path)) {
-    case FileKind::folder: return file_kind(path / kIndex) == FileKind::file;
+    case FileKind::folder:
+      return file_kind(path / kIndex) == FileKind::file;
     // The longest header is read: which model a .safetensors file holds stands in its names.
-    case FileKind::file: return path.extension() == ".safetensors" && is_single_file(tensors_of(path));
-    default: return false;
+    case FileKind::file:
+      return path.extension() == ".safetensors" && is_single_file(tensors_of(path));
+    default:
+      return false;
   }
 }
 
@@ -161,7 +168,8 @@ void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions
 void PictureCheckpoint::open_file(const fs::path& file, const PictureOptions& options) {
   const TensorMap tensors = tensors_of(file);
   if (!is_single_file(tensors)) {
-    fail(ErrorCode::unsupported, "no tensor below \"{}\": neither a diffusers folder nor a single-file checkpoint", kSingleFileUNet);
+    fail(ErrorCode::unsupported, "no tensor below \"{}\": neither a diffusers folder nor a single-file checkpoint",
+         kSingleFileUNet);
   }
   SingleFile single = split_single_file(tensors, {.prediction = options.prediction});
   files_ = {file};
@@ -169,7 +177,8 @@ void PictureCheckpoint::open_file(const fs::path& file, const PictureOptions& op
   contract_.two_encoders = get_pipeline(single.pipeline).two_encoders;
   contract_.name = file.stem().string();
   contract_.source = file.string();
-  notes_.push_back(fmt::format("{}; {}, by {}", single.kind, get_string(single.scheduler, "prediction_type"), single.prediction_from));
+  notes_.push_back(fmt::format("{}; {}, by {}", single.kind, get_string(single.scheduler, "prediction_type"),
+                               single.prediction_from));
   components_ = std::move(single.components);
   for (const auto& [role, component] : components_) assets_[role + "/config.json"] = component.config.dump(2);
   assets_["scheduler/scheduler_config.json"] = single.scheduler.dump(2);
@@ -193,7 +202,8 @@ void PictureCheckpoint::add_tokenizers(const fs::path& folder, const std::string
     if (!role.starts_with("text_encoder")) continue;
     const std::string name = "tokenizer" + role.substr(std::string_view("text_encoder").size());
     for (const char* file : {"vocab.json", "merges.txt"}) {
-      if (file_kind(folder / file) != FileKind::file) fail(ErrorCode::not_found, "no {} in \"{}\"", file, folder.string());
+      if (file_kind(folder / file) != FileKind::file)
+        fail(ErrorCode::not_found, "no {} in \"{}\"", file, folder.string());
       assets_[fmt::format("{}/{}", name, file)] = read_text_file(folder / file);
     }
     const bool open_clip = kind == "Stable Diffusion 2" || role == "text_encoder_2";

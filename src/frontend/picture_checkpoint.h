@@ -13,8 +13,8 @@
 namespace lathe::frontend {
 
 struct PictureOptions {
-  std::string variant;         // of the weight files: "fp16"; empty: those without, else the only one there is
-  std::filesystem::path vae;   // a folder of another autoencoder
+  std::string variant;        // of the weight files: "fp16"; empty: those without, else the only one there is
+  std::filesystem::path vae;  // a folder of another autoencoder
   // Of a single file, which has neither: a folder of CLIP's vocab.json and merges.txt, and what its UNet predicts
   // ("epsilon", "v_prediction") where its content does not tell.
   std::filesystem::path tokenizer;
@@ -24,7 +24,8 @@ struct PictureOptions {
 // Values are immutable after open(); tensors are views into mapped files.
 class PictureCheckpoint {
  public:
-  // A diffusers folder (model_index.json), or a single .safetensors file in the original code's names. Throws not_found, invalid_input, unsupported naming the component.
+  // A diffusers folder (model_index.json), or a single .safetensors file in the original code's names. Throws
+  // not_found, invalid_input, unsupported naming the component.
   static PictureCheckpoint open(const std::filesystem::path& path, const PictureOptions& options = {});
   static bool recognises(const std::filesystem::path& path);
 

@@ -125,7 +125,9 @@ class DamagedPipeline : public testing::Test {
   fs::path folder_;
 };
 
-TEST_F(DamagedPipeline, IsWholeAtFirst) { EXPECT_EQ(refusal(), ""); }
+TEST_F(DamagedPipeline, IsWholeAtFirst) {
+  EXPECT_EQ(refusal(), "");
+}
 
 TEST_F(DamagedPipeline, MissingParts) {
   fs::remove_all(folder_ / "vae");

@@ -48,12 +48,13 @@ double deviation(const tensor::Source& source) {
   return std::sqrt(squares / double(values.size() - 1));
 }
 
-// Stable Diffusion 2 comes in two kinds with the same shapes. A norm's bias in the last block is far wider spread in the
-// one that predicts v (the threshold that ComfyUI uses).
+// Stable Diffusion 2 comes in two kinds with the same shapes. A norm's bias in the last block is far wider spread in
+// the one that predicts v (the threshold that ComfyUI uses).
 constexpr std::string_view kTelling = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
 constexpr double kTellingDeviation = 0.09;
 
-std::pair<std::string, std::string> prediction_of(const TensorMap& tensors, bool version2, const SingleFileWishes& wishes) {
+std::pair<std::string, std::string> prediction_of(const TensorMap& tensors, bool version2,
+                                                  const SingleFileWishes& wishes) {
   if (!wishes.prediction.empty()) {
     if (wishes.prediction != "epsilon" && wishes.prediction != "v_prediction") {
       fail(ErrorCode::usage, "--prediction {}: expected epsilon or v_prediction", wishes.prediction);
@@ -71,8 +72,8 @@ std::pair<std::string, std::string> prediction_of(const TensorMap& tensors, bool
   }
   const double found = deviation(*telling->second);
   return {found > kTellingDeviation ? "v_prediction" : "epsilon",
-          fmt::format("the deviation of {}: {:.3f} ({} {})", kTelling, found, found > kTellingDeviation ? "above" : "not above",
-                      kTellingDeviation)};
+          fmt::format("the deviation of {}: {:.3f} ({} {})", kTelling, found,
+                      found > kTellingDeviation ? "above" : "not above", kTellingDeviation)};
 }
 
 ComponentInput component(std::string role, NamedPart part) {
@@ -81,7 +82,9 @@ ComponentInput component(std::string role, NamedPart part) {
 
 }  // namespace
 
-bool is_single_file(const TensorMap& tensors) { return has_prefix(tensors, kSingleFileUNet); }
+bool is_single_file(const TensorMap& tensors) {
+  return has_prefix(tensors, kSingleFileUNet);
+}
 
 SingleFile split_single_file(const TensorMap& tensors, const SingleFileWishes& wishes) {
   for (const auto& [prefix, kind] : {std::pair{"model.diffusion_model.joint_blocks.", "Stable Diffusion 3"},
@@ -92,12 +95,16 @@ SingleFile split_single_file(const TensorMap& tensors, const SingleFileWishes& w
   const bool xl = has_prefix(tensors, kXlSecondText);
   const bool version2 = !xl && has_prefix(tensors, kOpenClipText);
   if (!xl && !version2 && !has_prefix(tensors, kFirstText)) {
-    fail(ErrorCode::unsupported, "no text encoder in this file (below {}, {} or {})", kFirstText, kOpenClipText, kXlSecondText);
+    fail(ErrorCode::unsupported, "no text encoder in this file (below {}, {} or {})", kFirstText, kOpenClipText,
+         kXlSecondText);
   }
   file.kind = xl ? "Stable Diffusion XL" : version2 ? "Stable Diffusion 2" : "Stable Diffusion 1";
   std::string prediction;
   std::tie(prediction, file.prediction_from) = prediction_of(tensors, version2, wishes);
-  file.scheduler = scheduler_config(xl ? "EulerDiscreteScheduler" : version2 ? "DDIMScheduler" : "PNDMScheduler", prediction);
+  file.scheduler = scheduler_config(xl         ? "EulerDiscreteScheduler"
+                                    : version2 ? "DDIMScheduler"
+                                               : "PNDMScheduler",
+                                    prediction);
 
   ComponentInput unet = component("unet", unet_of_single_file(tensors, xl));
   const bool inpainting = unet.config["in_channels"] != unet.config["out_channels"];
@@ -106,17 +113,19 @@ SingleFile split_single_file(const TensorMap& tensors, const SingleFileWishes& w
   file.components.emplace("unet", std::move(unet));
   file.components.emplace("vae", component("vae", vae_of_single_file(tensors, xl ? 0.13025 : 0.18215)));
   if (version2) {
-    file.components.emplace("text_encoder",
-                            component("text_encoder", open_clip_text(tensors, std::string(kOpenClipText), true, false)));
+    file.components.emplace(
+        "text_encoder", component("text_encoder", open_clip_text(tensors, std::string(kOpenClipText), true, false)));
     return file;
   }
   const std::string_view first = xl ? kXlFirstText : kFirstText;
   if (has_prefix(tensors, first)) {
-    file.components.emplace("text_encoder", component("text_encoder", clip_text_of_single_file(tensors, std::string(first))));
+    file.components.emplace("text_encoder",
+                            component("text_encoder", clip_text_of_single_file(tensors, std::string(first))));
   }
   if (xl) {
-    file.components.emplace("text_encoder_2",
-                            component("text_encoder_2", open_clip_text(tensors, std::string(kXlSecondText), false, true)));
+    file.components.emplace(
+        "text_encoder_2",
+        component("text_encoder_2", open_clip_text(tensors, std::string(kXlSecondText), false, true)));
   }
   return file;
 }

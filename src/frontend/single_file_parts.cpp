@@ -177,7 +177,8 @@ void move_vae_half(Mover& mover, const std::string& half, int64_t levels) {
     mover.move(half + "mid.attn_1." + std::string(from), half + "mid_block.attentions.0." + std::string(to));
   }
   for (const int i : {0, 1}) {
-    move_vae_resnet(mover, fmt::format("{}mid.block_{}.", half, i + 1), fmt::format("{}mid_block.resnets.{}.", half, i));
+    move_vae_resnet(mover, fmt::format("{}mid.block_{}.", half, i + 1),
+                    fmt::format("{}mid_block.resnets.{}.", half, i));
   }
   const bool up = half == "decoder.";
   for (int64_t i = 0; i < levels; ++i) {
@@ -187,15 +188,16 @@ void move_vae_half(Mover& mover, const std::string& half, int64_t levels) {
     for (int64_t j = 0; j < kMostBlocks && mover.has(fmt::format("{}block.{}.", from, j)); ++j) {
       move_vae_resnet(mover, fmt::format("{}block.{}.", from, j), fmt::format("{}resnets.{}.", to, j));
     }
-    mover.move(from + (up ? "upsample.conv." : "downsample.conv."), to + (up ? "upsamplers.0.conv." : "downsamplers.0.conv."));
+    mover.move(from + (up ? "upsample.conv." : "downsample.conv."),
+               to + (up ? "upsamplers.0.conv." : "downsamplers.0.conv."));
   }
   mover.move(half + "norm_out.", half + "conv_norm_out.");
   mover.move(half + "conv_out.", half + "conv_out.");
   mover.move(half + "conv_in.", half + "conv_in.");
 }
 
-Json clip_config(const char* class_name, int64_t vocab, int64_t width, int64_t inner, int64_t layers, const char* activation,
-                 int64_t positions) {
+Json clip_config(const char* class_name, int64_t vocab, int64_t width, int64_t inner, int64_t layers,
+                 const char* activation, int64_t positions) {
   constexpr int64_t kHeadWidth = 64;
   return {{"architectures", Json::array({class_name})},
           {"vocab_size", vocab},
@@ -348,8 +350,11 @@ NamedPart open_clip_text(const TensorMap& tensors, const std::string& prefix, bo
         mover.put(fmt::format("{}self_attn.{}_proj.{}", to, "qkv"[j], kind), third_of(joined, j));
       }
     }
-    for (const auto& [a, b] : {Rename{"ln_1.", "layer_norm1."}, {"ln_2.", "layer_norm2."}, {"attn.out_proj.", "self_attn.out_proj."},
-                               {"mlp.c_fc.", "mlp.fc1."}, {"mlp.c_proj.", "mlp.fc2."}}) {
+    for (const auto& [a, b] : {Rename{"ln_1.", "layer_norm1."},
+                               {"ln_2.", "layer_norm2."},
+                               {"attn.out_proj.", "self_attn.out_proj."},
+                               {"mlp.c_fc.", "mlp.fc1."},
+                               {"mlp.c_proj.", "mlp.fc2."}}) {
       mover.move(from + std::string(a), to + std::string(b));
     }
   }

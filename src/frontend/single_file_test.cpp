@@ -22,8 +22,11 @@ const fs::path kPictures = LATHE_TESTS_DIR "/pictures";
 // Dims without numbers.
 class ShapeOnly final : public tensor::Source {
  public:
-  explicit ShapeOnly(tensor::Dims dims) : Source(tensor::DType::f16, tensor::Encoding::plain, std::move(dims), "shapes") {}
-  void read_rows(int64_t, int64_t, std::span<std::byte> out) const override { std::fill(out.begin(), out.end(), std::byte{0}); }
+  explicit ShapeOnly(tensor::Dims dims)
+      : Source(tensor::DType::f16, tensor::Encoding::plain, std::move(dims), "shapes") {}
+  void read_rows(int64_t, int64_t, std::span<std::byte> out) const override {
+    std::fill(out.begin(), out.end(), std::byte{0});
+  }
 };
 
 TensorMap shapes_of(const std::string& name) {
@@ -88,8 +91,10 @@ TEST(SingleFileConfigs, AreThePublishedOnes) {
   EXPECT_EQ(unet15["attention_head_dim"], (Json{8, 8, 8, 8}));
   EXPECT_EQ(unet15["layers_per_block"], (Json{2, 2, 2, 2}));
   EXPECT_EQ(unet15["cross_attention_dim"], 768);
-  EXPECT_EQ(unet15["down_block_types"], (Json{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"}));
-  EXPECT_EQ(unet15["up_block_types"], (Json{"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"}));
+  EXPECT_EQ(unet15["down_block_types"],
+            (Json{"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"}));
+  EXPECT_EQ(unet15["up_block_types"],
+            (Json{"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"}));
   EXPECT_EQ(sd15.components.at("text_encoder").config["num_hidden_layers"], 12);
   EXPECT_EQ(sd15.components.at("text_encoder").config["hidden_act"], "quick_gelu");
   EXPECT_EQ(sd15.scheduler["_class_name"], "PNDMScheduler");

@@ -23,7 +23,8 @@ struct WinogradTiles {
     const int64_t rest = number % per_image;
     return {number / per_image, rest / tile_columns * kWinogradOutput, rest % tile_columns * kWinogradOutput};
   }
-  // The 36 rows of channels that a tile sees; `zeros` where it lies in the padding. x: [batch, height, width, channels].
+  // The 36 rows of channels that a tile sees; `zeros` where it lies in the padding. x: [batch, height, width,
+  // channels].
   void rows_of(int64_t number, const float* x, const float* zeros, const float** rows) const noexcept {
     const Tile tile = at(number);
     for (int64_t i = 0; i < kWinogradInput; ++i) {
@@ -58,8 +59,8 @@ inline WinogradTiles winograd_tiles(const Problem& problem) {
   return t;
 }
 
-// Whether a convolution whose weights are too many to be kept transformed (conv_panel) is worth transforming them at each
-// call: kernels of 3 x 3, one step at a time, wide, and enough tiles.
+// Whether a convolution whose weights are too many to be kept transformed (conv_panel) is worth transforming them at
+// each call: kernels of 3 x 3, one step at a time, wide, and enough tiles.
 bool transforms_weights(const Problem& problem);
 
 }  // namespace lathe::backend::cpu

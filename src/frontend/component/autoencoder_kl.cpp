@@ -25,10 +25,12 @@ Autoencoder read_config(const Json& config) {
   refuse_unless(config, "act_fn", "silu");
   Autoencoder vae;
   const Json& channels = get_member(config, "block_out_channels");
-  const int64_t levels = check_size("block_out_channels (how many)", channels.is_array() ? int64_t(channels.size()) : 0, 16);
+  const int64_t levels =
+      check_size("block_out_channels (how many)", channels.is_array() ? int64_t(channels.size()) : 0, 16);
   vae.channels = get_ints(config, "block_out_channels", levels);
   for (const int64_t count : vae.channels) check_size("block_out_channels", count, 1 << 16);
-  for (const auto& [key, known] : {std::pair{"down_block_types", "DownEncoderBlock2D"}, {"up_block_types", "UpDecoderBlock2D"}}) {
+  for (const auto& [key, known] :
+       {std::pair{"down_block_types", "DownEncoderBlock2D"}, {"up_block_types", "UpDecoderBlock2D"}}) {
     const auto names = get_strings(config, key);
     for (const std::string& name : names) {
       if (name != known) fail(ErrorCode::unsupported, "config: {} has \"{}\" (known: {})", key, name, known);
@@ -102,7 +104,8 @@ ir::Graph build_decoder_graph(const Autoencoder& vae, const NamedWeights& weight
       current = channels;
     }
     if (i + 1 == levels) break;
-    x = build_conv(block.in("upsamplers.0.conv"), build_upsampled(block.b, x), {.inputs = channels, .outputs = channels});
+    x = build_conv(block.in("upsamplers.0.conv"), build_upsampled(block.b, x),
+                   {.inputs = channels, .outputs = channels});
   }
   graph.add_output(build_out(decoder, vae, x, current, vae.out_channels), "sample");
   return graph;
@@ -111,10 +114,10 @@ ir::Graph build_decoder_graph(const Autoencoder& vae, const NamedWeights& weight
 ir::Graph build_encoder_graph(const Autoencoder& vae, const NamedWeights& weights) {
   ir::Graph graph;
   const Place top{Builder(graph), weights};
-  Value x = graph.add_input(
-      "sample", {weights.dtype(),
-                 {Dim::symbol("batch_size"), vae.in_channels, Dim::symbol("sample_height"), Dim::symbol("sample_width")},
-                 {}});
+  Value x = graph.add_input("sample", {weights.dtype(),
+                                       {Dim::symbol("batch_size"), vae.in_channels, Dim::symbol("sample_height"),
+                                        Dim::symbol("sample_width")},
+                                       {}});
   const Place encoder = top.in("encoder");
   int64_t current = vae.channels[0];
   x = build_conv(encoder.in("conv_in"), x, {.inputs = vae.in_channels, .outputs = current});

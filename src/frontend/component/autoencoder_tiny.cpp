@@ -1,5 +1,5 @@
-// The tiny autoencoder (TAESD): diffusers' AutoencoderTiny, as two graphs with the inputs and outputs of AutoencoderKL's,
-// except that the encoder gives latents, not the parameters of their distribution.
+// The tiny autoencoder (TAESD): diffusers' AutoencoderTiny, as two graphs with the inputs and outputs of
+// AutoencoderKL's, except that the encoder gives latents, not the parameters of their distribution.
 #include "base/error.h"
 #include "frontend/component.h"
 #include "frontend/picture_blocks.h"
@@ -18,7 +18,8 @@ struct TinyAutoencoder {
 std::vector<int64_t> read_list(const Json& config, std::string_view key, std::vector<int64_t> otherwise) {
   const Json* member = find_member(config, key);
   if (!member) return otherwise;
-  const int64_t count = check_size(fmt::format("{} (how many)", key), member->is_array() ? int64_t(member->size()) : 0, 16);
+  const int64_t count =
+      check_size(fmt::format("{} (how many)", key), member->is_array() ? int64_t(member->size()) : 0, 16);
   auto values = get_ints(config, key, count);
   for (const int64_t value : values) check_size(key, value, 1 << 16);
   return values;
@@ -32,12 +33,14 @@ TinyAutoencoder read_config(const Json& config) {
   vae.out_channels = check_size("out_channels", find_int(config, "out_channels").value_or(3), 1 << 12);
   vae.latents = check_size("latent_channels", find_int(config, "latent_channels").value_or(4), 1 << 12);
   vae.upsampling = find_int(config, "upsampling_scaling_factor").value_or(2);
-  if (vae.upsampling != 2) fail(ErrorCode::unsupported, "config: upsampling_scaling_factor is {}, expected 2", vae.upsampling);
+  if (vae.upsampling != 2)
+    fail(ErrorCode::unsupported, "config: upsampling_scaling_factor is {}, expected 2", vae.upsampling);
   vae.encoder_channels = read_list(config, "encoder_block_out_channels", {64, 64, 64, 64});
   vae.decoder_channels = read_list(config, "decoder_block_out_channels", {64, 64, 64, 64});
   vae.encoder_blocks = read_list(config, "num_encoder_blocks", {1, 3, 3, 3});
   vae.decoder_blocks = read_list(config, "num_decoder_blocks", {3, 3, 3, 1});
-  if (vae.encoder_channels.size() != vae.encoder_blocks.size() || vae.decoder_channels.size() != vae.decoder_blocks.size()) {
+  if (vae.encoder_channels.size() != vae.encoder_blocks.size() ||
+      vae.decoder_channels.size() != vae.decoder_blocks.size()) {
     fail(ErrorCode::invalid_input, "config: block_out_channels and num_blocks differ in length");
   }
   return vae;
@@ -72,10 +75,10 @@ class Sequence {
 ir::Graph build_encoder_graph(const TinyAutoencoder& vae, const NamedWeights& weights) {
   ir::Graph graph;
   const Place top{Builder(graph), weights};
-  Value x = graph.add_input(
-      "sample", {weights.dtype(),
-                 {Dim::symbol("batch_size"), vae.in_channels, Dim::symbol("sample_height"), Dim::symbol("sample_width")},
-                 {}});
+  Value x = graph.add_input("sample", {weights.dtype(),
+                                       {Dim::symbol("batch_size"), vae.in_channels, Dim::symbol("sample_height"),
+                                        Dim::symbol("sample_width")},
+                                       {}});
   const auto number = [&](double value) { return top.b.scalar(value, weights.dtype()); };
   x = top.b.div(top.b.add(x, number(1)), number(2));
   Sequence layers(top.in("encoder.layers"));

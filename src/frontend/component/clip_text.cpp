@@ -1,5 +1,6 @@
 // CLIP's text tower: OpenAI's and OpenCLIP's, as transformers' CLIPTextModel and CLIPTextModelWithProjection.
-// Source: "Learning Transferable Visual Models From Natural Language Supervision", section 2.4; the checkpoint's config.
+// Source: "Learning Transferable Visual Models From Natural Language Supervision", section 2.4; the checkpoint's
+// config.
 #include "base/error.h"
 #include "frontend/component.h"
 #include "frontend/decoder.h"
@@ -25,7 +26,8 @@ ClipText read_config(const Json& config) {
   clip.inner = check_size("intermediate_size", get_int(config, "intermediate_size"), 1 << 18);
   clip.layers = check_size("num_hidden_layers", get_int(config, "num_hidden_layers"), 1000);
   clip.heads = check_size("num_attention_heads", get_int(config, "num_attention_heads"), 1 << 12);
-  clip.positions = check_size("max_position_embeddings", find_int(config, "max_position_embeddings").value_or(77), 1 << 16);
+  clip.positions =
+      check_size("max_position_embeddings", find_int(config, "max_position_embeddings").value_or(77), 1 << 16);
   clip.epsilon = find_number(config, "layer_norm_eps").value_or(1e-5);
   clip.activation = find_string(config, "hidden_act").value_or("quick_gelu");
   clip.end_token = find_int(config, "eos_token_id").value_or(49407);
@@ -41,7 +43,8 @@ Value build_activation(const Builder& b, const ClipText& clip, Value x) {
   if (clip.activation == "gelu_new" || clip.activation == "gelu_pytorch_tanh") {
     return b.node("Gelu", {x}, {{"approximate", std::string("tanh")}}, "gelu");
   }
-  fail(ErrorCode::unsupported, "config: hidden_act \"{}\" is not supported (gelu, quick_gelu, gelu_new)", clip.activation);
+  fail(ErrorCode::unsupported, "config: hidden_act \"{}\" is not supported (gelu, quick_gelu, gelu_new)",
+       clip.activation);
 }
 
 Value build_layer(const Place& layer, const ClipText& clip, Value x) {
@@ -82,7 +85,9 @@ Value build_pooled(const Builder& b, const ClipText& clip, Value input_ids, Valu
   return b.node("GatherND", {states, end}, {{"batch_dims", int64_t{1}}}, "pooled");
 }
 
-bool is_position_index(std::string_view name) { return name.ends_with("position_ids"); }
+bool is_position_index(std::string_view name) {
+  return name.ends_with("position_ids");
+}
 
 GraphMap build(const ComponentInput& input, const ComponentOptions& options) {
   const ClipText clip = read_config(input.config);

@@ -28,8 +28,8 @@ struct UNet {
   double mid_divisor, output_divisor;
   int64_t conv_in, conv_out;  // kernels
   SinusoidShape sinusoid;
-  int64_t condition_width;    // of timestep_cond; 0: none
-  bool text_time;             // pooled text and sizes are added to the time embedding (SDXL)
+  int64_t condition_width;  // of timestep_cond; 0: none
+  bool text_time;           // pooled text and sizes are added to the time embedding (SDXL)
   int64_t text_time_width, added_sinusoid, added_width;
 };
 
@@ -73,7 +73,8 @@ void read_middle(const Json& config, UNet& unet) {
   }
   const std::string name = given ? get_string(config, "mid_block_type") : "UNetMidBlock2DCrossAttn";
   if (name != "UNetMidBlock2DCrossAttn" && name != "UNetMidBlock2D") {
-    fail(ErrorCode::unsupported, "config: mid_block_type \"{}\" (known: UNetMidBlock2DCrossAttn, UNetMidBlock2D)", name);
+    fail(ErrorCode::unsupported, "config: mid_block_type \"{}\" (known: UNetMidBlock2DCrossAttn, UNetMidBlock2D)",
+         name);
   }
   unet.mid_attention = name == "UNetMidBlock2DCrossAttn";
 }
@@ -111,7 +112,8 @@ UNet read_config(const Json& config) {
   unet.context = find_ints(config, "cross_attention_dim", levels, 1280);
   unet.down_attention = find_attention(config, "down_block_types", "DownBlock2D", "CrossAttnDownBlock2D");
   unet.up_attention = find_attention(config, "up_block_types", "UpBlock2D", "CrossAttnUpBlock2D");
-  for (const auto& [key, types] : {std::pair{"down_block_types", &unet.down_attention}, {"up_block_types", &unet.up_attention}}) {
+  for (const auto& [key, types] :
+       {std::pair{"down_block_types", &unet.down_attention}, {"up_block_types", &unet.up_attention}}) {
     if (int64_t(types->size()) != levels) {
       fail(ErrorCode::invalid_input, "config: {} has {} entries, block_out_channels {}", key, types->size(), levels);
     }
@@ -135,7 +137,8 @@ UNet read_config(const Json& config) {
   const std::string shift = find_string(config, "resnet_time_scale_shift").value_or("default");
   unet.time_scale_shift = shift == "scale_shift";
   if (shift != "default" && shift != "scale_shift") {
-    fail(ErrorCode::unsupported, "config: resnet_time_scale_shift \"{}\" is not supported (default, scale_shift)", shift);
+    fail(ErrorCode::unsupported, "config: resnet_time_scale_shift \"{}\" is not supported (default, scale_shift)",
+         shift);
   }
   unet.mid_divisor = find_number(config, "mid_block_scale_factor").value_or(1);
   unet.output_divisor = find_number(config, "resnet_out_scale_factor").value_or(1);
@@ -155,12 +158,14 @@ Value build_time(const Place& place, const UNet& unet, DType dtype) {
   const Value timestep = graph.add_input("timestep", {DType::f32, {}, {}});
   Value sines = place.b.cast(build_sinusoids(place.b, timestep, unet.sinusoid), dtype);
   if (unet.condition_width > 0) {
-    const Value condition = graph.add_input("timestep_cond", {dtype, {Dim::symbol("batch_size"), unet.condition_width}, {}});
+    const Value condition =
+        graph.add_input("timestep_cond", {dtype, {Dim::symbol("batch_size"), unet.condition_width}, {}});
     sines = place.b.add(sines, build_linear(place.in("time_embedding.cond_proj"), condition, unet.condition_width,
                                             unet.sinusoid.width, Bias::none));
   }
   const Value first = build_linear(place.in("time_embedding.linear_1"), sines, unet.sinusoid.width, unet.time_width);
-  return build_linear(place.in("time_embedding.linear_2"), build_silu(place.b, first), unet.time_width, unet.time_width);
+  return build_linear(place.in("time_embedding.linear_2"), build_silu(place.b, first), unet.time_width,
+                      unet.time_width);
 }
 
 // SDXL: the pooled text and six numbers (original size, crop, target size), each as sinusoids.
@@ -174,7 +179,8 @@ Value build_text_time(const Place& place, const UNet& unet, DType dtype) {
   const Value numbers = b.graph().add_input("time_ids", {DType::f32, {batch, kNumbers}, {}});
   SinusoidShape sinusoid = unet.sinusoid;
   sinusoid.width = unet.added_sinusoid;
-  const Value sines = b.cast(b.reshape(build_sinusoids(b, numbers, sinusoid), {-1, kNumbers * unet.added_sinusoid}), dtype);
+  const Value sines =
+      b.cast(b.reshape(build_sinusoids(b, numbers, sinusoid), {-1, kNumbers * unet.added_sinusoid}), dtype);
   const Value joined = b.concat({text, sines}, 1);
   const Value first = build_linear(place.in("add_embedding.linear_1"), joined, unet.added_width, unet.time_width);
   return build_linear(place.in("add_embedding.linear_2"), build_silu(b, first), unet.time_width, unet.time_width);
@@ -232,7 +238,8 @@ class UNetBuilder {
     if (level + 1 == unet_.channels.size()) return x;
     const int64_t pad = unet_.downsample_padding;
     // diffusers pads the right and lower side where it pads none by convolution.
-    const std::vector<int64_t> pads = pad == 0 ? std::vector<int64_t>{0, 0, 1, 1} : std::vector<int64_t>{pad, pad, pad, pad};
+    const std::vector<int64_t> pads =
+        pad == 0 ? std::vector<int64_t>{0, 0, 1, 1} : std::vector<int64_t>{pad, pad, pad, pad};
     x = build_conv(block.in("downsamplers.0.conv"), x,
                    {.inputs = channels, .outputs = channels, .stride = 2, .pads = pads});
     skips_.push_back({x, channels});

@@ -45,7 +45,8 @@ PictureRequest completed(PictureRequest request, const contract::Pictures& contr
     request.guidance = contract.guidance_embedded ? 8.5 : contract.two_encoders ? 5.0 : 7.5;
   }
   if (request.strength < 0) {
-    request.strength = request.mask.defined() ? (contract.two_encoders ? 0.9999 : 1) : (contract.two_encoders ? 0.3 : 0.8);
+    request.strength =
+        request.mask.defined() ? (contract.two_encoders ? 0.9999 : 1) : (contract.two_encoders ? 0.3 : 0.8);
   }
   check_side("width", request.width, contract.latent_scale);
   check_side("height", request.height, contract.latent_scale);
@@ -58,7 +59,8 @@ PictureRequest completed(PictureRequest request, const contract::Pictures& contr
   if (request.clip_skip < 0) fail(ErrorCode::usage, "--clip-skip {}: expected 0 or more", request.clip_skip);
   if (request.mask.defined() && !request.image.defined()) fail(ErrorCode::usage, "--mask needs --image");
   if (contract.unet_channels != contract.latent_channels && !request.mask.defined()) {
-    fail(ErrorCode::usage, "this UNet takes {} channels: it paints into a picture (--image and --mask)", contract.unet_channels);
+    fail(ErrorCode::usage, "this UNet takes {} channels: it paints into a picture (--image and --mask)",
+         contract.unet_channels);
   }
   return request;
 }
@@ -96,7 +98,9 @@ bool all_finite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
-bool all_finite(const Tensor& tensor) { return tensor.dtype() != DType::f32 || all_finite(tensor.data<float>()); }
+bool all_finite(const Tensor& tensor) {
+  return tensor.dtype() != DType::f32 || all_finite(tensor.data<float>());
+}
 
 }  // namespace
 
@@ -141,8 +145,8 @@ struct Diffuser::Impl {
     });
     graph.run(inputs);
     graph.set_tap({});
-    fail(ErrorCode::verification, "{}: NaN or infinity in {} of {}; the first tensor that has it is \"{}\"", what, output,
-         name, first.empty() ? output : first);
+    fail(ErrorCode::verification, "{}: NaN or infinity in {} of {}; the first tensor that has it is \"{}\"", what,
+         output, name, first.empty() ? output : first);
   }
 
   PictureResult run(const PictureRequest& wished, const OnStep& on_step);
@@ -156,11 +160,12 @@ struct Conditions {
   runtime::GraphSession::Data inputs;
 };
 
-Conditions make_conditions(const contract::Pictures& contract, const PictureRequest& request, const PromptPair& prompts) {
+Conditions make_conditions(const contract::Pictures& contract, const PictureRequest& request,
+                           const PromptPair& prompts) {
   Conditions conditions;
   conditions.guided = prompts.negative.has_value();
   const int64_t rows = request.batch * (conditions.guided ? 2 : 1);
-  const auto joined = [&](Tensor PromptStates::*member) {
+  const auto joined = [&](Tensor PromptStates::* member) {
     std::optional<Tensor> without;
     if (conditions.guided) without = (*prompts.negative).*member;
     return rows_for(without, prompts.positive.*member, request.batch);
@@ -175,8 +180,8 @@ Conditions make_conditions(const contract::Pictures& contract, const PictureRequ
   }
   if (contract.guidance_embedded) {
     const auto embedding = guidance_embedding(request.guidance, size_t(contract.guidance_width));
-    conditions.inputs["timestep_cond"] =
-        rows_for(std::nullopt, Tensor::of<float>({1, contract.guidance_width}, std::span<const float>(embedding)), rows);
+    conditions.inputs["timestep_cond"] = rows_for(
+        std::nullopt, Tensor::of<float>({1, contract.guidance_width}, std::span<const float>(embedding)), rows);
   }
   return conditions;
 }
@@ -231,7 +236,8 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
     const Tensor predicted = run_checked("unet", conditions.inputs, "out_sample", what);
     const auto values = predicted.data<float>();
     std::vector<float> output(values.begin(), values.begin() + std::ptrdiff_t(size));
-    if (guided) guide(output, values.subspan(size, size), request.guidance, request.guidance_rescale, size_t(request.batch));
+    if (guided)
+      guide(output, values.subspan(size, size), request.guidance, request.guidance_rescale, size_t(request.batch));
     latents.step(*scheduler, call, output);
     result.step_ms.push_back(ms_since(start));
     if (!all_finite(latents.sample())) fail(ErrorCode::verification, "{}: NaN or infinity in the latents", what);
@@ -259,6 +265,8 @@ Diffuser::Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer>
 
 Diffuser::~Diffuser() = default;
 
-PictureResult Diffuser::run(const PictureRequest& request, const OnStep& on_step) { return impl_->run(request, on_step); }
+PictureResult Diffuser::run(const PictureRequest& request, const OnStep& on_step) {
+  return impl_->run(request, on_step);
+}
 
 }  // namespace lathe::pipeline

@@ -26,12 +26,12 @@ struct PictureRequest {
   double guidance = -1;  // up to 1: no negative prompt is looked at. Below 0: 7.5, 5 (SDXL), 8.5 (LCM), as diffusers
   double guidance_rescale = 0;
   double eta = 0;
-  uint64_t seed = 0;   // of the first picture, one more for each further one
+  uint64_t seed = 0;            // of the first picture, one more for each further one
   std::string noise = "torch";  // whose random numbers: torch, cuda, numpy (torch_random.h)
   int64_t batch = 1;
   int64_t clip_skip = 0;
   bool plain_prompt = false;  // no (word:1.3), cut off after the encoder's length, as diffusers; else as AUTOMATIC1111
-  std::string scheduler;         // name or class; empty: the model's own
+  std::string scheduler;      // name or class; empty: the model's own
   // From a picture: f32 [1, 3, height, width] of -1 to 1, of the size asked for.
   tensor::Tensor image;
   // Where to paint: f32 [1, 1, height, width] of 0 (keep) and 1 (paint); needs an image.

@@ -27,18 +27,22 @@ contract::SchedulerConfig scheduler_config(const contract::Pictures& contract, c
   const bool inpainting = request.mask.defined();
   Json config = contract::parse_scheduler_json(contract.scheduler, "scheduler_config.json");
   if (!contract.two_encoders && !contract.guidance_embedded) {
-    config = contract::as_pipeline_loads(config, inpainting ? contract::LoadedBy::stable_diffusion_inpainting
-                                                            : contract::LoadedBy::stable_diffusion);
+    config = contract::as_pipeline_loads(
+        config, inpainting ? contract::LoadedBy::stable_diffusion_inpainting : contract::LoadedBy::stable_diffusion);
   }
   return request.scheduler.empty() ? contract::read_scheduler(config)
                                    : contract::switch_scheduler(config, request.scheduler);
 }
 
 PictureLatents::PictureLatents(const contract::Pictures& contract, const PictureRequest& request, Encode encode)
-    : contract_(contract), request_(request), encode_(std::move(encode)),
-      height_(request.height / contract.latent_scale), width_(request.width / contract.latent_scale),
+    : contract_(contract),
+      request_(request),
+      encode_(std::move(encode)),
+      height_(request.height / contract.latent_scale),
+      width_(request.width / contract.latent_scale),
       size_(size_t(contract.latent_channels * height_ * width_)) {
-  for (int64_t i = 0; i < request.batch; ++i) random_.push_back(make_normal_source(request.noise, request.seed + uint64_t(i)));
+  for (int64_t i = 0; i < request.batch; ++i)
+    random_.push_back(make_normal_source(request.noise, request.seed + uint64_t(i)));
 }
 
 std::vector<float> PictureLatents::draw() {
@@ -136,7 +140,8 @@ void PictureLatents::step(Scheduler& scheduler, size_t call, std::span<const flo
 }
 
 Tensor PictureLatents::tensor() const {
-  return Tensor::of<float>({request_.batch, contract_.latent_channels, height_, width_}, std::span<const float>(sample_));
+  return Tensor::of<float>({request_.batch, contract_.latent_channels, height_, width_},
+                           std::span<const float>(sample_));
 }
 
 Tensor decode_latents(const contract::Pictures& contract, const Tensor& latents,

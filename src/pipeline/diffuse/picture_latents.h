@@ -38,8 +38,8 @@ class PictureLatents {
   const contract::Pictures& contract_;
   const PictureRequest& request_;
   Encode encode_;
-  int64_t height_, width_;  // of latents
-  size_t size_;             // of one picture's latents
+  int64_t height_, width_;                             // of latents
+  size_t size_;                                        // of one picture's latents
   std::vector<std::unique_ptr<NormalSource>> random_;  // of each picture
   std::vector<float> sample_, noise_;
   std::vector<float> picture_;         // clean latents of the picture, for each of the batch

@@ -28,7 +28,9 @@ EncodedPrompt read_prompt(const text::ClipTokenizer& tokenizer, std::string_view
   return encoded;
 }
 
-Tensor copy_of(const Tensor& tensor) { return Tensor::of<float>(tensor.dims(), tensor.data<float>()); }
+Tensor copy_of(const Tensor& tensor) {
+  return Tensor::of<float>(tensor.dims(), tensor.data<float>());
+}
 
 // Rows of a and b side by side: [1, tokens, wa + wb].
 Tensor side_by_side(const Tensor& a, const Tensor& b) {
@@ -73,8 +75,8 @@ class Encoder {
     std::vector<Tensor> parts;
     for (const PromptChunk& chunk : prompt.chunks) {
       const std::vector<int64_t> ids(chunk.ids.begin(), chunk.ids.end());
-      const auto results =
-          session_(name_).run({{"input_ids", Tensor::of<int64_t>({1, int64_t(ids.size())}, std::span<const int64_t>(ids))}});
+      const auto results = session_(name_).run(
+          {{"input_ids", Tensor::of<int64_t>({1, int64_t(ids.size())}, std::span<const int64_t>(ids))}});
       Tensor hidden = copy_of(results.at(states_name(results, skip)).tensor());
       apply_weights(hidden.data<float>(), chunk.weights);
       parts.push_back(std::move(hidden));

@@ -48,9 +48,15 @@ struct Memory {
   float* out;    // [16][padded]
   float* sums;
 };
-int64_t zero_floats(const Prepared& p) { return (p.channels + 31) / 16 * 16; }
-int64_t v_floats(const Prepared& p) { return (kPlanes * p.block * p.channels + 15) / 16 * 16; }
-int64_t m_floats(const Prepared& p) { return kPlanes * p.block * p.padded; }
+int64_t zero_floats(const Prepared& p) {
+  return (p.channels + 31) / 16 * 16;
+}
+int64_t v_floats(const Prepared& p) {
+  return (kPlanes * p.block * p.channels + 15) / 16 * 16;
+}
+int64_t m_floats(const Prepared& p) {
+  return kPlanes * p.block * p.padded;
+}
 int64_t member_floats(const Prepared& p) {
   return zero_floats(p) + v_floats(p) + m_floats(p) + kOut * kOut * p.padded + cpu::kTileFloats;
 }
@@ -79,9 +85,9 @@ void transform_output(const GraphCall& call, const Prepared& p, const Memory& me
     const int64_t columns = std::min(kOut, p.out_width - tile.column);
     for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
       const int64_t row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column;
-      cpu::finish_rows(cpu::conv_tier(*call.problem), p.epilogue,
-                       cpu::conv_rows(call, memory.out + i * kOut * p.padded, p.padded, row, columns, 0, p.features,
-                                      p.features));
+      cpu::finish_rows(
+          cpu::conv_tier(*call.problem), p.epilogue,
+          cpu::conv_rows(call, memory.out + i * kOut * p.padded, p.padded, row, columns, 0, p.features, p.features));
     }
   }
 }

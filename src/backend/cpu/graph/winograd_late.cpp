@@ -1,6 +1,6 @@
-// lathe.Conv of 3 x 3 whose weights would take too much memory transformed (conv_panel): the input of a block of tiles is
-// transformed by all members, then each takes groups of features, transforms their weights into its own memory, multiplies
-// plane by plane and finishes.
+// lathe.Conv of 3 x 3 whose weights would take too much memory transformed (conv_panel): the input of a block of tiles
+// is transformed by all members, then each takes groups of features, transforms their weights into its own memory,
+// multiplies plane by plane and finishes.
 #include <algorithm>
 #include <cstring>
 
@@ -52,10 +52,18 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   return p;
 }
 
-int64_t zero_floats(const Prepared& p) { return (p.channels + 31) / 16 * 16; }
-int64_t v_floats(const Prepared& p) { return (kPlanes * p.block * p.channels + 15) / 16 * 16; }
-int64_t u_floats(const Prepared& p) { return kPlanes * p.group_panels * kPanel * p.channels; }
-int64_t m_floats(const Prepared& p) { return kPlanes * p.block * p.group_panels * kPanel; }
+int64_t zero_floats(const Prepared& p) {
+  return (p.channels + 31) / 16 * 16;
+}
+int64_t v_floats(const Prepared& p) {
+  return (kPlanes * p.block * p.channels + 15) / 16 * 16;
+}
+int64_t u_floats(const Prepared& p) {
+  return kPlanes * p.group_panels * kPanel * p.channels;
+}
+int64_t m_floats(const Prepared& p) {
+  return kPlanes * p.block * p.group_panels * kPanel;
+}
 int64_t member_floats(const Prepared& p) {
   return u_floats(p) + m_floats(p) + kOut * kOut * p.group_panels * kPanel + cpu::kTileFloats;
 }
@@ -94,8 +102,8 @@ void multiply_group(const GraphCall& call, const Prepared& p, const Memory& memo
   const int64_t panels = std::min(p.group_panels, p.panels - first);
   const int64_t width = panels * kPanel, panel_floats = p.channels * kPanel;
   for (int64_t i = 0; i < panels; ++i) {
-    tier.panel_weights(call.input(cpu::kConvWeights) + (first + i) * 9 * panel_floats, p.channels, memory.u + i * panel_floats,
-                 panels * panel_floats);
+    tier.panel_weights(call.input(cpu::kConvWeights) + (first + i) * 9 * panel_floats, p.channels,
+                       memory.u + i * panel_floats, panels * panel_floats);
   }
   for (int64_t plane = 0; plane < kPlanes; ++plane) {
     cpu::multiply_panels(cpu::conv_tier(*call.problem), {.a = memory.v + plane * p.block * p.channels,
@@ -117,9 +125,9 @@ void multiply_group(const GraphCall& call, const Prepared& p, const Memory& memo
     const int64_t columns = std::min(kOut, p.out_width - tile.column);
     for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
       const int64_t row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column;
-      cpu::finish_rows(cpu::conv_tier(*call.problem), p.epilogue,
-                       cpu::conv_rows(call, memory.out + i * kOut * width, width, row, columns, feature, features,
-                                      p.features));
+      cpu::finish_rows(
+          cpu::conv_tier(*call.problem), p.epilogue,
+          cpu::conv_rows(call, memory.out + i * kOut * width, width, row, columns, feature, features, p.features));
     }
   }
 }
