@@ -107,7 +107,7 @@ def single_file(unet, unet_config, vae, encoders, kind):
     return out
 
 
-def check(state, unet, unet_config, vae, vae_config, real):
+def check(state, unet, unet_config, vae, vae_config):
     """diffusers' converters must give the names back (they know only the real sizes' attention)."""
     back = utils.convert_ldm_unet_checkpoint(dict(state), dict(unet_config))
     assert set(back) == set(unet), sorted(set(back) ^ set(unet))[:5]
@@ -126,7 +126,7 @@ def main():
         unet_config = diffusers.UNet2DConditionModel.load_config(root / name / "unet")
         vae_config = diffusers.AutoencoderKL.load_config(root / name / "vae")
         state = single_file(unet, unet_config, vae, encoders, kind)
-        check(state, unet, unet_config, vae, vae_config, False)
+        check(state, unet, unet_config, vae, vae_config)
         safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, target / f"{name}.safetensors")
     text = transformers.CLIPTextConfig
     vae_config = dict(block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
@@ -152,7 +152,7 @@ def main():
             if len(texts) > 1:
                 encoders.append(transformers.CLIPTextModelWithProjection(texts[1]))
             state = single_file(unet.state_dict(), unet.config, vae.state_dict(), [e.state_dict() for e in encoders], kind)
-        check(state, unet.state_dict(), unet.config, vae.state_dict(), vae.config, True)
+        check(state, unet.state_dict(), unet.config, vae.state_dict(), vae.config)
         lines = [f"{k} {','.join(map(str, v.shape))}\n" for k, v in sorted(state.items())]
         (target / f"{name}.shapes").write_text("".join(lines))
 

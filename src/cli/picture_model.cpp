@@ -89,8 +89,8 @@ PictureModel from_engine(std::shared_ptr<const plan::EngineFile> engine) {
 }
 
 bool is_picture_engine(const std::filesystem::path& path) {
-  return file_kind(path) == FileKind::file && plan::is_engine_file(path) &&
-         find_pictures(*plan::EngineFile::open(path));
+  // Engines of language models are told by their header and not opened for this.
+  return plan::is_graph_engine(path) && find_pictures(*plan::EngineFile::open(path));
 }
 
 }  // namespace

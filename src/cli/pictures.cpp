@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "base/file.h"
@@ -19,34 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using tensor::DType;
 using tensor::Tensor;
-
-// f32 [1, channels, height, width] of pixels / 255, or of -1 to 1.
-Tensor to_tensor(const image::Image& image, bool signed_range) {
-  Tensor tensor(DType::f32, {1, image.channels, image.height, image.width});
-  float* out = tensor.data<float>().data();
-  for (int64_t c = 0; c < image.channels; ++c) {
-    for (int64_t i = 0; i < image.width * image.height; ++i) {
-      const float value = float(image.pixels[size_t(i * image.channels + c)]) / 255.0f;
-      *out++ = signed_range ? 2.0f * value - 1.0f : value;
-    }
-  }
-  return tensor;
-}
-
-// 0 to 1 as 0 to 255, rounded.
-image::Image to_image(const Tensor& images, int64_t index) {
-  const tensor::Dims& dims = images.dims();
-  image::Image image{.width = dims[3], .height = dims[2], .channels = dims[1], .pixels = {}};
-  const int64_t plane = image.width * image.height;
-  image.pixels.resize(size_t(plane * image.channels));
-  const float* in = images.data<float>().data() + index * image.channels * plane;
-  for (int64_t c = 0; c < image.channels; ++c) {
-    for (int64_t i = 0; i < plane; ++i) {
-      image.pixels[size_t(i * image.channels + c)] = uint8_t(std::lround(in[c * plane + i] * 255.0f));
-    }
-  }
-  return image;
-}
 
 image::Image read_image(const std::string& path) {
   const auto file = MappedFile::open(path);
@@ -67,10 +40,13 @@ void read_pictures(const PictureFlags& flags, int64_t multiple, pipeline::Pictur
     const bool fits = found.width == request.width && found.height == request.height;
     return fits ? found : image::resize(found, request.width, request.height, image::Filter::lanczos);
   };
-  request.image = to_tensor(fitted(image), true);
+  const std::vector<float> planes = image::to_planes(fitted(image));
+  request.image = Tensor::of<float>({1, 3, request.height, request.width}, std::span<const float>(planes));
   if (flags.mask.empty()) return;
-  request.mask = to_tensor(fitted(image::to_grey(read_image(flags.mask))), false);
-  for (float& value : request.mask.data<float>()) value = value >= 0.5f ? 1.0f : 0.0f;
+  const image::Image mask = fitted(image::to_grey(read_image(flags.mask)));
+  request.mask = Tensor(DType::f32, {1, 1, request.height, request.width});
+  std::transform(mask.pixels.begin(), mask.pixels.end(), request.mask.data<float>().begin(),
+                 [](uint8_t pixel) { return float(pixel) / 255.0f >= 0.5f ? 1.0f : 0.0f; });
 }
 
 // The settings that a picture was made with. Throws usage for one that does not say.
@@ -149,13 +125,7 @@ std::string suspicion(const image::Image& image) {
   return "";
 }
 
-double sum(const std::vector<double>& values) {
-  double total = 0;
-  for (const double value : values) total += value;
-  return total;
-}
-
-// The command line's name of a class, "euler"; the class where it has none.
+// The command line's name where one was given, else the class.
 std::string scheduler_name(const PictureFlags& flags, const pipeline::PictureResult& result) {
   return flags.scheduler.empty() ? result.scheduler.class_name : flags.scheduler;
 }
@@ -197,7 +167,9 @@ Json write_pictures(const pipeline::PictureRequest& request, const PictureFlags&
   std::vector<image::Image> images;
   for (int64_t i = 0; i < flags.batch; ++i) {
     const fs::path path = output_path(flags.output, i, flags.batch);
-    images.push_back(to_image(result.images, i));
+    const auto planes = result.images.data<float>();
+    const size_t size = planes.size() / size_t(flags.batch);
+    images.push_back(image::from_planes(planes.subspan(size_t(i) * size, size), result.width, result.height));
     if (const std::string found = suspicion(images.back()); !found.empty()) {
       output.note(fmt::format("warning: {} is {}", path.string(), found));
     }
@@ -292,7 +264,8 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   output.end_progress();
   for (const std::string& note : result.notes) output.note(note);
   const Json files = write_pictures(request, flags, result, contract.name, output);
-  const double unet_ms = sum(result.step_ms), calls = double(result.step_ms.size());
+  const double unet_ms = std::accumulate(result.step_ms.begin(), result.step_ms.end(), 0.0),
+               calls = double(result.step_ms.size());
   const MemoryUse memory = memory_use();
   output.note(
       fmt::format("{} x {}, {} {} steps, guidance {:g}, seed {}: {:.0f} ms a step, text {:.0f} ms, decode {:.0f} ms, "

@@ -38,6 +38,8 @@ struct PictureFlags {
   std::string prediction;
   bool plain_prompt = false;
   bool no_safety_checker = false;
+
+  bool operator==(const PictureFlags&) const = default;
 };
 void add_picture_flags(CLI::App& command, PictureFlags& flags);
 

@@ -71,9 +71,13 @@ fs::path find_weights(const fs::path& folder, const std::string& variant) {
        variant.empty() ? "" : fmt::format(" of variant \"{}\"", variant), folder.string());
 }
 
-fs::path get_weights(const fs::path& folder, const std::string& variant) {
+// `note` gets a word where only another variant than the one asked for is there.
+fs::path get_weights(const fs::path& folder, const std::string& variant, std::string& note) {
   fs::path file = find_weights(folder, variant);
-  if (file.empty() && variant.empty()) file = find_weights(folder, "fp16");
+  if (file.empty() && variant.empty()) {
+    file = find_weights(folder, "fp16");
+    if (!file.empty()) note = fmt::format("only weights of variant fp16: {}", file.filename().string());
+  }
   if (file.empty()) fail_no_weights(folder, variant);
   return file;
 }
@@ -222,7 +226,9 @@ void PictureCheckpoint::add_component(const fs::path& folder, const std::string&
     assets_[role + "/config.json"] = read_text_file(folder / "config.json");
     input.config = parse_json(assets_[role + "/config.json"], "config.json");
     get_component(input.config);  // unknown classes fail before tensors are read
-    const auto model = io::SafetensorsModel::open(get_weights(folder, variant));
+    std::string note;
+    const auto model = io::SafetensorsModel::open(get_weights(folder, variant, note));
+    if (!note.empty()) notes_.push_back(role + ": " + note);
     for (const io::StoredTensor& tensor : model.tensors) input.tensors.emplace(tensor.name, tensor.source());
     files_.insert(files_.end(), model.files.begin(), model.files.end());
     components_.emplace(role, std::move(input));

@@ -143,6 +143,14 @@ TEST_F(DamagedPipeline, MissingWeights) {
   expect_refusal("is a pickle");
 }
 
+TEST_F(DamagedPipeline, AnotherVariantIsTakenAndSaid) {
+  fs::rename(folder_ / "unet/diffusion_pytorch_model.safetensors",
+             folder_ / "unet/diffusion_pytorch_model.fp16.safetensors");
+  const auto notes = PictureCheckpoint::open(folder_).notes();
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0], "unet: only weights of variant fp16: diffusion_pytorch_model.fp16.safetensors");
+}
+
 TEST_F(DamagedPipeline, MissingScheduler) {
   fs::remove(folder_ / "scheduler/scheduler_config.json");
   expect_refusal("scheduler_config.json");

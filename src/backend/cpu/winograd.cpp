@@ -1,5 +1,6 @@
 #include "backend/cpu/winograd.h"
 
+#include "backend/cpu/tiers.h"
 #include "backend/cpu/winograd_tiles.h"
 
 namespace lathe::backend::cpu {
@@ -28,6 +29,19 @@ void transform_kernel(const float* kernel, double* planes) {
       for (int k = 0; k < 3; ++k) sum += half[i][k] * kG[j][k];
       planes[i * 6 + j] = sum;
     }
+  }
+}
+
+void finish_winograd_tile(const GraphCall& call, const WinogradTiles& tiles, const Epilogue& epilogue,
+                          const WinogradFinish& finish) noexcept {
+  const WinogradTiles::Tile tile = tiles.at(finish.tile);
+  winograd_tier(*call.problem).output(finish.m, finish.m_stride, finish.width, finish.out, finish.width);
+  const int64_t columns = std::min(kWinogradOutput, tiles.out_width - tile.column);
+  for (int64_t i = 0; i < std::min(kWinogradOutput, tiles.out_height - tile.row); ++i) {
+    const int64_t row = (tile.image * tiles.out_height + tile.row + i) * tiles.out_width + tile.column;
+    finish_rows(conv_tier(*call.problem), epilogue,
+                conv_rows(call, finish.out + i * kWinogradOutput * finish.width, finish.width, row, columns,
+                          finish.feature, finish.features, tiles.features));
   }
 }
 

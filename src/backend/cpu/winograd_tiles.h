@@ -59,6 +59,25 @@ inline WinogradTiles winograd_tiles(const Problem& problem) {
   return t;
 }
 
+// The outputs of a tile, [position][stride], out of its 36 planes m (as WinogradTier::output takes them, `width`
+// features in whole panels), through the epilogue to features [feature, feature + features).
+struct WinogradFinish {
+  int64_t tile;
+  const float* m;
+  int64_t m_stride, width;
+  float* out;  // [16][width] of scratch
+  int64_t feature, features;
+};
+void finish_winograd_tile(const GraphCall& call, const WinogradTiles& tiles, const Epilogue& epilogue,
+                          const WinogradFinish& finish) noexcept;
+
+// What every kernel of such tiles wants of its inputs and output.
+inline void set_channels_last(Problem& problem) {
+  problem.inputs[kConvX].order = Order::channels_last;
+  if (problem.has_input(kConvResidual)) problem.inputs[kConvResidual].order = Order::channels_last;
+  problem.outputs[0].order = Order::channels_last;
+}
+
 // Whether a convolution whose weights are too many to be kept transformed (conv_panel) is worth transforming them at
 // each call: kernels of 3 x 3, one step at a time, wide, and enough tiles.
 bool transforms_weights(const Problem& problem);

@@ -179,8 +179,9 @@ Running open_model(const Options& options, const Output& output) {
 
 // A prompt is required as for text, and may be empty.
 Exit run_pipeline(const Options& options, const Output& output) {
-  if (!options.tokens.empty() || options.chat || options.beams > 1) {
-    fail(ErrorCode::usage, "--tokens, --chat and --beams are for language models, \"{}\" draws pictures",
+  const SamplingFlags& sampling = options.sampling;
+  if (!options.tokens.empty() || options.chat || options.beams > 1 || sampling.samples() || sampling.max_tokens) {
+    fail(ErrorCode::usage, "--tokens, --chat, --beams, --max-tokens and sampling are for language models, \"{}\" draws pictures",
          options.engine.model);
   }
   if (!options.engine.precision.empty() && options.engine.precision != "fp32") {
@@ -198,6 +199,10 @@ Exit run_pipeline(const Options& options, const Output& output) {
 
 Exit run(const Options& options, const Output& output) {
   if (is_picture_model(options.engine.model)) return run_pipeline(options, output);
+  if (options.pictures != PictureFlags{}) {
+    fail(ErrorCode::usage, "\"{}\" draws no pictures: --steps, --guidance, --scheduler, --image, -o and the like are for those",
+         options.engine.model);
+  }
   if (wants_graph(options)) {
     GraphFlags flags = options.graph;
     flags.check = options.engine.check;

@@ -209,6 +209,11 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   PromptPair prompts = encode_prompts(contract, tokenizers, request, guided,
                                       [&](const std::string& name) -> runtime::GraphSession& { return session(name); });
   result.notes = std::move(prompts.notes);
+  const int64_t own = contract.sample_size * contract.latent_scale;
+  if (request.width != own || request.height != own) {
+    result.notes.push_back(
+        fmt::format("{} x {} pixels; the model was made for {} x {}", request.width, request.height, own, own));
+  }
   result.text_ms = ms_since(start) - load_ms;
   done_with("text_encoder");
   Conditions conditions = make_conditions(contract, request, prompts);

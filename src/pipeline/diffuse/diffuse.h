@@ -42,7 +42,7 @@ struct PictureRequest {
 
 struct PictureResult {
   tensor::Tensor latents;  // f32 [batch, channels, height / scale, width / scale], as diffusers' output_type="latent"
-  tensor::Tensor images;   // f32 [batch, 3, height, width], 0 to 1
+  tensor::Tensor images;   // f32 [batch, 3, height, width], -1 to 1 and what lies beyond
   contract::SchedulerConfig scheduler;
   int64_t width = 0, height = 0;
   int steps = 0;

@@ -162,8 +162,7 @@ Tensor decode_latents(const contract::Pictures& contract, const Tensor& latents,
       fail(ErrorCode::invalid_input, "vae_decoder gives {}{}, expected {} numbers", tensor::to_string(decoded.dtype()),
            tensor::to_string(std::span(decoded.dims())), pixels);
     }
-    std::transform(values.begin(), values.end(), images.data<float>().begin() + std::ptrdiff_t(size_t(i) * pixels),
-                   [](float v) { return std::clamp(v * 0.5f + 0.5f, 0.0f, 1.0f); });
+    std::copy(values.begin(), values.end(), images.data<float>().begin() + std::ptrdiff_t(size_t(i) * pixels));
   }
   return images;
 }

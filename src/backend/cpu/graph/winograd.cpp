@@ -23,9 +23,7 @@ struct Prepared : cpu::WinogradTiles {
 
 std::optional<std::string> fit(Problem& problem) {
   if (problem.inputs[cpu::kConvWeights].layout != cpu::kConvWinograd) return "weights in another layout";
-  problem.inputs[cpu::kConvX].order = Order::channels_last;
-  if (problem.has_input(cpu::kConvResidual)) problem.inputs[cpu::kConvResidual].order = Order::channels_last;
-  problem.outputs[0].order = Order::channels_last;
+  cpu::set_channels_last(problem);
   return std::nullopt;
 }
 
@@ -78,17 +76,15 @@ void transform_input(const GraphCall& call, const Prepared& p, const Memory& mem
 
 void transform_output(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t begin,
                       int64_t count) noexcept {
-  const cpu::WinogradTier& tier = cpu::winograd_tier(*call.problem);
   for (int64_t t = 0; t < count; ++t) {
-    const cpu::WinogradTiles::Tile tile = p.at(begin + t);
-    tier.output(memory.m + t * p.padded, p.block * p.padded, p.padded, memory.out, p.padded);
-    const int64_t columns = std::min(kOut, p.out_width - tile.column);
-    for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
-      const int64_t row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column;
-      cpu::finish_rows(
-          cpu::conv_tier(*call.problem), p.epilogue,
-          cpu::conv_rows(call, memory.out + i * kOut * p.padded, p.padded, row, columns, 0, p.features, p.features));
-    }
+    cpu::finish_winograd_tile(call, p, p.epilogue,
+                              {.tile = begin + t,
+                               .m = memory.m + t * p.padded,
+                               .m_stride = p.block * p.padded,
+                               .width = p.padded,
+                               .out = memory.out,
+                               .feature = 0,
+                               .features = p.features});
   }
 }
 

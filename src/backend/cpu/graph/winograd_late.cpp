@@ -30,9 +30,7 @@ struct Prepared : cpu::WinogradTiles {
 std::optional<std::string> fit(Problem& problem) {
   if (!cpu::transforms_weights(problem)) return "weights transformed already, or a convolution that is not worth it";
   if (problem.inputs[cpu::kConvX].dtype != tensor::DType::f32) return "x that is not f32";
-  problem.inputs[cpu::kConvX].order = Order::channels_last;
-  if (problem.has_input(cpu::kConvResidual)) problem.inputs[cpu::kConvResidual].order = Order::channels_last;
-  problem.outputs[0].order = Order::channels_last;
+  cpu::set_channels_last(problem);
   return std::nullopt;
 }
 
@@ -120,15 +118,14 @@ void multiply_group(const GraphCall& call, const Prepared& p, const Memory& memo
   }
   const int64_t feature = first * kPanel, features = std::min(width, p.features - feature);
   for (int64_t t = 0; t < count; ++t) {
-    const cpu::WinogradTiles::Tile tile = p.at(begin + t);
-    tier.output(memory.m + t * width, p.block * width, width, memory.out, width);
-    const int64_t columns = std::min(kOut, p.out_width - tile.column);
-    for (int64_t i = 0; i < std::min(kOut, p.out_height - tile.row); ++i) {
-      const int64_t row = (tile.image * p.out_height + tile.row + i) * p.out_width + tile.column;
-      cpu::finish_rows(
-          cpu::conv_tier(*call.problem), p.epilogue,
-          cpu::conv_rows(call, memory.out + i * kOut * width, width, row, columns, feature, features, p.features));
-    }
+    cpu::finish_winograd_tile(call, p, p.epilogue,
+                              {.tile = begin + t,
+                               .m = memory.m + t * width,
+                               .m_stride = p.block * width,
+                               .width = width,
+                               .out = memory.out,
+                               .feature = feature,
+                               .features = features});
   }
 }
 
