@@ -56,7 +56,10 @@ struct Decoder {
   // kScales of them; exact, since fp16 times 6 or 8 bits fits a float.
   inline __attribute__((always_inline)) F32 scale(int b, int half, int v) const {
     const int lane = v * kWidth;
-    if constexpr (kSuper45) return mul(load_f16(halves + lane), to_f32(load_u8(bytes + b * 16 + lane)));
+    if constexpr (kSuper45) {
+      const I32 low = and_bits(load_u8(bytes + b * 16 + lane), splat_i32(15));
+      return mul(load_f16(halves + lane), to_f32(with_upper(low, b, 0, lane)));
+    }
     if constexpr (kSix)
       return mul(load_f16(halves + lane), to_f32(load_s8(bytes + (2 * b + half) * 16 + lane)));
     return load_f16(halves + b * 16 + lane);
@@ -65,7 +68,8 @@ struct Decoder {
     const int lane = v * kWidth;
     if constexpr (kSuper45) {
       const F32 negative = sub(zero(), load_f16(halves + 16 + lane));
-      return mul(negative, to_f32(load_u8(bytes + (8 + b) * 16 + lane)));
+      const I32 low = shift_right_32<4>(load_u8(bytes + b * 16 + lane));
+      return mul(negative, to_f32(with_upper(low, b, 2, lane)));
     }
     return load_f16(halves + (blocks + b) * 16 + lane);
   }
@@ -73,6 +77,11 @@ struct Decoder {
  private:
   inline __attribute__((always_inline)) I32 word(int w, int v) const {
     return load_i32(words + w * 64 + v * kWidth * 4);
+  }
+  // Six bits of a sub-scale (bit 0) or minimum (bit 2) of block b, whose low four are given.
+  inline __attribute__((always_inline)) I32 with_upper(I32 low, int b, int bit, int lane) const {
+    const I32 upper = shift_right_by(load_u8(bytes + (8 + b / 2) * 16 + lane), 4 * (b % 2) + bit);
+    return merge_bits(shift_left_32<4>(upper), splat_i32(0x30), low);
   }
   // Bits 2J and 2J + 1 of each byte at 4 and 5.
   template <int J>

@@ -5,7 +5,7 @@
 // to a multiple of 64 bytes:
 //   words   [w][16 rows] u32   each holds codes of four adjacent columns, one byte each, for one row
 //   halves  [h][16 rows] u16   fp16 scales and minima
-//   bytes   [b][16 rows] u8    6-bit sub-scales and minima (q4_k, q5_k), 8-bit signed sub-scales (q6_k)
+//   bytes   [b][16 rows] u8    sub-scales and minima
 // so that the words of 16 rows are one 64-byte vector, the shape that vpdpbusd multiplies. Columns within
 // block b:
 //   4-bit   word 4b + j, j < 4: low nibbles are columns 4j..4j+3, high nibbles columns 16+4j..16+4j+3
@@ -13,7 +13,9 @@
 //   6-bit   word 4n + 2b + h, h < 2: bits 2m, 2m+1 of byte i are the upper bits of column 16h + 4m + i
 //   8-bit   word 8b + j, j < 8: columns 4j..4j+3
 // halves: d of all blocks, then m of all blocks (q4_1, q5_1); d, dmin (q4_k, q5_k); d (q6_k).
-// bytes: 8 scales, then 8 minima (q4_k, q5_k); 16 scales of 16 columns each (q6_k).
+// bytes: 6-bit scales and minima (q4_k, q5_k): plane b < 8 holds the low nibbles of scale b and, above it, of minimum
+// b; bits 4 (b % 2) and on of plane 8 + b / 2 the upper two bits of scale b, then of minimum b. 16 signed scales of 16
+// columns each (q6_k).
 // Functions are static: a copy shared between tiers could hold instructions that the machine lacks.
 #pragma once
 
@@ -55,9 +57,9 @@ static constexpr BlockPlanes block_planes(Layout layout) {
     case Layout::q8_0_panel:
       return {8, 1, 0, 0};
     case Layout::q4_k_panel:
-      return {4, 0, 2, 16};
+      return {4, 0, 2, 12};
     case Layout::q5_k_panel:
-      return {5, 0, 2, 16};
+      return {5, 0, 2, 12};
     case Layout::q6_k_panel:
       return {6, 0, 1, 16};
     default:

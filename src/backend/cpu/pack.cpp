@@ -31,8 +31,8 @@ constexpr std::array<LayoutName, 11> kLayouts = {{
     {Layout::q4_1_panel, "q4_1_panel", DType::f32, Encoding::q4_1},
     {Layout::q5_0_panel, "q5_0_panel", DType::f32, Encoding::q5_0},
     {Layout::q8_0_panel, "q8_0_panel", DType::f32, Encoding::q8_0},
-    {Layout::q4_k_panel, "q4_k_panel", DType::f32, Encoding::q4_k},
-    {Layout::q5_k_panel, "q5_k_panel", DType::f32, Encoding::q5_k},
+    {Layout::q4_k_panel, "q4_k_panel_v2", DType::f32, Encoding::q4_k},
+    {Layout::q5_k_panel, "q5_k_panel_v2", DType::f32, Encoding::q5_k},
     {Layout::q6_k_panel, "q6_k_panel", DType::f32, Encoding::q6_k},
     {Layout::q5_1_panel, "q5_1_panel", DType::f32, Encoding::q5_1},
 }};

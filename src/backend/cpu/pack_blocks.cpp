@@ -137,7 +137,13 @@ void join_scales(const uint8_t* scales, const uint8_t* minima, std::byte* stored
 void split_k45(bool has_fifth, const std::byte* stored, RowChunk& out) {
   out.halves[0] = load16(stored);
   out.halves[1] = load16(stored + 2);
-  split_scales(stored + 4, out.bytes, out.bytes + 8);
+  uint8_t scales[8], minima[8];
+  split_scales(stored + 4, scales, minima);
+  for (int b = 0; b < 8; ++b) out.bytes[b] = uint8_t((scales[b] & 15) | (minima[b] & 15) << 4);
+  for (int i = 0; i < 4; ++i) {
+    out.bytes[8 + i] = uint8_t(scales[2 * i] >> 4 | (minima[2 * i] >> 4) << 2 | (scales[2 * i + 1] >> 4) << 4 |
+                               (minima[2 * i + 1] >> 4) << 6);
+  }
   const std::byte* codes = stored + 16;
   if (has_fifth) {
     for (int block = 0; block < 8; ++block) {  // bit `block` of qh[l] belongs to column l of that block
@@ -159,7 +165,13 @@ void split_k45(bool has_fifth, const std::byte* stored, RowChunk& out) {
 void join_k45(bool has_fifth, const RowChunk& row, std::byte* stored) {
   store16(stored, row.halves[0]);
   store16(stored + 2, row.halves[1]);
-  join_scales(row.bytes, row.bytes + 8, stored + 4);
+  uint8_t scales[8], minima[8];
+  for (int b = 0; b < 8; ++b) {
+    const int upper = row.bytes[8 + b / 2] >> (4 * (b % 2));
+    scales[b] = uint8_t((row.bytes[b] & 15) | (upper & 3) << 4);
+    minima[b] = uint8_t(row.bytes[b] >> 4 | (upper >> 2 & 3) << 4);
+  }
+  join_scales(scales, minima, stored + 4);
   std::byte* codes = stored + 16;
   if (has_fifth) {
     for (int j = 0; j < 8; ++j) {

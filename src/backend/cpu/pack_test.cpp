@@ -123,8 +123,7 @@ TEST(Pack, AbsentRowsAndPaddingAreZero) {
     const auto packed = pack(layout, MemorySource(layout, 1, columns, ones));
     size_t set = 0;
     for (const std::byte byte : packed) set += byte != std::byte{0};
-    EXPECT_EQ(set, ones.size() + (is_k(layout) && layout != Layout::q6_k_panel ? 4u : 0u))
-        << to_string(layout);
+    EXPECT_EQ(set, ones.size()) << to_string(layout);
   }
 }
 
@@ -133,7 +132,7 @@ TEST(Pack, SizesStayNearTheStoredOnes) {
     const size_t stored = 4096 * row_size(layout, 4096);
     const size_t packed = packed_size(layout, 4096, 4096);
     EXPECT_GE(packed, stored) << to_string(layout);
-    EXPECT_LE(double(packed), 1.03 * double(stored)) << to_string(layout);
+    EXPECT_LE(double(packed), 1.01 * double(stored)) << to_string(layout);
     EXPECT_EQ(layout_for(stored_dtype(layout), stored_encoding(layout)), layout);
   }
   EXPECT_EQ(layout_for(tensor::DType::f32, tensor::Encoding::iq4_nl), std::nullopt);

@@ -64,6 +64,9 @@ template <int N>
 inline I32 shift_right_32(I32 x) {
   return _mm512_srli_epi32(x, N);
 }
+inline I32 shift_right_by(I32 x, int count) {
+  return _mm512_srl_epi32(x, _mm_cvtsi32_si128(count));
+}
 inline F32 to_f32(I32 x) {
   return _mm512_cvtepi32_ps(x);
 }
@@ -165,6 +168,9 @@ inline I32 shift_left_32(I32 x) {
 template <int N>
 inline I32 shift_right_32(I32 x) {
   return _mm256_srli_epi32(x, N);
+}
+inline I32 shift_right_by(I32 x, int count) {
+  return _mm256_srl_epi32(x, _mm_cvtsi32_si128(count));
 }
 inline F32 to_f32(I32 x) {
   return _mm256_cvtepi32_ps(x);
