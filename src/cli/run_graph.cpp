@@ -24,11 +24,6 @@ tensor::Tensor read_tensor(const fs::path& path) {
   return with_context(path.string(), [&] { return io::load_onnx_tensor(io::parse_onnx_tensor(file->bytes())); });
 }
 
-std::string file_stem(std::string name) {
-  std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == ':'; }, '_');
-  return name;
-}
-
 bool has_npy_type(tensor::DType dtype) {
   using tensor::DType;
   return dtype == DType::f16 || dtype == DType::f32 || dtype == DType::f64 || dtype == DType::boolean ||
@@ -104,6 +99,11 @@ Inputs run_reference(const ir::Graph& graph, const Inputs& inputs, const op::Run
 }
 
 }  // namespace
+
+std::string file_stem(std::string name) {
+  std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == ':'; }, '_');
+  return name;
+}
 
 void add_graph_flags(CLI::App& command, GraphFlags& flags) {
   command.add_option("--input", flags.inputs, "of a graph: NAME=FILE, a .npy or .pb file; once for each input");

@@ -23,6 +23,9 @@ struct GraphFlags {
 };
 void add_graph_flags(CLI::App& command, GraphFlags& flags);
 
+// What the file of a value is called, without extension: its name, with _ for / and :.
+std::string file_stem(std::string name);
+
 // Texts NAME=FILE as tensors by name. Throws usage for other texts.
 std::map<std::string, op::Datum> read_graph_inputs(const std::vector<std::string>& texts);
 

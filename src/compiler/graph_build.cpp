@@ -13,6 +13,7 @@
 #include "ir/body.h"
 #include "opt/lowering.h"
 #include "opt/pipeline.h"
+#include "opt/rule.h"
 #include "plan/graph_body.h"
 #include "tensor/load_in_place.h"
 
@@ -189,6 +190,17 @@ std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildO
     job.model->plan.constants[job.index].bytes = int64_t(tensor.bytes().size());
   }
   return planned.model;
+}
+
+std::shared_ptr<const GraphModel> build_node_by_node(ir::Graph graph) {
+  std::vector<const opt::Rule*> rules;
+  for (const std::string_view name : {"dequantized_constant", "conv", "gemm", "matmul"}) {
+    rules.push_back(opt::find_rule(name));
+    LATHE_CHECK(rules.back(), "rule {}", name);
+  }
+  const std::vector<opt::Pass> passes = {opt::rewrite_pass("products", std::move(rules))};
+  opt::run_passes(graph, passes, {});
+  return build_graph(std::move(graph), {.device = "cpu", .fuse = false});
 }
 
 }  // namespace lathe::compiler

@@ -89,6 +89,7 @@ struct GraphSession::Impl {
   std::map<std::string, const op::TypeInfo*, std::less<>> declared;
   std::vector<ValueState> states;
   Tap tap;
+  Replace replace;
 
   // What a stage is bound to, as numbers: values with their types and lengths, and the bytes of those that are fixed.
   using Key = std::vector<int64_t>;
@@ -239,6 +240,10 @@ struct GraphSession::Impl {
       if (tap && state.datum.is_tensor()) {
         tap(model->plan.values[size_t(instruction.outputs[i].index)].name, state.datum.tensor());
       }
+      if (!replace || !state.datum.is_tensor()) continue;
+      const Tensor* other = replace(model->plan.values[size_t(instruction.outputs[i].index)].name);
+      const Tensor& own = state.datum.tensor();
+      if (other && other->dtype() == own.dtype() && other->dims() == own.dims()) state.datum = *other;
     }
   }
 
@@ -268,7 +273,11 @@ struct GraphSession::Impl {
 
   void show(const StageStep& step) const {
     for (size_t i = 0; i < step.outputs.size(); ++i) {
-      if (step.outputs[i] >= 0) tap(model->plan.values[size_t(step.outputs[i])].name, output_tensor(step, i));
+      if (step.outputs[i] < 0) continue;
+      const std::string& name = model->plan.values[size_t(step.outputs[i])].name;
+      if (tap) tap(name, output_tensor(step, i));
+      if (!replace) continue;
+      if (const Tensor* other = replace(name)) set_output(step, i, *other);
     }
   }
 };
@@ -281,12 +290,16 @@ GraphSession::GraphSession(std::shared_ptr<const plan::GraphModel> model, const 
 GraphSession::~GraphSession() = default;
 
 GraphSession::Data GraphSession::run(const Data& inputs) {
-  if (!impl_->tap) return impl_->run(inputs, {}, {});
+  if (!impl_->tap && !impl_->replace) return impl_->run(inputs, {}, {});
   return impl_->run(inputs, [this](const StageStep& step) { impl_->show(step); }, {});
 }
 
 void GraphSession::set_tap(Tap tap) {
   impl_->tap = std::move(tap);
+}
+
+void GraphSession::set_replacement(Replace replace) {
+  impl_->replace = std::move(replace);
 }
 
 std::vector<InstructionTime> GraphSession::profile(const Data& inputs) {

@@ -67,6 +67,10 @@ class GraphSession {
   // the run are not shown.
   using Tap = std::function<void(const std::string& name, const tensor::Tensor& value)>;
   void set_tap(Tap tap);
+  // Asked for each result, behind the tap: a tensor of the same type and lengths takes its place for all that comes
+  // behind, nullptr leaves it. Views stay what their input is.
+  using Replace = std::function<const tensor::Tensor*(const std::string& name)>;
+  void set_replacement(Replace replace);
   // One more call with a clock at every instruction.
   std::vector<InstructionTime> profile(const Data& inputs);
 

@@ -57,6 +57,15 @@ Tensor output_tensor(const StageStep& step, size_t i) {
   return result;
 }
 
+void set_output(const StageStep& step, size_t i, const Tensor& elements) {
+  const ProblemValue& value = step.problem.outputs[i];
+  const bool view = step.kernel && !step.kernel->run;
+  if (view || elements.dtype() != value.dtype || elements.dims() != value.dims) return;
+  ProblemValue row_major = value;
+  row_major.order = Order::plain;
+  reorder(row_major, elements.bytes().data(), value.order, step.call.outputs[i], 0, 1);
+}
+
 bool Stage::run_step(size_t at, TeamMember& member) noexcept {
   StageStep& step = *steps[at];
   if (step.kernel) {

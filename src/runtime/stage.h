@@ -91,5 +91,7 @@ struct Stage {
 
 // The tensor of output `i` of a step that has run, row-major whatever its order.
 tensor::Tensor output_tensor(const StageStep& step, size_t i);
+// Puts other elements in its place, where `elements` has its type and lengths and it is no view.
+void set_output(const StageStep& step, size_t i, const tensor::Tensor& elements);
 
 }  // namespace lathe::runtime

@@ -39,6 +39,7 @@ std::string describe(const GraphReport& report) {
     text += fmt::format("  {} {:<42} {:>10.3g} (bound {:.3g}) {}{}{}\n", gate.pass ? "ok  " : "FAIL", gate.name,
                         gate.value, gate.bound, gate.unit, gate.note.empty() ? "" : "; ", gate.note);
   }
+  if (report.forced) text += "  of a run left to itself, in which one step of one byte moves all behind it:\n";
   text += fmt::format("       {:<28} {:<22} {:>10} {:>10} {:>10} {:>10}\n", "output", "type", "max error", "largest",
                       "share", "differ");
   for (const OutputError& output : report.outputs) text += row_of(output);

@@ -111,26 +111,30 @@ GraphData make_graph_inputs(const std::map<std::string, TypeInfo>& types, const 
 std::string_view graph_precision(const ir::Graph& graph) {
   static const std::set<std::string_view> kQuantised = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul",
                                                         "QLinearConv",    "MatMulInteger",         "ConvInteger"};
-  bool bf16 = false, f16 = false, quantised = false;
+  bool quantised = false;
+  each_node(graph, [&](const ir::Graph&, const ir::Node& node) { quantised |= kQuantised.contains(node.op); });
+  return quantised ? kQuantising : float_precision(graph);
+}
+
+std::string_view float_precision(const ir::Graph& graph) {
+  bool bf16 = false, f16 = false;
   const auto note = [&](DType dtype) {
     bf16 |= dtype == DType::bf16;
     f16 |= dtype == DType::f16;
   };
   for (const ir::Value input : graph.inputs()) note(graph.type(input).dtype);
   each_node(graph, [&](const ir::Graph& owner, const ir::Node& node) {
-    quantised |= kQuantised.contains(node.op);
     for (const ir::Value output : node.outputs) {
       if (output) note(owner.type(output).dtype);
     }
   });
-  if (quantised) return "i8";
   if (bf16) return "bf16";
   return f16 ? "f16" : "f32";
 }
 
 ir::Graph graph_for_kernels(const ir::Graph& graph) {
   ir::Graph result = graph;
-  if (graph_precision(graph) == "i8") opt::run_passes(result, opt::quantising_passes(), {});
+  if (graph_precision(graph) == kQuantising) opt::run_passes(result, opt::quantising_passes(), {});
   return result;
 }
 

@@ -35,6 +35,9 @@ GraphData make_graph_inputs(const std::map<std::string, op::TypeInfo>& types, co
 // The widest of the element types and roundings in the graph, as bands.h names them: "bf16", "f16", "i8" (it quantises),
 // else "f32".
 std::string_view graph_precision(const ir::Graph& graph);
+inline constexpr std::string_view kQuantising = "i8";
+// The same of its floats alone.
+std::string_view float_precision(const ir::Graph& graph);
 
 // The graph as kernels are held to it: where it quantises, with its quantised operators on integers as compiled graphs
 // have them. Rules decide where a value is rounded, and one step of one byte would spread through all that follows;

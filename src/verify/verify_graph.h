@@ -51,6 +51,7 @@ struct GraphReport {
   std::string expected, found;  // what was run: "the reference executor", "compiled, avx2 and avx512"
   std::string precision;
   double bound = 0;
+  bool forced = false;  // gate 2 computes each value from the reference's; outputs are of a run left to itself
   int runs = 0;                     // on inputs of their own
   std::vector<std::string> inputs;  // "x: f32[1, 3, 224, 224], made up"
   std::vector<plan::Gate> gates;

@@ -10,6 +10,7 @@
 #include "compiler/graph_engine.h"
 #include "op/bindings.h"
 #include "verify/bands.h"
+#include "verify/forced_values.h"
 #include "verify/profile_points.h"
 
 namespace lathe::verify {
@@ -138,7 +139,9 @@ class Verifier {
   // Outputs at the corners of the profile and inside of it, and the memory that its largest lengths take.
   void gate_profile(const EngineGraph& entry, const ir::Graph& graph,
                     const std::shared_ptr<const plan::GraphModel>& model) {
-    const double bound = options_.runs.tolerance.value_or(tensor_bound(band_of(graph_precision(graph))));
+    const bool forced = graph_precision(graph) == kQuantising;
+    const double bound = options_.runs.tolerance.value_or(
+        tensor_bound(band_of(forced ? float_precision(graph) : graph_precision(graph))));
     const auto session = std::make_shared<runtime::GraphSession>(
         model, runtime::GraphOptions{
                    .threads = options_.runs.threads, .isa = options_.runs.isa, .limits = options_.runs.limits});
@@ -157,6 +160,16 @@ class Verifier {
       options_.runs.progress({"profile", uint64_t(i), uint64_t(points.size())});
       with_context(points[i].what, [&] {
         const GraphData inputs = make_graph_inputs(points[i].types, {}, int(i));
+        if (forced) {
+          const auto result = compare_forced(expected, std::span(&session, 1), inputs, result_names(rounded),
+                                             {.bound = bound, .step_share = step_share_of(bound)})[0];
+          gate.pass &= !result.first;
+          if (result.worst < gate.value && !result.first) return;
+          gate.value = std::max(gate.value, storable(result.worst));
+          worst = fmt::format("most in \"{}\" at {}", result.first ? result.first->name : result.worst_name,
+                              points[i].what);
+          return;
+        }
         const GraphData wanted = expected.call(inputs, {});
         for (const auto& [name, datum] : found.call(inputs, {})) {
           const TensorError error = error_of(wanted.at(name), datum);
