@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <span>
 
 #include "base/error.h"
 #include "base/near_names.h"
@@ -83,6 +84,39 @@ std::vector<Site> find_sites(const Graph& graph, const QuantizeOptions& options)
   return sites;
 }
 
+// An input of a sum whose result is rounded, with nothing but a Relu or Clip between: a kernel then adds bytes to bytes.
+struct SumInput {
+  NodeId add;
+  size_t index;
+};
+
+std::vector<SumInput> find_sum_inputs(const Graph& graph, std::span<const Site> sites) {
+  std::set<int32_t> rounded;   // values
+  std::set<int32_t> products;  // that are computed in 8 bits
+  for (const Site& site : sites) {
+    if (!site.kept.empty()) continue;
+    rounded.insert(graph.node(site.id).inputs[0].id);
+    products.insert(graph.node(site.id).outputs[0].id);
+  }
+  const auto rounds = [&](Value value) {
+    if (rounded.contains(value.id)) return true;
+    if (!used_once(graph, value)) return false;
+    const Node& user = graph.node(graph.users(value)[0]);
+    return (user.op == "Relu" || user.op == "Clip") && rounded.contains(user.outputs[0].id);
+  };
+  std::vector<SumInput> inputs;
+  for (const NodeId id : graph.nodes()) {
+    const Node& node = graph.node(id);
+    if (node.op != "Add" || !rounds(node.outputs[0])) continue;
+    if (!same_type(graph, node.inputs[0], node.inputs[1])) continue;  // a bias
+    for (size_t i = 0; i < 2; ++i) {
+      const Value value = node.inputs[i];
+      if (rounded.contains(value.id) || (products.contains(value.id) && used_once(graph, value))) inputs.push_back({id, i});
+    }
+  }
+  return inputs;
+}
+
 class Quantizer {
  public:
   Quantizer(Graph& graph, const Ranges& ranges) : graph_(graph), ranges_(ranges) {}
@@ -100,18 +134,14 @@ class Quantizer {
     }
   }
 
-  // Sums of two values that are rounded, whose own result is rounded again, read them rounded.
-  void join_sums() {
-    std::vector<NodeId> sums;
-    for (const NodeId id : graph_.nodes()) {
-      const Node& node = graph_.node(id);
-      if (node.op == "Add" && rounds_result(node.outputs[0])) sums.push_back(id);
-    }
-    for (const NodeId id : sums) {
-      for (size_t i = 0; i < 2; ++i) {
-        const auto it = rounded_.find(graph_.node(id).inputs[i].id);
-        if (it != rounded_.end() && defined_before(it->second, id)) graph_.set_input(id, i, it->second);
-      }
+  // What sums read rounded: values that are rounded anyway where they come early enough, and results of products.
+  void quantize(const SumInput& sum) {
+    const Value value = graph_.node(sum.add).inputs[sum.index];
+    const auto known = rounded_.find(value.id);
+    if (known == rounded_.end()) {
+      graph_.set_input(sum.add, sum.index, rounded(value));
+    } else if (defined_before(known->second, sum.add)) {
+      graph_.set_input(sum.add, sum.index, known->second);
     }
   }
 
@@ -231,15 +261,6 @@ class Quantizer {
     return dequantised(name, packed, products, DType::i32, 0);
   }
 
-  // Whether a value is rounded itself, with nothing but a Relu or Clip between.
-  bool rounds_result(Value value) const {
-    if (rounded_.contains(value.id)) return true;
-    const auto users = graph_.users(value);
-    if (users.size() != 1 || graph_.is_output(value)) return false;
-    const Node& user = graph_.node(users[0]);
-    return (user.op == "Relu" || user.op == "Clip") && rounded_.contains(user.outputs[0].id);
-  }
-
   bool defined_before(Value value, NodeId reader) const {
     const NodeId producer = graph_.producer(value);
     for (const NodeId id : graph_.nodes()) {
@@ -277,24 +298,30 @@ void prepare_quantization(Graph& graph) {
 
 std::vector<std::string> activations_to_quantize(const Graph& graph, const QuantizeOptions& options) {
   std::vector<std::string> names;
-  for (const Site& site : find_sites(graph, options)) {
-    if (!site.kept.empty()) continue;
-    const std::string& name = graph.name(graph.node(site.id).inputs[0]);
+  const auto note = [&](Value value) {
+    const std::string& name = graph.name(value);
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  const std::vector<Site> sites = find_sites(graph, options);
+  for (const Site& site : sites) {
+    if (!site.kept.empty()) continue;
+    note(graph.node(site.id).inputs[0]);
   }
+  for (const SumInput& sum : find_sum_inputs(graph, sites)) note(graph.node(sum.add).inputs[sum.index]);
   return names;
 }
 
 std::vector<QuantizedPlace> quantize(Graph& graph, const Ranges& ranges, const QuantizeOptions& options) {
   std::vector<QuantizedPlace> places;
   const std::vector<Site> sites = find_sites(graph, options);
+  const std::vector<SumInput> sums = find_sum_inputs(graph, sites);
   Quantizer quantizer(graph, ranges);
   for (const Site& site : sites) {
     const Node& node = graph.node(site.id);
     places.push_back({name_of(graph, node), graph.name(node.outputs[0]), node.op, site.kept});
     if (site.kept.empty()) quantizer.quantize(site);
   }
-  quantizer.join_sums();
+  for (const SumInput& sum : sums) quantizer.quantize(sum);
   return places;
 }
 

@@ -39,7 +39,8 @@ struct QuantizeOptions {
 
 // Folds what would distort the scales of weights: constants, and normalisations, factors and terms behind convolutions.
 void prepare_quantization(ir::Graph& graph);
-// The values whose ranges quantize() needs, by name: what enters Conv, Gemm and MatMul with constant weights.
+// The values whose ranges quantize() needs, by name: what enters Conv, Gemm and MatMul with constant weights, and what
+// sums between them add.
 std::vector<std::string> activations_to_quantize(const ir::Graph& graph, const QuantizeOptions& options = {});
 // Every Conv, Gemm and MatMul in order, quantised or not. Throws usage for a name in `keep` that is none of them;
 // invalid_input for a value without a range, and for ranges and weights that are not finite, naming them.

@@ -110,7 +110,8 @@ TEST(Quantize, OnlyProductsAndSumsBetweenThemReadRoundedValues) {
   output %last
   output %e
 })");
-  quantize(graph, {{"x", {-1, 1}}, {"r", {0, 4}}});
+  EXPECT_EQ(activations_to_quantize(graph), (std::vector<std::string>{"x", "r", "a"}));
+  quantize(graph, {{"x", {-1, 1}}, {"r", {0, 4}}, {"a", {-3, 3}}});
   ir::verify(graph);
   const auto reads_rounded = [&](std::string_view result, size_t input) {
     const Node* node = producer_of(graph, *graph.find(result));
@@ -118,6 +119,7 @@ TEST(Quantize, OnlyProductsAndSumsBetweenThemReadRoundedValues) {
     return from && from->op == "DequantizeLinear";
   };
   EXPECT_TRUE(reads_rounded("a", 0));
+  EXPECT_TRUE(reads_rounded("sum", 0));
   EXPECT_TRUE(reads_rounded("sum", 1));
   EXPECT_TRUE(reads_rounded("b", 0));
   EXPECT_FALSE(reads_rounded("last", 1));  // what it makes is not rounded

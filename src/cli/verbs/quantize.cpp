@@ -171,7 +171,13 @@ class Quantization {
       if (cost.same_largest) line += fmt::format(", same largest element in {:.1f} %", 100 * *cost.same_largest);
       output_.print(line);
     }
-    const auto size = [](const std::string& path) { return double(fs::file_size(path)); };
+    const auto size = [](const std::string& path) {  // with what it keeps beside it
+      double bytes = double(fs::file_size(path));
+      for (const char* beside : {"_data", ".data"}) {
+        if (fs::exists(path + beside)) bytes += double(fs::file_size(path + beside));
+      }
+      return bytes;
+    };
     output_.print(fmt::format("{}: {:.1f} MB, {:.2f} of the source's", options_.destination,
                               size(options_.destination) / 1e6, size(options_.destination) / size(options_.source)));
     output_.result(as_json(result, outputs, kept, opset));
