@@ -5,7 +5,7 @@ cd "$root"
 
 packages="g++ cmake ninja-build ccache pkg-config python3-venv unzip
   nlohmann-json3-dev libcli11-dev libfmt-dev libflatbuffers-dev libpcre2-dev libutf8proc-dev libxxhash-dev
-  libssl-dev libpng-dev libjpeg-dev libwebp-dev libtiff-dev libopenjp2-7-dev libgtest-dev libgmock-dev"
+  libssl-dev libpng-dev libjpeg-dev libwebp-dev libtiff-dev libopenjp2-7-dev libgtest-dev libgmock-dev libboost-context-dev"
 
 say() { printf '== %s\n' "$*"; }
 

@@ -1,0 +1,76 @@
+#include "backend/cuda/emulation/memory.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+namespace lathe::backend::cuda::emulated {
+namespace {
+
+// Whether an access may be followed by one of the thread that runs now without anything between.
+bool safe(Space space, const Access& access) {
+  if (access.block == 0) return true;
+  if (access.block == block_serial()) return ordered(access.thread, access.time);
+  return space == Space::shared || !of_this_launch(access.block);  // another launch, or memory of a block that is gone
+}
+
+std::string by_whom(const Access& access) {
+  if (access.block != block_serial()) return "another block";
+  return fmt::format("thread {}", access.thread);
+}
+
+[[noreturn]] void race(const std::string& name, size_t byte, const char* mine, const Access& other, const char* theirs) {
+  const bool inside = other.block == block_serial();
+  fault(fmt::format("{} byte {} of {}, which {} {} with no {} between", mine, byte, name, by_whom(other), theirs,
+                    inside ? "barrier" : "end of the launch"));
+}
+
+Access here() { return {block_serial(), now(), thread_number()}; }
+
+}  // namespace
+
+void check_read(Space space, const std::string& name, Shadow* shadow, size_t at, size_t bytes) {
+  if (!shadow) return;
+  for (size_t i = at; i < at + bytes; ++i) {
+    Shadow& byte = shadow[i];
+    if (byte.in_flight) fault(fmt::format("reads byte {} of {}, to which a copy is still on its way", i, name));
+    if (!byte.written) fault(fmt::format("reads byte {} of {}, which nobody has written", i, name));
+    if (!safe(space, byte.write)) race(name, i, "reads", byte.write, "wrote");
+    const Access access = here();
+    if (byte.reads[0].block != access.block || byte.reads[0].thread != access.thread) byte.reads[1] = byte.reads[0];
+    byte.reads[0] = access;
+  }
+}
+
+void check_write(Space space, const std::string& name, Shadow* shadow, size_t at, size_t bytes) {
+  if (!shadow) return;
+  for (size_t i = at; i < at + bytes; ++i) {
+    Shadow& byte = shadow[i];
+    if (byte.in_flight) fault(fmt::format("writes byte {} of {}, to which a copy is still on its way", i, name));
+    if (!safe(space, byte.write)) race(name, i, "writes", byte.write, "wrote");
+    for (const Access& read : byte.reads) {
+      if (!safe(space, read)) race(name, i, "writes", read, "read");
+    }
+    byte.write = here();
+    byte.written = true;
+  }
+}
+
+void begin_flight(const std::string& name, Shadow* shadow, size_t at, size_t bytes) {
+  check_write(Space::shared, name, shadow, at, bytes);
+  for (size_t i = at; shadow && i < at + bytes; ++i) shadow[i].in_flight = true;
+}
+
+void end_flight(Shadow* shadow, size_t at, size_t bytes) {
+  for (size_t i = at; shadow && i < at + bytes; ++i) {
+    shadow[i].in_flight = false;
+    shadow[i].write = here();
+  }
+}
+
+const std::string* kept_name(const char* name) {
+  static std::set<std::string> names;
+  return &*names.insert(name).first;
+}
+
+}  // namespace lathe::backend::cuda::emulated
