@@ -19,7 +19,9 @@ using Values = std::map<std::string, Tensor, std::less<>>;
 
 constexpr double kNoNoise = 200;  // dB
 
-bool is_floats(const op::Datum& datum) { return datum.is_tensor() && datum.tensor().dtype() == DType::f32; }
+bool is_floats(const op::Datum& datum) {
+  return datum.is_tensor() && datum.tensor().dtype() == DType::f32;
+}
 
 Values shown(GraphSession& session, const GraphData& inputs, const std::set<std::string, std::less<>>& names) {
   Values values;

@@ -54,7 +54,8 @@ class Observer {
 
 void widen(Range& range, const std::string& name, std::span<const float> elements) {
   for (const float element : elements) {
-    if (!std::isfinite(element)) fail(ErrorCode::invalid_input, "value \"{}\" has an element that is {}", name, element);
+    if (!std::isfinite(element))
+      fail(ErrorCode::invalid_input, "value \"{}\" has an element that is {}", name, element);
     range.low = std::min(range.low, double(element));
     range.high = std::max(range.high, double(element));
   }
@@ -114,9 +115,8 @@ opt::Ranges measure_ranges(const ir::Graph& graph, std::span<const std::string> 
   if (samples.count == 0) fail(ErrorCode::usage, "no calibration samples");
   Observer observer(graph, names, options.run);
   opt::Ranges ranges;
-  observer.each(names, samples, options.progress, [&](const std::string& name, const Tensor& value) {
-    widen(ranges[name], name, value.data<float>());
-  });
+  observer.each(names, samples, options.progress,
+                [&](const std::string& name, const Tensor& value) { widen(ranges[name], name, value.data<float>()); });
   if (options.method == RangeMethod::minmax) return ranges;
   std::map<std::string, Histogram, std::less<>> histograms;
   for (const auto& [name, range] : ranges) histograms.emplace(name, Histogram(range));

@@ -63,7 +63,8 @@ TEST(Ranges, OfRunsOnSamples) {
   %a = Mul(%x, %x)
   %y = Exp(%a)
   output %y
-})", {});
+})",
+                                    {});
   const Samples samples{2, [](size_t i) -> GraphData {
                           return {{"x", Tensor::of<float>({2}, i == 0 ? std::initializer_list<float>{-3, 1}
                                                                       : std::initializer_list<float>{0.5f, 2})}};

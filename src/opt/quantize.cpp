@@ -84,7 +84,8 @@ std::vector<Site> find_sites(const Graph& graph, const QuantizeOptions& options)
   return sites;
 }
 
-// An input of a sum whose result is rounded, with nothing but a Relu or Clip between: a kernel then adds bytes to bytes.
+// An input of a sum whose result is rounded, with nothing but a Relu or Clip between: a kernel then adds bytes to
+// bytes.
 struct SumInput {
   NodeId add;
   size_t index;
@@ -111,7 +112,8 @@ std::vector<SumInput> find_sum_inputs(const Graph& graph, std::span<const Site> 
     if (!same_type(graph, node.inputs[0], node.inputs[1])) continue;  // a bias
     for (size_t i = 0; i < 2; ++i) {
       const Value value = node.inputs[i];
-      if (rounded.contains(value.id) || (products.contains(value.id) && used_once(graph, value))) inputs.push_back({id, i});
+      if (rounded.contains(value.id) || (products.contains(value.id) && used_once(graph, value)))
+        inputs.push_back({id, i});
     }
   }
   return inputs;
@@ -245,7 +247,8 @@ class Quantizer {
   Value rounded_bias(Value bias, float x_scale, const std::vector<float>& scales) {
     if (!graph_.is_constant(bias) || !is_f32(graph_, bias)) return {};
     const tensor::SourcePtr source = graph_.source(bias);
-    if (source->encoding() != tensor::Encoding::plain || source->dims() != tensor::Dims{int64_t(scales.size())}) return {};
+    if (source->encoding() != tensor::Encoding::plain || source->dims() != tensor::Dims{int64_t(scales.size())})
+      return {};
     const std::string name = graph_.source_name(bias);
     std::vector<float> elements(scales.size()), products(scales.size());
     source->read_rows_f32(0, source->rows(), elements);

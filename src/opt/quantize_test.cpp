@@ -34,7 +34,9 @@ const Node& only(const Graph& graph, std::string_view op) {
   return *found;
 }
 
-Graph read(std::string_view text) { return ir::parse(text, {}); }
+Graph read(std::string_view text) {
+  return ir::parse(text, {});
+}
 
 constexpr std::string_view kPerceptron = R"(graph main {
   input %x: f32[2, 3]

@@ -13,7 +13,9 @@ using tensor::DType;
 using tensor::Tensor;
 using Values = std::map<std::string, Tensor, std::less<>>;
 
-bool is_byte(DType dtype) { return dtype == DType::u8 || dtype == DType::i8; }
+bool is_byte(DType dtype) {
+  return dtype == DType::u8 || dtype == DType::i8;
+}
 
 // A session that is tapped and fed for as long as this lives.
 class Feeding {
@@ -52,10 +54,11 @@ Values keep(const GraphRun& run, const GraphData& inputs, const std::set<std::st
     if (!names.contains(name)) return true;
     if (value.dtype() != DType::string) bytes += value.bytes().size();
     if (bytes > memory_bytes) {
-      fail(ErrorCode::resource,
-           "a graph that quantises is verified with all its values in memory: {} bytes of them by \"{}\", {} are there; "
-           "smaller lengths take less (--shape)",
-           bytes, name, memory_bytes);
+      fail(
+          ErrorCode::resource,
+          "a graph that quantises is verified with all its values in memory: {} bytes of them by \"{}\", {} are there; "
+          "smaller lengths take less (--shape)",
+          bytes, name, memory_bytes);
     }
     kept.insert_or_assign(name, op::clone(value));
     return true;
@@ -70,7 +73,8 @@ ValueComparison compare_one(runtime::GraphSession& session, const Values& kept, 
     const Feeding feeding(
         session,
         [&](const std::string& name, const Tensor& value) {
-          if (const auto it = kept.find(name); it != kept.end()) errors.insert_or_assign(name, error_of(it->second, value));
+          if (const auto it = kept.find(name); it != kept.end())
+            errors.insert_or_assign(name, error_of(it->second, value));
         },
         [&](const std::string& name) {
           const auto it = kept.find(name);

@@ -1,8 +1,8 @@
 // A compiled graph that quantises, held to the reference value by value on the reference's own values.
 //
-// One byte on the other side of a rounding step goes through all that follows, and where quantisers take their scale from
-// the data it moves everything: two right runs end percents apart, and how far says nothing about any kernel. So each
-// result is compared and then replaced by the reference's, and every kernel answers for its own inputs.
+// One byte on the other side of a rounding step goes through all that follows, and where quantisers take their scale
+// from the data it moves everything: two right runs end percents apart, and how far says nothing about any kernel. So
+// each result is compared and then replaced by the reference's, and every kernel answers for its own inputs.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,9 @@ struct ForcedOptions {
 
 // The bound of bytes that follows from one of floats: an error of `bound` of the largest number is so many of its 255
 // steps, and so likely to cross the middle between two of them.
-inline double step_share_of(double bound) { return 255 * bound; }
+inline double step_share_of(double bound) {
+  return 255 * bound;
+}
 
 // Whether a result is right given right inputs: floats by the bound; bytes equal but for single steps; all else equal.
 bool forced_within(const TensorError& error, tensor::DType dtype, const ForcedOptions& options);

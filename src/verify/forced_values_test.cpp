@@ -35,7 +35,8 @@ std::string network(const std::string& second) {
   input %x: f32[n, 64]
   const %s: f32[64] = "s" plain
   const %w1: i8[64, 64] = "w1" plain
-  const %w2: i8[64, 64] = ")" + second + R"(" plain
+  const %w2: i8[64, 64] = ")" +
+         second + R"(" plain
   const %scale: f32[1] = {0.01}
   const %zero: i8[1] = {0}
   %n1 = LayerNormalization(%x, %s) {axis = -1, epsilon = 1e-05}

@@ -123,7 +123,7 @@ inline double activate(Activation activation, double x) {
 
 // y[token][output] of the definition in linear.h, in double. `row_of` gives weights of a part's row.
 inline Bounded product(const LinearData& linear, const std::vector<Bounded>& x, size_t part, int64_t row,
-                const std::vector<float>& weights) {
+                       const std::vector<float>& weights) {
   Bounded sum;
   double magnitude = 0;
   for (size_t c = 0; c < x.size(); ++c) {
@@ -164,8 +164,7 @@ inline Expected expect(const LinearData& linear) {
       Bounded y = product(linear, x, part, row, weights[part]);
       // The steepest of these functions has a slope of 1.13.
       if (p.activation != Activation::none) {
-        y = {activate(p.activation, y.value),
-             1.2 * y.error + 2e-6 * std::abs(activate(p.activation, y.value)) + 1e-9};
+        y = {activate(p.activation, y.value), 1.2 * y.error + 2e-6 * std::abs(activate(p.activation, y.value)) + 1e-9};
       }
       if (linear.gated()) {
         const Bounded gate = product(linear, x, 1, row, weights[1]);
@@ -181,7 +180,7 @@ inline Expected expect(const LinearData& linear) {
 }
 
 inline void compare(const LinearData& linear, const Expected& expected, const std::vector<float>& found,
-             int64_t tokens) {
+                    int64_t tokens) {
   size_t i = 0;
   for (const int64_t t : expected.tokens) {
     if (t >= tokens) return;

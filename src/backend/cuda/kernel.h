@@ -14,7 +14,7 @@
 #define LATHE_DEVICE __device__ __forceinline__
 #define LATHE_UNROLL _Pragma("unroll")  // of a loop whose count is known
 #define LATHE_SHARED(type, name, count) __shared__ __align__(16) type name[count]
-#define LATHE_DYNAMIC_SHARED(type, name)                       \
+#define LATHE_DYNAMIC_SHARED(type, name)                        \
   extern __shared__ __align__(16) unsigned char name##_bytes[]; \
   type* const name = reinterpret_cast<type*>(name##_bytes)
 
@@ -25,20 +25,42 @@ using Global = T*;
 template <class T>
 using SharedView = T*;
 
-LATHE_DEVICE unsigned thread() { return threadIdx.x; }
-LATHE_DEVICE unsigned threads() { return blockDim.x; }
-LATHE_DEVICE unsigned lane() { return threadIdx.x % 32; }
-LATHE_DEVICE unsigned warp() { return threadIdx.x / 32; }
-LATHE_DEVICE unsigned block_x() { return blockIdx.x; }
-LATHE_DEVICE unsigned block_y() { return blockIdx.y; }
-LATHE_DEVICE unsigned block_z() { return blockIdx.z; }
-LATHE_DEVICE unsigned blocks_x() { return gridDim.x; }
+LATHE_DEVICE unsigned thread() {
+  return threadIdx.x;
+}
+LATHE_DEVICE unsigned threads() {
+  return blockDim.x;
+}
+LATHE_DEVICE unsigned lane() {
+  return threadIdx.x % 32;
+}
+LATHE_DEVICE unsigned warp() {
+  return threadIdx.x / 32;
+}
+LATHE_DEVICE unsigned block_x() {
+  return blockIdx.x;
+}
+LATHE_DEVICE unsigned block_y() {
+  return blockIdx.y;
+}
+LATHE_DEVICE unsigned block_z() {
+  return blockIdx.z;
+}
+LATHE_DEVICE unsigned blocks_x() {
+  return gridDim.x;
+}
 
 constexpr uint32_t kAllLanes = 0xffffffffu;
 
-LATHE_DEVICE void sync_block() { __syncthreads(); }
-LATHE_DEVICE bool any_in_block(bool value) { return __syncthreads_or(value) != 0; }
-LATHE_DEVICE void sync_warp(uint32_t mask = kAllLanes) { __syncwarp(mask); }
+LATHE_DEVICE void sync_block() {
+  __syncthreads();
+}
+LATHE_DEVICE bool any_in_block(bool value) {
+  return __syncthreads_or(value) != 0;
+}
+LATHE_DEVICE void sync_warp(uint32_t mask = kAllLanes) {
+  __syncwarp(mask);
+}
 template <class T>
 LATHE_DEVICE T shuffle_xor(T value, unsigned lanes, uint32_t mask = kAllLanes) {
   return __shfl_xor_sync(mask, value, int(lanes));
@@ -47,7 +69,9 @@ template <class T>
 LATHE_DEVICE T shuffle_from(T value, unsigned source, uint32_t mask = kAllLanes) {
   return __shfl_sync(mask, value, int(source));
 }
-LATHE_DEVICE uint32_t ballot(bool vote, uint32_t mask = kAllLanes) { return __ballot_sync(mask, vote); }
+LATHE_DEVICE uint32_t ballot(bool vote, uint32_t mask = kAllLanes) {
+  return __ballot_sync(mask, vote);
+}
 
 template <class V, class T>
 LATHE_DEVICE V load(T* from, int64_t index) {
@@ -74,7 +98,9 @@ LATHE_DEVICE void copy_async(T* to, int64_t index, const From* from, int64_t fro
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(there), "l"(here) : "memory");
   }
 }
-LATHE_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+LATHE_DEVICE void commit_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 template <unsigned kLeft>
 LATHE_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
@@ -124,17 +150,37 @@ LATHE_DEVICE void multiply_tile(float* sum, const uint32_t* a, const uint32_t* b
   }
 }
 
-LATHE_DEVICE float exp_fast(float x) { return __expf(x); }
-LATHE_DEVICE float inverse_sqrt(float x) { return rsqrtf(x); }
-LATHE_DEVICE float fma_of(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-LATHE_DEVICE float erf_of(float x) { return erff(x); }
-LATHE_DEVICE float tanh_of(float x) { return tanhf(x); }
-LATHE_DEVICE float float_of_bits(uint32_t bits) { return __uint_as_float(bits); }
+LATHE_DEVICE float exp_fast(float x) {
+  return __expf(x);
+}
+LATHE_DEVICE float inverse_sqrt(float x) {
+  return rsqrtf(x);
+}
+LATHE_DEVICE float fma_of(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
+LATHE_DEVICE float erf_of(float x) {
+  return erff(x);
+}
+LATHE_DEVICE float tanh_of(float x) {
+  return tanhf(x);
+}
+LATHE_DEVICE float float_of_bits(uint32_t bits) {
+  return __uint_as_float(bits);
+}
 
-LATHE_DEVICE float f16_of(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
-LATHE_DEVICE float bf16_of(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
-LATHE_DEVICE uint16_t to_f16(float x) { return __half_as_ushort(__float2half_rn(x)); }
-LATHE_DEVICE uint16_t to_bf16(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
+LATHE_DEVICE float f16_of(uint16_t bits) {
+  return __half2float(__ushort_as_half(bits));
+}
+LATHE_DEVICE float bf16_of(uint16_t bits) {
+  return __uint_as_float(uint32_t(bits) << 16);
+}
+LATHE_DEVICE uint16_t to_f16(float x) {
+  return __half_as_ushort(__float2half_rn(x));
+}
+LATHE_DEVICE uint16_t to_bf16(float x) {
+  return __bfloat16_as_ushort(__float2bfloat16_rn(x));
+}
 
 }  // namespace lathe::backend::cuda
 

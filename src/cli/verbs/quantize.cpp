@@ -157,7 +157,8 @@ class Quantization {
                               result.places.size(), samples_.count, samples_.count == 1 ? "" : "s", options_.method,
                               opset));
     for (const opt::QuantizedPlace& place : result.places) {
-      if (!place.kept.empty()) output_.print(fmt::format("  in floats: {} \"{}\": {}", place.op, place.node, place.kept));
+      if (!place.kept.empty())
+        output_.print(fmt::format("  in floats: {} \"{}\": {}", place.op, place.node, place.kept));
     }
     output_.print("signal to noise of single nodes, from right inputs; the worst:");
     for (size_t i = 0; i < std::min(kShown, worst.size()); ++i) {
@@ -166,8 +167,8 @@ class Quantization {
     output_.print("outputs:");
     for (const calibrate::OutputCost& cost : outputs) {
       const double share = cost.noise.worst / std::max(cost.noise.largest, 1e-30);
-      std::string line = fmt::format("  {:>6.1f} dB  {}: largest error {:.3g} of the largest", cost.noise.db(), cost.name,
-                                     share);
+      std::string line =
+          fmt::format("  {:>6.1f} dB  {}: largest error {:.3g} of the largest", cost.noise.db(), cost.name, share);
       if (cost.same_largest) line += fmt::format(", same largest element in {:.1f} %", 100 * *cost.same_largest);
       output_.print(line);
     }
@@ -184,9 +185,14 @@ class Quantization {
   }
 
   Json as_json(const Result& result, const std::vector<calibrate::OutputCost>& outputs, size_t kept, int opset) const {
-    Json json = {{"quantized", result.nodes.size()}, {"kept", kept},           {"samples", samples_.count},
-                 {"method", options_.method},        {"opset", opset},         {"nodes", Json::array()},
-                 {"outputs", Json::array()},         {"ranges", Json::object()}};
+    Json json = {{"quantized", result.nodes.size()},
+                 {"kept", kept},
+                 {"samples", samples_.count},
+                 {"method", options_.method},
+                 {"opset", opset},
+                 {"nodes", Json::array()},
+                 {"outputs", Json::array()},
+                 {"ranges", Json::object()}};
     size_t next = 0;
     for (const opt::QuantizedPlace& place : result.places) {
       Json node = {{"node", place.node}, {"op", place.op}, {"value", place.value}};
@@ -197,10 +203,8 @@ class Quantization {
       json["nodes"].push_back(std::move(node));
     }
     for (const calibrate::OutputCost& cost : outputs) {
-      Json entry = {{"name", cost.name},
-                    {"db", cost.noise.db()},
-                    {"max_abs", cost.noise.worst},
-                    {"largest", cost.noise.largest}};
+      Json entry = {
+          {"name", cost.name}, {"db", cost.noise.db()}, {"max_abs", cost.noise.worst}, {"largest", cost.noise.largest}};
       if (cost.same_largest) entry["same_largest"] = *cost.same_largest;
       json["outputs"].push_back(std::move(entry));
     }
@@ -223,19 +227,22 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("source", options->source, "an .onnx file of floats")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
-  command.add_option("--calibration", options->calibration,
-                     "inputs that the model will see: a folder with a folder for each sample, each with NAME.npy (or .pb) "
-                     "for each input; what `lathe run --output-dir` writes fits")
+  command
+      .add_option("--calibration", options->calibration,
+                  "inputs that the model will see: a folder with a folder for each sample, each with NAME.npy (or .pb) "
+                  "for each input; what `lathe run --output-dir` writes fits")
       ->required();
   command.add_option("--samples", options->samples, "read only so many of them");
-  command.add_option("--method", options->method,
-                     "how ranges are found: minmax, percentile, or mse (least mean square error)")
+  command
+      .add_option("--method", options->method,
+                  "how ranges are found: minmax, percentile, or mse (least mean square error)")
       ->capture_default_str();
   command.add_option("--percentile", options->percentile, "of the elements, for that method")->capture_default_str();
   command.add_option("--keep", options->keep, "nodes that stay in floats, by their name or that of their result")
       ->delimiter(',');
-  command.add_option("--keep-below", options->keep_below,
-                     "nodes whose own signal to noise is below so many dB stay in floats")
+  command
+      .add_option("--keep-below", options->keep_below,
+                  "nodes whose own signal to noise is below so many dB stay in floats")
       ->capture_default_str();
   command.add_option("--opset", options->opset, "opset to write (default: the source's, at least 13)");
   command.add_option("-t,--threads", options->threads, "threads (default: as many as the process may use)");

@@ -59,8 +59,14 @@ class Block {
  public:
   Block(const LaunchOptions& options, Dim index, const std::function<void()>& body,
         context::pooled_fixedsize_stack& stacks, uint64_t first_serial, unsigned seed)
-      : options_(options), index_(index), body_(body), first_serial_(first_serial), serial_(++blocks_so_far),
-        random_(seed), threads_(options.block.size()), warps_((threads_.size() + kWarp - 1) / kWarp) {
+      : options_(options),
+        index_(index),
+        body_(body),
+        first_serial_(first_serial),
+        serial_(++blocks_so_far),
+        random_(seed),
+        threads_(options.block.size()),
+        warps_((threads_.size() + kWarp - 1) / kWarp) {
     pieces_["dynamic shared memory"] = {std::vector<unsigned char>(options.dynamic_shared),
                                         std::vector<Shadow>(options.dynamic_shared)};
     shared_total_ = options.dynamic_shared;
@@ -93,7 +99,8 @@ class Block {
     }
     for (const Thread& thread : threads_) {
       if (thread.copies.size() > 1 || !thread.copies.back().empty()) {
-        throw Fault(options_.name, index_, int(thread.number), "leaves with asynchronous copies that it never waited for");
+        throw Fault(options_.name, index_, int(thread.number),
+                    "leaves with asynchronous copies that it never waited for");
       }
     }
   }
@@ -153,7 +160,8 @@ class Block {
     std::iota(rank.begin(), rank.end(), 0u);
     std::shuffle(rank.begin(), rank.end(), random_);
     std::shuffle(order.begin(), order.end(), random_);
-    std::stable_sort(order.begin(), order.end(), [&](unsigned a, unsigned b) { return rank[a / kWarp] < rank[b / kWarp]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](unsigned a, unsigned b) { return rank[a / kWarp] < rank[b / kWarp]; });
     for (const unsigned number : order) {
       now_ = &threads_[number];
       now_->fiber = std::move(now_->fiber).resume();
@@ -303,13 +311,17 @@ std::string place(const std::string& kernel, Dim b, int thread, const std::strin
 }  // namespace
 
 Fault::Fault(std::string kernel_name, Dim block_at, int thread_number, const std::string& message)
-    : std::runtime_error(place(kernel_name, block_at, thread_number, message)), kernel(std::move(kernel_name)),
-      block(block_at), thread(thread_number), what_happened(message) {}
+    : std::runtime_error(place(kernel_name, block_at, thread_number, message)),
+      kernel(std::move(kernel_name)),
+      block(block_at),
+      thread(thread_number),
+      what_happened(message) {}
 
 void launch(const LaunchOptions& options, const std::function<void()>& body) {
   const unsigned threads = options.block.size();
   if (threads == 0 || threads > kMostThreads) {
-    throw Fault(options.name, {0, 0, 0}, -1, fmt::format("{} threads in a block: 1 to {} can be", threads, kMostThreads));
+    throw Fault(options.name, {0, 0, 0}, -1,
+                fmt::format("{} threads in a block: 1 to {} can be", threads, kMostThreads));
   }
   if (options.grid.size() == 0) throw Fault(options.name, {0, 0, 0}, -1, "an empty grid");
   context::pooled_fixedsize_stack stacks(kStackBytes);
@@ -325,14 +337,30 @@ void launch(const LaunchOptions& options, const std::function<void()>& body) {
   }
 }
 
-unsigned thread_number() { return block().thread().number; }
-unsigned lane_number() { return block().thread().lane(); }
-unsigned warp_number() { return block().thread().warp(); }
-Dim thread_index() { return block().thread().index; }
-Dim block_index() { return block().index(); }
-Dim block_size() { return block().options().block; }
-Dim grid_size() { return block().options().grid; }
-void fault(const std::string& what) { block().fault(what); }
+unsigned thread_number() {
+  return block().thread().number;
+}
+unsigned lane_number() {
+  return block().thread().lane();
+}
+unsigned warp_number() {
+  return block().thread().warp();
+}
+Dim thread_index() {
+  return block().thread().index;
+}
+Dim block_index() {
+  return block().index();
+}
+Dim block_size() {
+  return block().options().block;
+}
+Dim grid_size() {
+  return block().options().grid;
+}
+void fault(const std::string& what) {
+  block().fault(what);
+}
 
 unsigned block_barrier(bool vote) {
   block().thread().vote = vote;
@@ -353,16 +381,32 @@ Deposit warp_collective(const char* name, uint32_t mask, const Deposit& deposit,
   return thread.deposit;
 }
 
-uint64_t now() { return block().clock(); }
-bool ordered(unsigned other, uint64_t then) { return block().ordered(other, then); }
-uint64_t block_serial() { return block().serial(); }
-bool of_this_launch(uint64_t serial) { return serial >= block().first_serial(); }
+uint64_t now() {
+  return block().clock();
+}
+bool ordered(unsigned other, uint64_t then) {
+  return block().ordered(other, then);
+}
+uint64_t block_serial() {
+  return block().serial();
+}
+bool of_this_launch(uint64_t serial) {
+  return serial >= block().first_serial();
+}
 
-SharedBytes shared_bytes(const char* name, size_t bytes) { return block().piece(name, bytes); }
-SharedBytes dynamic_shared_bytes() { return block().piece("dynamic shared memory", 0); }
+SharedBytes shared_bytes(const char* name, size_t bytes) {
+  return block().piece(name, bytes);
+}
+SharedBytes dynamic_shared_bytes() {
+  return block().piece("dynamic shared memory", 0);
+}
 
-void defer_copy(std::function<void()> land) { block().thread().copies.back().push_back(std::move(land)); }
-void commit_copies() { block().thread().copies.emplace_back(); }
+void defer_copy(std::function<void()> land) {
+  block().thread().copies.back().push_back(std::move(land));
+}
+void commit_copies() {
+  block().thread().copies.emplace_back();
+}
 void wait_for_copies(unsigned groups_left) {
   auto& copies = block().thread().copies;
   while (copies.size() > size_t(groups_left) + 1) {

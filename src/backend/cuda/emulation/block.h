@@ -1,9 +1,9 @@
-// A CUDA block on the CPU: threads as fibres that a scheduler resumes in random order, with barriers and warp collectives
-// that only complete when all lanes that they name have come.
+// A CUDA block on the CPU: threads as fibres that a scheduler resumes in random order, with barriers and warp
+// collectives that only complete when all lanes that they name have come.
 //
-// What is checked while a kernel runs: that every barrier and collective completes, that masks name their caller and whom
-// it reads, and (memory.h) that no two threads touch the same memory without a barrier between them. What this cannot
-// show is in docs/cuda.md. For tests only: one launch at a time in a process.
+// What is checked while a kernel runs: that every barrier and collective completes, that masks name their caller and
+// whom it reads, and (memory.h) that no two threads touch the same memory without a barrier between them. What this
+// cannot show is in docs/cuda.md. For tests only: one launch at a time in a process.
 #pragma once
 
 #include <stdint.h>
@@ -70,8 +70,8 @@ Dim grid_size();
 
 // __syncthreads. `vote`: what the thread brings; returns how many brought true.
 unsigned block_barrier(bool vote = true);
-// Waits for all lanes of the mask at a collective of that name, and returns what `resolve` left for this one. Orders the
-// memory of these lanes, as the _sync functions do.
+// Waits for all lanes of the mask at a collective of that name, and returns what `resolve` left for this one. Orders
+// the memory of these lanes, as the _sync functions do.
 Deposit warp_collective(const char* name, uint32_t mask, const Deposit& deposit, Resolve resolve);
 
 // The order of accesses: whether what `other` did at `then` comes before what the thread that runs now does now, by a

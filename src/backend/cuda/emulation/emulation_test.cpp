@@ -26,13 +26,13 @@ std::optional<Fault> fault_of(const std::function<void()>& body, unsigned seed =
   return std::nullopt;
 }
 
-#define EXPECT_FAULT(body, words)                                                  \
-  for (unsigned seed = 1; seed <= 4; ++seed) {                                     \
-    const auto fault = fault_of(body, seed);                                       \
-    ASSERT_TRUE(fault) << "seed " << seed << ": nobody noticed";                   \
-    EXPECT_THAT(fault->what_happened, HasSubstr(words)) << fault->what();          \
+#define EXPECT_FAULT(body, words)                                                      \
+  for (unsigned seed = 1; seed <= 4; ++seed) {                                         \
+    const auto fault = fault_of(body, seed);                                           \
+    ASSERT_TRUE(fault) << "seed " << seed << ": nobody noticed";                       \
+    EXPECT_THAT(fault->what_happened, HasSubstr(words)) << fault->what();              \
     EXPECT_THAT(fault->what(), HasSubstr("kernel planted, block (0, 0, 0), thread ")); \
-    EXPECT_GE(fault->thread, 0);                                                   \
+    EXPECT_GE(fault->thread, 0);                                                       \
   }
 
 // The sum of each row, with and without the barrier that it needs.
@@ -77,13 +77,15 @@ TEST(Emulation, AMissingBarrierIsFoundWhateverTheOrder) {
 }
 
 TEST(Emulation, AWriteBehindAReadNeedsABarrierToo) {
-  EXPECT_FAULT([] {
-    LATHE_SHARED(int, x, kThreads);
-    x[thread()] = int(thread());
-    sync_block();
-    const int right = x[(thread() + 32) % kThreads];
-    x[thread()] = right;
-  }, "barrier between");
+  EXPECT_FAULT(
+      [] {
+        LATHE_SHARED(int, x, kThreads);
+        x[thread()] = int(thread());
+        sync_block();
+        const int right = x[(thread() + 32) % kThreads];
+        x[thread()] = right;
+      },
+      "barrier between");
 }
 
 TEST(Emulation, LanesOfAWarpDoNotRunInStep) {
@@ -99,46 +101,62 @@ TEST(Emulation, LanesOfAWarpDoNotRunInStep) {
 }
 
 TEST(Emulation, IndicesBeyondTheEnd) {
-  EXPECT_FAULT([] {
-    LATHE_SHARED(float, x, kThreads);
-    x[thread() + 1] = 0;
-  }, "writes x[128] (4 bytes): it has 128 elements");
+  EXPECT_FAULT(
+      [] {
+        LATHE_SHARED(float, x, kThreads);
+        x[thread() + 1] = 0;
+      },
+      "writes x[128] (4 bytes): it has 128 elements");
   Buffer<float> y("y", std::vector<float>(kThreads));
-  EXPECT_FAULT([&] {
-    const Global<const float> from = y;
-    if (from[int64_t(thread()) - 1] == 5) sync_block();
-  }, "reads y[-1]");
-  EXPECT_FAULT([&] {
-    const Global<const float> from = y;
-    if (thread() == 9) (void)load<Quad>(from, 126);
-  }, "reads y[126] (16 bytes)");
-  EXPECT_FAULT([&] {
-    const Global<const float> from = y;
-    if (thread() == 9) (void)load<Quad>(from, 2);
-  }, "not aligned");
+  EXPECT_FAULT(
+      [&] {
+        const Global<const float> from = y;
+        if (from[int64_t(thread()) - 1] == 5) sync_block();
+      },
+      "reads y[-1]");
+  EXPECT_FAULT(
+      [&] {
+        const Global<const float> from = y;
+        if (thread() == 9) (void)load<Quad>(from, 126);
+      },
+      "reads y[126] (16 bytes)");
+  EXPECT_FAULT(
+      [&] {
+        const Global<const float> from = y;
+        if (thread() == 9) (void)load<Quad>(from, 2);
+      },
+      "not aligned");
 }
 
 TEST(Emulation, MasksNameWhoComesAndWhomTheyRead) {
-  EXPECT_FAULT([] {
-    if (lane() < 16) (void)shuffle_xor(1.0f, 1);
-  }, "waits for lane 16, which has left");
+  EXPECT_FAULT(
+      [] {
+        if (lane() < 16) (void)shuffle_xor(1.0f, 1);
+      },
+      "waits for lane 16, which has left");
   EXPECT_FAULT([] { (void)shuffle_xor(1.0f, 1, 0x0000ffffu); }, "does not name lane");
-  EXPECT_FAULT([] {
-    if (lane() < 16) (void)shuffle_xor(1.0f, 16, 0x0000ffffu);
-  }, "reads a lane that the mask does not name");
-  EXPECT_FAULT([] {
-    if (lane() < 16)
-      (void)shuffle_xor(1.0f, 1);
-    else
-      sync_block();
-  }, "for ever");
+  EXPECT_FAULT(
+      [] {
+        if (lane() < 16) (void)shuffle_xor(1.0f, 16, 0x0000ffffu);
+      },
+      "reads a lane that the mask does not name");
+  EXPECT_FAULT(
+      [] {
+        if (lane() < 16)
+          (void)shuffle_xor(1.0f, 1);
+        else
+          sync_block();
+      },
+      "for ever");
 }
 
 TEST(Emulation, UnwrittenMemoryIsNotRead) {
-  EXPECT_FAULT([] {
-    LATHE_SHARED(float, x, 4);
-    if (x[3] == 1.0f) sync_block();
-  }, "nobody has written");
+  EXPECT_FAULT(
+      [] {
+        LATHE_SHARED(float, x, 4);
+        if (x[3] == 1.0f) sync_block();
+      },
+      "nobody has written");
 }
 
 TEST(Emulation, BlocksMeetOnlyByAtomics) {
@@ -146,9 +164,11 @@ TEST(Emulation, BlocksMeetOnlyByAtomics) {
   EXPECT_FALSE(fault_of([&] { add_atomically<int>(sum, 0, 1); }, 1, 7));
   EXPECT_EQ(sum.elements()[0], 7 * int(kThreads));
   Buffer<int> meeting("meeting", std::vector<int>(1));
-  const auto fault = fault_of([&] {
-    if (thread() == 0) meeting.view()[0] = int(block_x());
-  }, 1, 2);
+  const auto fault = fault_of(
+      [&] {
+        if (thread() == 0) meeting.view()[0] = int(block_x());
+      },
+      1, 2);
   ASSERT_TRUE(fault);
   EXPECT_THAT(fault->what_happened, HasSubstr("another block wrote"));
   // A launch behind another one may read what that wrote.
@@ -169,11 +189,13 @@ TEST(Emulation, CopiesLandAtTheirWait) {
   EXPECT_FALSE(fault_of([&] { copy(true, true); }));
   EXPECT_FAULT([&] { copy(false, true); }, "still on its way");
   EXPECT_FAULT([&] { copy(true, false); }, "there");
-  EXPECT_FAULT([&] {
-    LATHE_SHARED(float, there, kThreads * 4);
-    copy_async(there, int64_t(thread()) * 4, Global<const float>(x), int64_t(thread()) * 4, 16);
-    commit_copies();
-  }, "never waited for");
+  EXPECT_FAULT(
+      [&] {
+        LATHE_SHARED(float, there, kThreads * 4);
+        copy_async(there, int64_t(thread()) * 4, Global<const float>(x), int64_t(thread()) * 4, 16);
+        commit_copies();
+      },
+      "never waited for");
 }
 
 TEST(Emulation, VotesAndLaunchesOutOfRange) {
@@ -183,7 +205,12 @@ TEST(Emulation, VotesAndLaunchesOutOfRange) {
     if (shuffle_from(int(lane()), 5) != 5) emulated::fault("a wrong lane");
   }));
   EXPECT_THROW(emulated::launch({"wide", {1}, {1025}, 0, 1}, [] {}), Fault);
-  EXPECT_THROW(emulated::launch({"shared", {1}, {1}, 0, 1}, [] { LATHE_SHARED(float, x, 60000); (void)x; }), Fault);
+  EXPECT_THROW(emulated::launch({"shared", {1}, {1}, 0, 1},
+                                [] {
+                                  LATHE_SHARED(float, x, 60000);
+                                  (void)x;
+                                }),
+               Fault);
 }
 
 }  // namespace

@@ -17,17 +17,37 @@ using Global = emulated::View<T>;
 template <class T>
 using SharedView = emulated::View<T>;
 
-inline unsigned thread() { return emulated::thread_index().x; }
-inline unsigned threads() { return emulated::block_size().x; }
-inline unsigned lane() { return emulated::lane_number(); }
-inline unsigned warp() { return emulated::warp_number(); }
-inline unsigned block_x() { return emulated::block_index().x; }
-inline unsigned block_y() { return emulated::block_index().y; }
-inline unsigned block_z() { return emulated::block_index().z; }
-inline unsigned blocks_x() { return emulated::grid_size().x; }
+inline unsigned thread() {
+  return emulated::thread_index().x;
+}
+inline unsigned threads() {
+  return emulated::block_size().x;
+}
+inline unsigned lane() {
+  return emulated::lane_number();
+}
+inline unsigned warp() {
+  return emulated::warp_number();
+}
+inline unsigned block_x() {
+  return emulated::block_index().x;
+}
+inline unsigned block_y() {
+  return emulated::block_index().y;
+}
+inline unsigned block_z() {
+  return emulated::block_index().z;
+}
+inline unsigned blocks_x() {
+  return emulated::grid_size().x;
+}
 
-inline void sync_block() { emulated::block_barrier(); }
-inline bool any_in_block(bool value) { return emulated::block_barrier(value) > 0; }
+inline void sync_block() {
+  emulated::block_barrier();
+}
+inline bool any_in_block(bool value) {
+  return emulated::block_barrier(value) > 0;
+}
 
 namespace emulated {
 
@@ -108,7 +128,9 @@ template <class T, class From>
 void copy_async(const SharedView<T>& to, int64_t index, const Global<From>& from, int64_t from_index, size_t bytes) {
   to.copy_async(index, from, from_index, bytes);
 }
-inline void commit_copies() { emulated::commit_copies(); }
+inline void commit_copies() {
+  emulated::commit_copies();
+}
 template <unsigned kLeft>
 void wait_for_copies() {
   emulated::wait_for_copies(kLeft);
@@ -121,7 +143,8 @@ struct MatrixRow {
   uint16_t numbers[8];
 };
 
-// PTX ISA, ldmatrix: lanes 8m to 8m + 7 give the rows of matrix m; lane l gets numbers 2 (l % 4) and the next of row l / 4.
+// PTX ISA, ldmatrix: lanes 8m to 8m + 7 give the rows of matrix m; lane l gets numbers 2 (l % 4) and the next of row l
+// / 4.
 template <int kMatrices, bool kTransposed>
 void resolve_matrices(std::array<Deposit*, kWarp>& lanes) {
   for (unsigned l = 0; l < kWarp; ++l) {
@@ -171,15 +194,15 @@ void resolve_tile(std::array<Deposit*, kWarp>& lanes) {
   }
   for (unsigned l = 0; l < kWarp; ++l) {
     const unsigned group = l / 4, pair = 2 * (l % 4);
-    give(*lanes[l], std::array<float, 4>{sum[group][pair], sum[group][pair + 1], sum[group + 8][pair],
-                                         sum[group + 8][pair + 1]});
+    give(*lanes[l],
+         std::array<float, 4>{sum[group][pair], sum[group][pair + 1], sum[group + 8][pair], sum[group + 8][pair + 1]});
   }
 }
 
 }  // namespace emulated
 
-// kMatrices 8 x 8 matrices of 16-bit numbers from shared memory, a word of each for every lane; `index`: of the row that
-// this lane names, aligned to 16 bytes.
+// kMatrices 8 x 8 matrices of 16-bit numbers from shared memory, a word of each for every lane; `index`: of the row
+// that this lane names, aligned to 16 bytes.
 template <int kMatrices, bool kTransposed = false>
 void load_matrices(const SharedView<uint16_t>& from, int64_t index, uint32_t* out) {
   emulated::Deposit row;
@@ -202,17 +225,37 @@ void multiply_tile(float* sum, const uint32_t* a, const uint32_t* b) {
   std::copy(result.begin(), result.end(), sum);
 }
 
-inline float exp_fast(float x) { return std::exp(x); }
-inline float inverse_sqrt(float x) { return 1.0f / std::sqrt(x); }
-inline float fma_of(float a, float b, float c) { return std::fma(a, b, c); }
-inline float erf_of(float x) { return std::erf(x); }
-inline float tanh_of(float x) { return std::tanh(x); }
-inline float float_of_bits(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline float exp_fast(float x) {
+  return std::exp(x);
+}
+inline float inverse_sqrt(float x) {
+  return 1.0f / std::sqrt(x);
+}
+inline float fma_of(float a, float b, float c) {
+  return std::fma(a, b, c);
+}
+inline float erf_of(float x) {
+  return std::erf(x);
+}
+inline float tanh_of(float x) {
+  return std::tanh(x);
+}
+inline float float_of_bits(uint32_t bits) {
+  return std::bit_cast<float>(bits);
+}
 
-inline float f16_of(uint16_t bits) { return f16_to_f32(bits); }
-inline float bf16_of(uint16_t bits) { return bf16_to_f32(bits); }
-inline uint16_t to_f16(float x) { return f32_to_f16(x); }
-inline uint16_t to_bf16(float x) { return f32_to_bf16(x); }
+inline float f16_of(uint16_t bits) {
+  return f16_to_f32(bits);
+}
+inline float bf16_of(uint16_t bits) {
+  return bf16_to_f32(bits);
+}
+inline uint16_t to_f16(float x) {
+  return f32_to_f16(x);
+}
+inline uint16_t to_bf16(float x) {
+  return f32_to_bf16(x);
+}
 
 }  // namespace lathe::backend::cuda
 
@@ -222,5 +265,4 @@ inline uint16_t to_bf16(float x) { return f32_to_bf16(x); }
 // Shared memory of the block, the same for all its threads.
 #define LATHE_SHARED(type, name, count) \
   const auto name = ::lathe::backend::cuda::emulated::shared_view<type>(#name, count)
-#define LATHE_DYNAMIC_SHARED(type, name) \
-  const auto name = ::lathe::backend::cuda::emulated::dynamic_shared_view<type>()
+#define LATHE_DYNAMIC_SHARED(type, name) const auto name = ::lathe::backend::cuda::emulated::dynamic_shared_view<type>()

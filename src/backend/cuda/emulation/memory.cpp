@@ -19,13 +19,16 @@ std::string by_whom(const Access& access) {
   return fmt::format("thread {}", access.thread);
 }
 
-[[noreturn]] void race(const std::string& name, size_t byte, const char* mine, const Access& other, const char* theirs) {
+[[noreturn]] void race(const std::string& name, size_t byte, const char* mine, const Access& other,
+                       const char* theirs) {
   const bool inside = other.block == block_serial();
   fault(fmt::format("{} byte {} of {}, which {} {} with no {} between", mine, byte, name, by_whom(other), theirs,
                     inside ? "barrier" : "end of the launch"));
 }
 
-Access here() { return {block_serial(), now(), thread_number()}; }
+Access here() {
+  return {block_serial(), now(), thread_number()};
+}
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// Views of shared and global memory that check every access: bounds, alignment, that somebody wrote what is read, and that
-// no two threads meet without a barrier between them.
+// Views of shared and global memory that check every access: bounds, alignment, that somebody wrote what is read, and
+// that no two threads meet without a barrier between them.
 #pragma once
 
 #include <fmt/format.h>
@@ -94,13 +94,15 @@ class View {
   // The bytes themselves, checked for bounds alone: for atomics.
   Byte* raw(int64_t index) const { return data_ + place(index, sizeof(T), "updates"); }
   void note_atomic(int64_t index) const {
-    for (size_t i = 0, at = place(index, sizeof(T), "updates"); shadow_ && i < sizeof(T); ++i) shadow_[at + i].written = true;
+    for (size_t i = 0, at = place(index, sizeof(T), "updates"); shadow_ && i < sizeof(T); ++i)
+      shadow_[at + i].written = true;
   }
 
   // A copy of `bytes` bytes from global memory that lands at the wait.
   template <class From>
   void copy_async(int64_t index, const From& from, int64_t from_index, size_t bytes) const {
-    if (bytes != 4 && bytes != 8 && bytes != 16) fault(fmt::format("copies {} bytes asynchronously: 4, 8 or 16 can be", bytes));
+    if (bytes != 4 && bytes != 8 && bytes != 16)
+      fault(fmt::format("copies {} bytes asynchronously: 4, 8 or 16 can be", bytes));
     const size_t at = place(index, bytes, "copies to");
     const auto* source = from.source(from_index, bytes);
     begin_flight(*name_, shadow_, at, bytes);

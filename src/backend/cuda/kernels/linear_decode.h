@@ -34,7 +34,9 @@ struct LinearDecode {
 };
 
 // Blocks: x of kDecodeRows rows, y of kDecodeTokens tokens. Dynamic shared memory: kTokens x columns floats.
-inline unsigned linear_decode_blocks(int rows) { return unsigned((rows + kDecodeRows - 1) / kDecodeRows); }
+inline unsigned linear_decode_blocks(int rows) {
+  return unsigned((rows + kDecodeRows - 1) / kDecodeRows);
+}
 
 // The sum over a block, for all its threads. `scratch`: a float for each warp.
 LATHE_DEVICE float sum_of_block(float x, const SharedView<float>& scratch) {

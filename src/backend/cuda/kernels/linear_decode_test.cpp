@@ -54,7 +54,9 @@ void run_part(const LinearData& linear, size_t part, int first, int tokens, Buff
   if (p.norm != cpu::Norm::none) call.norm_scale = scale;
   if (!linear.norm_bias.empty()) call.norm_bias = norm_bias;
   call.epsilon = LinearData::kEpsilon;
-  call.rounding = p.compute == Compute::f16 ? Rounding::f16 : p.compute == Compute::bf16 ? Rounding::bf16 : Rounding::none;
+  call.rounding = p.compute == Compute::f16    ? Rounding::f16
+                  : p.compute == Compute::bf16 ? Rounding::bf16
+                                               : Rounding::none;
   call.weights = weights;
   if (p.bias) call.bias = bias;
   call.rows = int(p.rows[part]);

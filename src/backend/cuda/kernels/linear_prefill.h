@@ -1,28 +1,28 @@
-// y = x W' for many tokens by tensor cores: x and W in f16 or bf16, sums in f32. W streams through three stages of shared
-// memory by asynchronous copies, so does x; tiles of 64 x 64 results, four warps of 32 x 32 each.
+// y = x W' for many tokens by tensor cores: x and W in f16 or bf16, sums in f32. W streams through three stages of
+// shared memory by asynchronous copies, so does x; tiles of 64 x 64 results, four warps of 32 x 32 each.
 //
-// Rows of a tile in shared memory are 32 numbers (64 bytes, four chunks of 16); chunk c of row r lies at c ^ (r / 2 % 4),
-// so that the eight rows that ldmatrix reads at a time touch all banks.
+// Rows of a tile in shared memory are 32 numbers (64 bytes, four chunks of 16); chunk c of row r lies at c ^ (r / 2 %
+// 4), so that the eight rows that ldmatrix reads at a time touch all banks.
 #pragma once
 
 #include "backend/cuda/kernels/formats.h"
 
 namespace lathe::backend::cuda {
 
-constexpr int kTile = 64;     // tokens and rows of weights of a block
-constexpr int kDepth = 32;    // columns of a stage
+constexpr int kTile = 64;   // tokens and rows of weights of a block
+constexpr int kDepth = 32;  // columns of a stage
 constexpr int kStages = 3;
 constexpr int kPrefillThreads = 128;
-constexpr int kChunk = 8;     // numbers of 16 bytes
+constexpr int kChunk = 8;                          // numbers of 16 bytes
 constexpr int kStageNumbers = 2 * kTile * kDepth;  // x, then weights
 
 struct LinearPrefill {
-  Global<const uint16_t> x;  // [tokens][columns]
+  Global<const uint16_t> x;        // [tokens][columns]
   Global<const uint16_t> weights;  // [rows][columns]
   int tokens;
   int rows;
-  int columns;  // a multiple of kDepth
-  Global<const float> bias;      // [rows] or null
+  int columns;               // a multiple of kDepth
+  Global<const float> bias;  // [rows] or null
   Function function;
   Global<const float> residual;  // [tokens][y_stride] or null
   Global<float> y;               // [tokens][y_stride], this part from y_first on

@@ -1,5 +1,5 @@
-// Tensor-core products on the emulated device: the lines of tests/op/linear.cases whose weights and activations are 16-bit
-// floats, and the two instructions by themselves.
+// Tensor-core products on the emulated device: the lines of tests/op/linear.cases whose weights and activations are
+// 16-bit floats, and the two instructions by themselves.
 #include "backend/cuda/kernels/linear_prefill.h"
 
 #include <gtest/gtest.h>
@@ -50,12 +50,13 @@ std::vector<float> run(const LinearData& linear, unsigned seed) {
     call.y_stride = int(linear.outputs);
     call.y_first = first;
     const emulated::Dim grid = {unsigned((call.rows + kTile - 1) / kTile), unsigned((call.tokens + kTile - 1) / kTile)};
-    emulated::launch({"linear_prefill", grid, {kPrefillThreads}, kStages * kStageNumbers * sizeof(uint16_t), seed}, [&] {
-      if (bf16)
-        linear_prefill<true>(call);
-      else
-        linear_prefill<false>(call);
-    });
+    emulated::launch({"linear_prefill", grid, {kPrefillThreads}, kStages * kStageNumbers * sizeof(uint16_t), seed},
+                     [&] {
+                       if (bf16)
+                         linear_prefill<true>(call);
+                       else
+                         linear_prefill<false>(call);
+                     });
     first += call.rows;
   }
   return y.elements();

@@ -2,9 +2,9 @@
 // step, for any mix of sequences.
 //
 // Keys and values of a cache block lie as [keys, values][kv head][position][head_dim]. The context is cut into parts of
-// kPart positions whatever its length, and parts are merged in order, so that a sequence's bits do not depend on what is
-// with it. Attention over parts as in FlashDecoding (Dao et al., 2023): the largest score, the sum of weights and the
-// weighted values of each part suffice to merge them.
+// kPart positions whatever its length, and parts are merged in order, so that a sequence's bits do not depend on what
+// is with it. Attention over parts as in FlashDecoding (Dao et al., 2023): the largest score, the sum of weights and
+// the weighted values of each part suffice to merge them.
 #pragma once
 
 #include "backend/cuda/kernels/formats.h"
@@ -29,10 +29,10 @@ struct PagedAttention {
   float scale;
   Global<const float> cos, sin;  // [tokens][rotary_dim / 2] or null
   int rotary_dim;
-  int interleaved;                    // pairs (0, 1), (2, 3) ...; else halves
-  Global<const int> sequence;         // [tokens]: its row of the block table
-  Global<const int> position;         // [tokens]; keys and values in front of it are in the cache, or in this step
-  Global<const int> block_table;      // [sequences][blocks_per_sequence]
+  int interleaved;                // pairs (0, 1), (2, 3) ...; else halves
+  Global<const int> sequence;     // [tokens]: its row of the block table
+  Global<const int> position;     // [tokens]; keys and values in front of it are in the cache, or in this step
+  Global<const int> block_table;  // [sequences][blocks_per_sequence]
   int blocks_per_sequence;
   Global<typename Format::Stored> cache;
   Global<float> queries;  // scratch [tokens][heads][head_dim]
@@ -42,7 +42,8 @@ struct PagedAttention {
 };
 
 template <class Format>
-LATHE_DEVICE int64_t cache_place(const PagedAttention<Format>& call, int sequence, int position, int kv_head, int value) {
+LATHE_DEVICE int64_t cache_place(const PagedAttention<Format>& call, int sequence, int position, int kv_head,
+                                 int value) {
   const int block = call.block_table[int64_t(sequence) * call.blocks_per_sequence + position / kPositions];
   const int64_t head = (int64_t(block) * 2 + value) * call.kv_heads + kv_head;
   return (head * kPositions + position % kPositions) * call.head_dim;
@@ -138,13 +139,13 @@ LATHE_DEVICE Seen from_lane(const Seen& seen, unsigned away) {
   return other;
 }
 
-// Blocks: x of parts, y of KV heads, z of tokens. kLanes: those that hold one head, a power of two. Every warp takes every
-// fourth batch of 32 / kLanes positions; the query heads of a KV head share what is read, kHeads at a time.
+// Blocks: x of parts, y of KV heads, z of tokens. kLanes: those that hold one head, a power of two. Every warp takes
+// every fourth batch of 32 / kLanes positions; the query heads of a KV head share what is read, kHeads at a time.
 template <class Format, int kLanes, int kHeads>
 LATHE_KERNEL void attend_part(PagedAttention<Format> call) {
   constexpr int kWarps = kAttendThreads / 32;
   constexpr int kAtOnce = 32 / kLanes;
-  LATHE_SHARED(float, shared, kWarps * kLanes * (kLaneDims + 2));
+  LATHE_SHARED(float, shared, kWarps* kLanes*(kLaneDims + 2));
   const int part = int(block_x()), kv_head = int(block_y()), token = int(block_z());
   const int sequence = call.sequence[token], length = call.position[token] + 1;
   const int begin = part * kPart, end = begin + kPart < length ? begin + kPart : length;

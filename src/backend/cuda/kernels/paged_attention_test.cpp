@@ -41,7 +41,9 @@ template <class Format, int kLanes, int kHeads>
 class Scene {
  public:
   Scene(const Shape& shape, std::vector<int> lengths, uint32_t seed)
-      : shape_(shape), lengths_(std::move(lengths)), longest_(*std::max_element(lengths_.begin(), lengths_.end())),
+      : shape_(shape),
+        lengths_(std::move(lengths)),
+        longest_(*std::max_element(lengths_.begin(), lengths_.end())),
         per_sequence_((longest_ + kPositions - 1) / kPositions),
         table_(size_t(per_sequence_) * lengths_.size()),
         cache_("cache", table_.size() * 2 * size_t(shape.kv_heads) * kPositions * size_t(shape.head_dim)) {
@@ -72,7 +74,8 @@ class Scene {
     const int parts = (longest_ + kPart - 1) / kPart;
     const size_t per_head = size_t(shape_.head_dim);
     Buffer<float> x("qkv", qkv), c("cos", cos), s("sin", sin), queries("queries", tokens * heads * per_head);
-    Buffer<float> partial("parts", tokens * heads * size_t(parts) * (per_head + 2)), out("out", tokens * heads * per_head);
+    Buffer<float> partial("parts", tokens * heads * size_t(parts) * (per_head + 2)),
+        out("out", tokens * heads * per_head);
     Buffer<int> of("sequence", sequence), at("position", position), table("block_table", table_);
     PagedAttention<Format> call{};
     call.qkv = x;
@@ -137,7 +140,8 @@ class Scene {
     const int half = shape_.rotary_dim / 2;
     for (int i = 0; i < half; ++i) {
       const int a = shape_.interleaved ? 2 * i : i, b = shape_.interleaved ? 2 * i + 1 : i + half;
-      const float c = float(std::cos(angle(t, i, shape_.rotary_dim))), n = float(std::sin(angle(t, i, shape_.rotary_dim)));
+      const float c = float(std::cos(angle(t, i, shape_.rotary_dim))),
+                  n = float(std::sin(angle(t, i, shape_.rotary_dim)));
       out[size_t(a)] = x[a] * c - x[b] * n;
       out[size_t(b)] = x[b] * c + x[a] * n;
     }
@@ -165,7 +169,8 @@ void check(const Shape& shape, const std::vector<int>& lengths, double bound) {
   const auto compare = [&](const std::vector<float>& found, size_t row, size_t s, int t) {
     const auto expected = scene.expected(s, t);
     for (size_t i = 0; i < width; ++i) {
-      ASSERT_NEAR(double(found[row * width + i]), expected[i], bound) << "sequence " << s << " token " << t << " at " << i;
+      ASSERT_NEAR(double(found[row * width + i]), expected[i], bound)
+          << "sequence " << s << " token " << t << " at " << i;
     }
   };
   size_t row = 0;
