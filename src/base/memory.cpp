@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
-#include <limits>
 #include <sstream>
 #include <string>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 namespace lathe {
@@ -25,12 +25,6 @@ uint64_t proc_kib(const char* path, std::string_view key) {
   return 0;
 }
 
-uint64_t read_number(const char* path, uint64_t otherwise) {
-  std::ifstream file(path);
-  uint64_t value;
-  return file >> value ? value : otherwise;  // "max" is no number
-}
-
 }  // namespace
 
 MemoryUse memory_use() {
@@ -44,14 +38,11 @@ MemoryUse memory_use() {
 }
 
 uint64_t available_memory_bytes() {
-  uint64_t available = proc_kib("/proc/meminfo", "MemAvailable:");
-  const uint64_t unlimited = std::numeric_limits<uint64_t>::max();
-  const uint64_t limit = read_number("/sys/fs/cgroup/memory.max", unlimited);
-  if (limit != unlimited) {
-    const uint64_t used = read_number("/sys/fs/cgroup/memory.current", 0);
-    available = std::min(available, limit > used ? limit - used : 0);
-  }
-  return available;
+  const uint64_t available = proc_kib("/proc/meminfo", "MemAvailable:");
+  std::ifstream membership("/proc/self/cgroup");
+  std::stringstream text;
+  text << membership.rdbuf();
+  return std::min(available, cgroup_available_bytes("/sys/fs/cgroup", text.str()).value_or(available));
 }
 
 uint64_t available_disk_bytes(const std::filesystem::path& path) {

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 #include <vector>
@@ -46,9 +47,12 @@ class ProgressLine {
     if (!finished && !other_step && now - shown_ < std::chrono::milliseconds(100)) return;
     shown_ = now;
     std::string line = "\r" + step_ + amount(unit);
-    if (total > 0 && done > first_ && !finished) {
-      const double seconds = std::chrono::duration<double>(now - start_).count();
-      line += fmt::format(", {:.0f} s left", seconds * double(total - done) / double(done - first_));
+    if (total > 0 && done > first_) {
+      const double seconds = std::chrono::duration<double>(now - start_).count(),
+                   each = seconds / double(done - first_);
+      if (unit == ProgressUnit::steps)
+        line += each < 10 ? fmt::format(", {:.0f} ms each", each * 1e3) : fmt::format(", {:.1f} s each", each);
+      if (!finished) line += fmt::format(", {:.0f} s left", each * double(total - done));
     }
     write(line + "\x1b[K");
     open_ = true;
@@ -67,10 +71,16 @@ class ProgressLine {
 
   // ": 12.3 of 98.0 MB"; nothing where nothing can be counted.
   std::string amount(ProgressUnit unit) const {
-    if (unit == ProgressUnit::steps) return total_ > 0 ? fmt::format(": {} of {}", done_, total_) : "";
+    if (unit == ProgressUnit::steps) return total_ > 0 ? fmt::format(" {} {} of {}", bar(), done_, total_) : "";
     const double done = double(done_) / 1e6;
     if (total_ > 0) return fmt::format(": {:.1f} of {:.1f} MB", done, double(total_) / 1e6);
     return fmt::format(": {:.1f} MB", done);
+  }
+  std::string bar() const {
+    constexpr size_t kCells = 20;
+    const size_t full = size_t(double(done_) / double(total_) * kCells);
+    return fmt::format("[{}{}]", std::string(std::min(full, kCells), '#'),
+                       std::string(kCells - std::min(full, kCells), '-'));
   }
   static void write(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stderr);

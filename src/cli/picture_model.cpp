@@ -5,7 +5,8 @@
 #include "backend/graph_load.h"
 #include "base/fields.h"
 #include "base/file.h"
-#include "compiler/graph_build.h"
+#include "base/hash.h"
+#include "compiler/graph_size.h"
 #include "plan/engine_file.h"
 
 namespace lathe::cli {
@@ -40,13 +41,10 @@ text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::st
   });
 }
 
-PictureModel from_checkpoint(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint) {
-  PictureModel model{
-      .contract = checkpoint->contract(), .assets = checkpoint->assets(), .graphs = {}, .notes = checkpoint->notes()};
-  model.graphs = [checkpoint](const std::string& name) {
-    return compiler::build_graph(checkpoint->build(name, {.normed_states = true}));
-  };
-  return model;
+compiler::PlannedGraph plan_of(const frontend::PictureCheckpoint& checkpoint, const std::string& name) {
+  ir::Graph graph = checkpoint.build(name, {.normed_states = true});
+  compiler::optimise_graph(graph, {});
+  return compiler::plan_graph(std::move(graph), {});
 }
 
 // The graph; when it is not needed any more its pages of the engine are let go, so that memory follows what is in use.
@@ -85,6 +83,15 @@ PictureModel from_engine(std::shared_ptr<const plan::EngineFile> engine) {
     model.assets.emplace(asset.name, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
   model.graphs = [engine](const std::string& name) { return load_and_drop(engine, name); };
+  model.revision = [engine] { return engine->hash(); };
+  for (const plan::EngineGraph& graph : engine->manifest().graphs) model.measurable.names.push_back(graph.name);
+  model.measurable.get = [engine](const std::string& name) {
+    const plan::EngineGraph& graph = plan::get_graph(engine->manifest().graphs, name);
+    auto loaded = backend::load_graph(*engine, graph);
+    uint64_t bytes = 0;
+    for (const tensor::Tensor& constant : loaded->constants) bytes += constant.bytes().size();
+    return pipeline::MeasurableGraph{std::move(loaded), bytes, 0};
+  };
   return model;
 }
 
@@ -95,6 +102,40 @@ bool is_picture_engine(const std::filesystem::path& path) {
 
 }  // namespace
 
+PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint) {
+  PictureModel model;
+  model.contract = checkpoint->contract();
+  model.assets = checkpoint->assets();
+  model.notes = checkpoint->notes();
+  // Plans that were measured wait here to be loaded: planning a UNet takes longer than anything else but its weights.
+  auto waiting = std::make_shared<std::map<std::string, compiler::PlannedGraph>>();
+  model.graphs = [checkpoint, waiting](const std::string& name) {
+    auto found = waiting->extract(name);
+    return compiler::load_constants(found ? std::move(found.mapped()) : plan_of(*checkpoint, name));
+  };
+  model.revision = [checkpoint] {
+    Sha256 all;
+    for (const std::filesystem::path& file : checkpoint->files()) {
+      const std::string one = sha256_file_hex(file);
+      all.update(std::as_bytes(std::span(one)));
+    }
+    return all.finish_hex();
+  };
+  model.measurable.names = checkpoint->graph_names();
+  model.measurable.get = [checkpoint, waiting](const std::string& name) {
+    auto found = waiting->find(name);
+    if (found == waiting->end()) found = waiting->emplace(name, plan_of(*checkpoint, name)).first;
+    const compiler::GraphSize size = compiler::measure_constants(found->second);
+    return pipeline::MeasurableGraph{found->second.model, size.constant_bytes, size.packing_bytes};
+  };
+  return model;
+}
+
+std::optional<PictureModel> find_picture_model(std::shared_ptr<const plan::EngineFile> engine) {
+  if (!find_pictures(*engine)) return std::nullopt;
+  return with_context(engine->path().string(), [&] { return from_engine(engine); });
+}
+
 bool is_picture_model(const std::filesystem::path& path) {
   return frontend::PictureCheckpoint::recognises(path) || is_picture_engine(path);
 }
@@ -102,10 +143,10 @@ bool is_picture_model(const std::filesystem::path& path) {
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options,
                                 bool check) {
   if (!is_picture_engine(path)) {
-    return from_checkpoint(
+    return picture_model_of(
         std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)));
   }
-  if (!options.variant.empty() || !options.vae.empty() || !options.tokenizer.empty() || !options.prediction.empty()) {
+  if (options != frontend::PictureOptions{}) {
     fail(ErrorCode::usage, "--variant, --vae, --tokenizer and --prediction are decided when an engine is built");
   }
   auto engine = plan::EngineFile::open(path);

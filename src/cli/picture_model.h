@@ -2,14 +2,17 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "compiler/graph_engine.h"
 #include "frontend/picture_checkpoint.h"
-#include "pipeline/diffuse/diffuse.h"
+#include "pipeline/diffuse/picture_memory.h"
+#include "plan/engine_file.h"
 
 namespace lathe::cli {
 
@@ -17,7 +20,10 @@ struct PictureModel {
   contract::Pictures contract;
   std::map<std::string, std::string> assets;  // as PictureCheckpoint::assets
   pipeline::PictureGraphs graphs;             // keeps what they come from open
+  pipeline::MeasurableGraphs measurable;      // the same before they are loaded
   std::vector<std::string> notes;             // what a person should know
+  // Hash of what the numbers are: the engine's, or that of the sha256 of all weight files, which reads them.
+  std::function<std::string()> revision;
 };
 
 // Whether the path is one of those.
@@ -25,7 +31,12 @@ bool is_picture_model(const std::filesystem::path& path);
 // `options` are for folders and files; usage where they are given with an engine. `check`: the engine's weights against
 // their hashes.
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check);
+// Of a checkpoint that is open.
+PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint);
 std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options);
+
+// Of an engine that is open; nullopt where it is none of pictures.
+std::optional<PictureModel> find_picture_model(std::shared_ptr<const plan::EngineFile> engine);
 
 // What an engine of the pipeline is built from: its graphs, its contract as JSON and its tokenizers.
 compiler::GraphEngineRequest picture_engine_request(const frontend::PictureCheckpoint& checkpoint);

@@ -170,7 +170,10 @@ PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options) {
 
 std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options) {
   optimise_graph(graph, options);
-  PlannedGraph planned = plan_graph(std::move(graph), options);
+  return load_constants(plan_graph(std::move(graph), options));
+}
+
+std::shared_ptr<const GraphModel> load_constants(PlannedGraph planned) {
   std::vector<const ConstantJob*> packs;
   for (const ConstantJob& job : planned.constants) {
     if (job.layout)

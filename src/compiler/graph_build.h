@@ -50,5 +50,7 @@ struct PlannedGraph {
 void optimise_graph(ir::Graph& graph, const GraphBuildOptions& options);
 // What build_graph does behind -O2, but for the constants.
 PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options);
+// The rest of build_graph: loads the constants, packed by all threads.
+std::shared_ptr<const plan::GraphModel> load_constants(PlannedGraph planned);
 
 }  // namespace lathe::compiler

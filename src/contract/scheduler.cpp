@@ -289,6 +289,11 @@ std::vector<std::string> scheduler_names() {
   return names;
 }
 
+std::string scheduler_class(std::string_view name) {
+  const auto command = std::ranges::find(kCommandNames, name, &CommandName::name);
+  return command == kCommandNames.end() ? "" : std::string(command->class_name);
+}
+
 std::vector<std::string> scheduler_classes() {
   std::vector<std::string> names;
   for (const SchedulerClass& kind : kClasses) names.emplace_back(kind.name);

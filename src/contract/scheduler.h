@@ -152,6 +152,8 @@ SchedulerConfig switch_scheduler(const Json& config, std::string_view name);
 
 // The names of the command line: "ddim", "dpm++2m_karras" ...
 std::vector<std::string> scheduler_names();
+// The class of one of them; empty for other names.
+std::string scheduler_class(std::string_view name);
 std::vector<std::string> scheduler_classes();
 
 // Throws invalid_input or unsupported for options that do not go together; read_scheduler and switch_scheduler have

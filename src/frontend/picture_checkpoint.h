@@ -19,6 +19,8 @@ struct PictureOptions {
   // ("epsilon", "v_prediction") where its content does not tell.
   std::filesystem::path tokenizer;
   std::string prediction;
+
+  bool operator==(const PictureOptions&) const = default;
 };
 
 // Values are immutable after open(); tensors are views into mapped files.

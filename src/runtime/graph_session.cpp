@@ -271,6 +271,26 @@ struct GraphSession::Impl {
     return names;
   }
 
+  BoundGraph describe(const Stage& stage) const {
+    const auto& instructions = model->plan.instructions;
+    const auto text = [](const plan::Instruction& i) { return fmt::format("{} \"{}\"", i.op, i.name); };
+    BoundGraph result;
+    for (const auto& step : stage.steps) {
+      const plan::Instruction& instruction = *step->problem.instruction;
+      result.instructions.push_back({instruction.op, instruction.name,
+                                     std::string(step->kernel ? step->kernel->name : "reference"),
+                                     tensor::to_string(std::span(step->problem.outputs[0].dims)), step->refusals});
+    }
+    result.not_bound = instructions.size() - stage.end;
+    if (result.not_bound > 0) result.stopped_at = text(instructions[stage.end]);
+    result.arena_bytes = stage.arena_bytes;
+    result.scratch_bytes = stage.scratch_bytes;
+    result.live_bytes = stage.live_bytes;
+    result.multiplications = stage.multiplications;
+    if (!stage.steps.empty()) result.live_during = text(*stage.steps[stage.live_step]->problem.instruction);
+    return result;
+  }
+
   void show(const StageStep& step) const {
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       if (step.outputs[i] < 0) continue;
@@ -331,23 +351,31 @@ std::vector<InstructionTime> GraphSession::profile(const Data& inputs) {
 
 BoundGraph GraphSession::bound(const Data& inputs) {
   impl_->take_inputs(inputs);
-  const Stage& stage = impl_->stage_at(0);
-  const auto& instructions = impl_->model->plan.instructions;
-  const auto text = [](const plan::Instruction& i) { return fmt::format("{} \"{}\"", i.op, i.name); };
-  BoundGraph result;
-  for (const auto& step : stage.steps) {
-    const plan::Instruction& instruction = *step->problem.instruction;
-    result.instructions.push_back({instruction.op, instruction.name,
-                                   std::string(step->kernel ? step->kernel->name : "reference"),
-                                   tensor::to_string(std::span(step->problem.outputs[0].dims)), step->refusals});
+  return impl_->describe(impl_->stage_at(0));
+}
+
+BoundGraph GraphSession::measured(const op::Bindings& symbols) {
+  static const std::byte nowhere{};  // binding looks at no element of an input
+  const plan::GraphPlan& plan = impl_->model->plan;
+  std::vector<ValueState> states(plan.values.size());
+  for (const int64_t input : plan.inputs) {
+    const plan::GraphValue& value = plan.values[size_t(input)];
+    ValueState& state = states[size_t(input)];
+    state.set = true;
+    if (op::is_optional(value.type)) continue;
+    tensor::Shape shape = value.type.shape;
+    for (tensor::Dim& dim : shape) dim = dim.bind(symbols);
+    const auto dims = tensor::to_dims(shape);
+    if (!dims) {
+      fail(ErrorCode::usage, "input \"{}\" {}: a length of it is not given", value.name, op::to_string(value.type));
+    }
+    state.address = &nowhere;
+    state.dtype = value.type.dtype;
+    state.dims = *dims;
   }
-  result.not_bound = instructions.size() - stage.end;
-  if (result.not_bound > 0) result.stopped_at = text(instructions[stage.end]);
-  result.arena_bytes = stage.arena_bytes;
-  result.scratch_bytes = stage.scratch_bytes;
-  result.live_bytes = stage.live_bytes;
-  if (!stage.steps.empty()) result.live_during = text(*stage.steps[stage.live_step]->problem.instruction);
-  return result;
+  BindingContext context = impl_->context;
+  context.measuring = true;
+  return impl_->describe(bind_stage(context, states, 0));
 }
 
 size_t GraphSession::arena_bytes() const {

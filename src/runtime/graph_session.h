@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/team.h"
+#include "op/bindings.h"
 #include "op/op.h"
 #include "plan/graph_engine.h"
 
@@ -46,6 +47,7 @@ struct BoundGraph {
   size_t scratch_bytes = 0;
   size_t live_bytes = 0;    // of values, at the most
   std::string live_during;  // the instruction that has them
+  double multiplications = 0;  // of convolutions, products, attention and recurrent layers, as they are defined
 };
 
 // Not thread safe: one call at a time.
@@ -77,6 +79,9 @@ class GraphSession {
   // Binds the graph to inputs of these types and lengths without running it; their elements do not matter. Throws as run
   // does for inputs that do not fit.
   BoundGraph bound(const Data& inputs);
+  // The same for the lengths that symbols stand for, without allocating anything; constants need not be there, but for
+  // those of shapes. Throws usage for a length that stays open.
+  BoundGraph measured(const op::Bindings& symbols);
 
   size_t arena_bytes() const;  // of all programs that are bound
   int threads() const;

@@ -67,6 +67,7 @@ struct Stage {
   size_t scratch_bytes = 0;  // of these: what kernels work in
   size_t live_bytes = 0;     // most that lives at one time, in step live_step
   size_t live_step = 0;
+  double multiplications = 0;
 
   // Runs it; with `after`, one step at a time. Throws what a step failed with.
   using After = std::function<void(const StageStep& step)>;

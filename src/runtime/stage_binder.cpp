@@ -199,6 +199,7 @@ class Binder {
     auto step = std::make_unique<StageStep>();
     step->problem = std::move(problem);
     work_ += work_of(step->problem);
+    stage_.multiplications += multiplications_of(step->problem);
     std::vector<std::string> refusals;
     step->kernel = backend::find_graph_kernel(context_.device, step->problem, &refusals);
     if (!step->kernel) {  // the reference reads row-major
@@ -394,6 +395,11 @@ class Binder {
     find_peak(homes);
     // Never nothing: also what has no elements lies somewhere.
     stage_.arena_bytes = std::max<size_t>(checked_add(bytes, scratch, "arena"), 64);
+    if (context_.measuring) {
+      stage_.steps = std::move(steps_);
+      stage_.known = std::move(known_);
+      return;
+    }
     if (!steps_.empty()) {
       stage_.arena = with_context("working space", [&] { return context_.device.allocate(stage_.arena_bytes, true); });
     }

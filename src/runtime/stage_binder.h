@@ -17,6 +17,8 @@ struct BindingContext {
   double alone_below = 0;  // see GraphOptions
   // By value: the last instruction that reads it; the number of instructions where the caller does.
   std::vector<size_t> last_use = {};
+  // Stages that only tell what they would take: no memory, nothing prepared. They cannot run.
+  bool measuring = false;
 };
 
 // Elements up to which a value's numbers take part in binding (shape arithmetic, small results of loops).

@@ -19,7 +19,9 @@ double length_of(const Problem& problem, size_t input, int64_t axis) {
   return at >= 0 && at < int64_t(dims.size()) ? std::max<double>(1, double(dims[size_t(at)])) : 1;
 }
 
-double products_of(const Problem& problem) {
+}  // namespace
+
+double multiplications_of(const Problem& problem) {
   const std::string& op = problem.instruction->op;
   const double y = problem.outputs.empty() ? 0 : double(problem.outputs[0].size());
   if (op == "Conv" || op == "lathe.Conv" || op == "lathe.QConv") {
@@ -39,13 +41,11 @@ double products_of(const Problem& problem) {
   return 0;
 }
 
-}  // namespace
-
 double work_of(const Problem& problem) {
   double elements = 0;
   for (size_t i = 0; i < problem.inputs.size(); ++i) elements += size_of(problem, i);
   for (const backend::ProblemValue& output : problem.outputs) elements += double(output.size());
-  return std::max(elements, products_of(problem));
+  return std::max(elements, multiplications_of(problem));
 }
 
 }  // namespace lathe::runtime

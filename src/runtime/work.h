@@ -7,5 +7,8 @@ namespace lathe::runtime {
 
 // Multiplications, or elements read and written where those are more.
 double work_of(const backend::Problem& problem);
+// Of convolutions, matrix products, attention and recurrent layers as they are defined, whatever a kernel saves; 0 of
+// other operators.
+double multiplications_of(const backend::Problem& problem);
 
 }  // namespace lathe::runtime

@@ -52,7 +52,7 @@ std::optional<std::string> difference_of(const op::Datum& expected, const op::Da
   const bool sequences = expected.is_sequence() && found.is_sequence();
   if (!expected.defined() && !found.defined()) return std::nullopt;
   if (!sequences || expected.items().size() != found.items().size()) {
-    return fmt::format("expected {}, found {}", describe(expected), describe(found));
+    return fmt::format("expected {}, found {}", verify::describe(expected), verify::describe(found));
   }
   for (size_t i = 0; i < expected.items().size(); ++i) {
     const auto difference = find_difference(expected.items()[i], found.items()[i], tolerance);

@@ -340,7 +340,7 @@ class Contract(unittest.TestCase):
         for text in weights:
             self.assertRegex(text, r"^[a-z ]+: \d+\.\d of \d+\.\d MB(, \d+ s left)?\x1b\[K$")
         for text in gates:
-            self.assertRegex(text, r": \d+ of \d+(, \d+ s left)?\x1b\[K$")
+            self.assertRegex(text, r" \[#*-*\] \d+ of \d+(, [\d.]+ m?s each)?(, \d+ s left)?\x1b\[K$")
         self.assertTrue(any(line.startswith("verification: PASS") for line in lines), lines)
 
 

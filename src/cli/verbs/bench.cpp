@@ -4,6 +4,7 @@
 #include "base/fields.h"
 #include "bench/bench.h"
 #include "cli/bench_graph.h"
+#include "cli/bench_pictures.h"
 #include "cli/context.h"
 #include "cli/graph_source.h"
 #include "cli/model.h"
@@ -17,17 +18,24 @@ struct Options {
   EngineOptions engine;
   bench::BenchOptions bench;
   GraphBenchFlags graph;
+  PictureBenchFlags pictures;
 };
 
 Exit run(const Options& options, Output& output) {
+  const bool graph_flags = !options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
+                           !options.graph.graph.empty();
+  if (is_picture_model(options.engine.model) && !graph_flags) {
+    return bench_pictures(options.engine.model, options.pictures, options.bench.repeats,
+                          {.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}}, output);
+  }
+  if (options.pictures != PictureBenchFlags{}) {
+    fail(ErrorCode::usage, "--steps, --width, --compare and the like are for picture pipelines");
+  }
   if (is_graph_model(options.engine.model)) {
     const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
     return bench_graph(options.engine.model, options.graph, options.bench.repeats, graph, output);
   }
-  if (!options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
-      !options.graph.graph.empty()) {
-    fail(ErrorCode::usage, "--input, --shape, --graph and --profile are for graphs");
-  }
+  if (graph_flags) fail(ErrorCode::usage, "--input, --shape, --graph and --profile are for graphs");
   const auto engine = open_engine(options.engine, output);
   runtime::SessionOptions session_options = lathe::cli::session_options(options.engine);
   bench::check(options.bench, engine->manifest().contract.context_length);
@@ -90,6 +98,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       ->capture_default_str();
   command.add_option("--repeat", options->bench.repeats, "runs of each test")->capture_default_str();
   add_graph_bench_flags(command, options->graph);
+  add_picture_bench_flags(command, options->pictures);
   command.add_flag("--allow-nonfinite", options->graph.allow_nonfinite,
                    "NaN and infinity in a graph's outputs are meant");
   return [options](Output& output) { return run(*options, output); };
@@ -99,8 +108,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& bench_verb() {
   static const Verb verb{.name = "bench",
-                         .description = "tokens per second and memory; of an .onnx graph, milliseconds a call",
-                         .example = "lathe bench smollm2.lathe --prompt 512 --generate 128 --depth 0,4096 --repeat 9",
+                         .description = "tokens per second and memory; of graphs and picture pipelines, milliseconds",
+                         .example =
+                             "lathe bench smollm2.lathe --prompt 512 --generate 128 --depth 0,4096 --repeat 9\n  "
+                             "lathe bench models/shapes --steps 20 --repeat 5",
                          .add = add};
   return verb;
 }

@@ -7,6 +7,8 @@
 #include "base/hash.h"
 #include "cli/inspect_graph.h"
 #include "cli/inspect_graph_engine.h"
+#include "cli/inspect_pictures.h"
+#include "cli/known_files.h"
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "compiler/onnx_decoder.h"
@@ -23,14 +25,18 @@ struct Options {
   bool graph = false;
   bool tensors = false;
   GraphInspectFlags onnx;
+  PictureInspectFlags pictures;
 };
 
 // sha256 of each file.
 void report_hashes(const std::vector<std::filesystem::path>& files, Json& json, const Output& output) {
   for (const std::filesystem::path& file : files) {
     const std::string hash = sha256_file_hex(file);
-    output.print(fmt::format("sha256        {}  {}", hash, file.filename().string()));
+    const std::string_view known = find_known_file(hash);
+    output.print(fmt::format("sha256        {}  {}{}", hash, file.filename().string(),
+                             known.empty() ? "" : fmt::format(": genuine, {}", known)));
     json["sha256"][file.filename().string()] = hash;
+    if (!known.empty()) json["genuine"][file.filename().string()] = known;
   }
 }
 
@@ -179,6 +185,7 @@ void inspect_engine(const Options& options, Output& output) {
   const auto engine = plan::EngineFile::open(options.path);
   if (!engine->manifest().graphs.empty()) {
     Json json = inspect_graph_engine(*engine, {options.plan, options.graph}, options.onnx, output);
+    if (const auto pictures = find_picture_model(engine)) report_pictures(*pictures, options.pictures, json, output);
     if (options.hash) report_hashes({engine->path()}, json, output);
     return output.result(json);
   }
@@ -233,6 +240,17 @@ bool is_onnx_file(const std::filesystem::path& path) {
          kKeys.find(head[2]) != std::string_view::npos;
 }
 
+void inspect_pipeline(const Options& options, Output& output) {
+  require_kind(options.tensors, "--tensors", "checkpoints of language models", options);
+  require_kind(options.plan, "--plan", "engines", options);
+  require_kind(options.graph, "--graph", "engines", options);
+  Json json = inspect_pictures(options.path, options.pictures, output);
+  std::vector<std::filesystem::path> files;
+  for (const Json& file : json["files"]) files.emplace_back(file.get<std::string>());
+  if (options.hash) report_hashes(files, json, output);
+  output.result(json);
+}
+
 Exit run(const Options& options, Output& output) {
   const std::filesystem::path path = options.path;
   const FileKind kind = file_kind(path);
@@ -240,7 +258,18 @@ Exit run(const Options& options, Output& output) {
   const bool onnx = kind == FileKind::file && (is_onnx_file(path) || path.extension() == ".onnx");
   const bool graphs = onnx || plan::is_engine_file(path);
   require_kind(options.onnx.used() && !graphs, "--shape, --svg, --html", ".onnx files", options);
-  if (frontend::Checkpoint::recognises(path))
+  const bool pipeline = frontend::PictureCheckpoint::recognises(path);
+  require_kind(options.pictures.pipeline != frontend::PictureOptions{} && !pipeline,
+               "--variant, --vae, --tokenizer, --prediction", "picture pipelines", options);
+  PictureInspectFlags sizes = options.pictures;
+  sizes.pipeline = {};
+  require_kind(sizes != PictureInspectFlags{} && !pipeline && !plan::is_engine_file(path), "--width, --height, --batch",
+               "picture pipelines", options);
+  if (pipeline)
+    inspect_pipeline(options, output);
+  else if (kind == FileKind::file && is_picture_file(path))
+    output.result(inspect_picture_file(path, output));
+  else if (frontend::Checkpoint::recognises(path))
     inspect_checkpoint(options, output);
   else if (kind == FileKind::folder)
     fail(ErrorCode::invalid_input, "\"{}\" holds no config.json", options.path);
@@ -255,12 +284,13 @@ Exit run(const Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("path", options->path, "folder, .gguf, .onnx or .lathe file")->required();
+  command.add_option("path", options->path, "folder, .gguf, .onnx, .safetensors or .lathe file; a picture")->required();
   command.add_flag("--hash", options->hash, "sha256 of the files that hold weights");
   command.add_flag("--tensors", options->tensors, "list the tensors of a checkpoint");
   command.add_flag("--plan", options->plan, "print the plan of an engine");
   command.add_flag("--graph", options->graph, "print the graph of an engine");
   add_graph_inspect_flags(command, options->onnx);
+  add_picture_inspect_flags(command, options->pictures);
   return [options](Output& output) { return run(*options, output); };
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "pipeline/diffuse/guidance.h"
 #include "pipeline/diffuse/picture_latents.h"
+#include "pipeline/diffuse/picture_memory.h"
 #include "pipeline/diffuse/prompt_states.h"
 
 namespace lathe::pipeline {
@@ -33,36 +34,6 @@ void check_side(const char* name, int64_t pixels, int64_t multiple) {
 
 void check_range(const char* name, double value, double low, double high) {
   if (!(value >= low && value <= high)) fail(ErrorCode::usage, "--{} {}: expected {} to {}", name, value, low, high);
-}
-
-// The defaults of diffusers' pipelines, and what cannot be.
-PictureRequest completed(PictureRequest request, const contract::Pictures& contract) {
-  const int64_t own = contract.sample_size * contract.latent_scale;
-  if (request.width == 0) request.width = own;
-  if (request.height == 0) request.height = own;
-  if (request.steps == 0) request.steps = contract.guidance_embedded ? 4 : 50;
-  if (request.guidance < 0) {
-    request.guidance = contract.guidance_embedded ? 8.5 : contract.two_encoders ? 5.0 : 7.5;
-  }
-  if (request.strength < 0) {
-    request.strength =
-        request.mask.defined() ? (contract.two_encoders ? 0.9999 : 1) : (contract.two_encoders ? 0.3 : 0.8);
-  }
-  check_side("width", request.width, contract.latent_scale);
-  check_side("height", request.height, contract.latent_scale);
-  check_range("steps", request.steps, 1, kMostSteps);
-  check_range("guidance", request.guidance, 0, 1e4);
-  check_range("guidance-rescale", request.guidance_rescale, 0, 1);
-  check_range("eta", request.eta, 0, 1);
-  check_range("batch", double(request.batch), 1, double(kLargestBatch));
-  check_range("strength", request.strength, 0, 1);
-  if (request.clip_skip < 0) fail(ErrorCode::usage, "--clip-skip {}: expected 0 or more", request.clip_skip);
-  if (request.mask.defined() && !request.image.defined()) fail(ErrorCode::usage, "--mask needs --image");
-  if (contract.unet_channels != contract.latent_channels && !request.mask.defined()) {
-    fail(ErrorCode::usage, "this UNet takes {} channels: it paints into a picture (--image and --mask)",
-         contract.unet_channels);
-  }
-  return request;
 }
 
 // A picture's tensor must be f32 [1, channels, height, width].
@@ -103,6 +74,36 @@ bool all_finite(const Tensor& tensor) {
 }
 
 }  // namespace
+
+// Defaults are those of diffusers' pipelines.
+PictureRequest completed(PictureRequest request, const contract::Pictures& contract) {
+  const int64_t own = contract.sample_size * contract.latent_scale;
+  if (request.width == 0) request.width = own;
+  if (request.height == 0) request.height = own;
+  if (request.steps == 0) request.steps = contract.guidance_embedded ? 4 : 50;
+  if (request.guidance < 0) {
+    request.guidance = contract.guidance_embedded ? 8.5 : contract.two_encoders ? 5.0 : 7.5;
+  }
+  if (request.strength < 0) {
+    request.strength =
+        request.mask.defined() ? (contract.two_encoders ? 0.9999 : 1) : (contract.two_encoders ? 0.3 : 0.8);
+  }
+  check_side("width", request.width, contract.latent_scale);
+  check_side("height", request.height, contract.latent_scale);
+  check_range("steps", request.steps, 1, kMostSteps);
+  check_range("guidance", request.guidance, 0, 1e4);
+  check_range("guidance-rescale", request.guidance_rescale, 0, 1);
+  check_range("eta", request.eta, 0, 1);
+  check_range("batch", double(request.batch), 1, double(kLargestBatch));
+  check_range("strength", request.strength, 0, 1);
+  if (request.clip_skip < 0) fail(ErrorCode::usage, "--clip-skip {}: expected 0 or more", request.clip_skip);
+  if (request.mask.defined() && !request.image.defined()) fail(ErrorCode::usage, "--mask needs --image");
+  if (contract.unet_channels != contract.latent_channels && !request.mask.defined()) {
+    fail(ErrorCode::usage, "this UNet takes {} channels: it paints into a picture (--image and --mask)",
+         contract.unet_channels);
+  }
+  return request;
+}
 
 struct Diffuser::Impl {
   contract::Pictures contract;
@@ -147,6 +148,12 @@ struct Diffuser::Impl {
     graph.set_tap({});
     fail(ErrorCode::verification, "{}: NaN or infinity in {} of {}; the first tensor that has it is \"{}\"", what,
          output, name, first.empty() ? output : first);
+  }
+
+  Tensor decode(const Tensor& latents) {
+    return decode_latents(contract, latents, [&](const Tensor& unscaled) {
+      return run_checked("vae_decoder", {{"latent_sample", unscaled}}, "sample", "decoding the latents");
+    });
   }
 
   PictureResult run(const PictureRequest& wished, const OnStep& on_step);
@@ -198,6 +205,9 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   result.guidance = request.guidance;
   result.strength = request.strength;
   result.scheduler = scheduler_config(contract, request);
+  const SchedulerName called = scheduler_name(contract, request);
+  result.scheduler_name = called.name.empty() ? result.scheduler.class_name : called.name;
+  result.scheduler_is_own = !called.exact;
   SchedulerRun scheduler_run{.eta = request.eta, .batch = request.batch, .strength = {}};
   if (request.image.defined()) scheduler_run.strength = request.strength;
   const auto scheduler = make_scheduler(result.scheduler, request.steps, scheduler_run);
@@ -205,7 +215,7 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   load_ms = 0;
 
   auto start = Clock::now();
-  const bool guided = request.guidance > 1 && !contract.guidance_embedded;
+  const bool guided = is_guided(contract, request);
   PromptPair prompts = encode_prompts(contract, tokenizers, request, guided,
                                       [&](const std::string& name) -> runtime::GraphSession& { return session(name); });
   result.notes = std::move(prompts.notes);
@@ -255,9 +265,7 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   start = Clock::now();
   const double before_decoder = load_ms;
   result.latents = latents.tensor();
-  result.images = decode_latents(contract, result.latents, [&](const Tensor& unscaled) {
-    return run_checked("vae_decoder", {{"latent_sample", unscaled}}, "sample", "decoding the latents");
-  });
+  result.images = decode(result.latents);
   result.decode_ms = ms_since(start) - (load_ms - before_decoder);
   done_with("vae_decoder");
   result.load_ms = load_ms;
@@ -269,6 +277,10 @@ Diffuser::Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer>
     : impl_(new Impl{std::move(contract), std::move(tokenizers), std::move(graphs), options, {}, 0}) {}
 
 Diffuser::~Diffuser() = default;
+
+Tensor Diffuser::decode(const Tensor& latents) {
+  return impl_->decode(latents);
+}
 
 PictureResult Diffuser::run(const PictureRequest& request, const OnStep& on_step) {
   return impl_->run(request, on_step);

@@ -40,10 +40,16 @@ struct PictureRequest {
   double strength = -1;
 };
 
+// With the pipeline's own size, steps, guidance and strength where none are asked for. Throws usage, naming the option,
+// for what cannot be.
+PictureRequest completed(PictureRequest request, const contract::Pictures& contract);
+
 struct PictureResult {
   tensor::Tensor latents;  // f32 [batch, channels, height / scale, width / scale], as diffusers' output_type="latent"
   tensor::Tensor images;   // f32 [batch, 3, height, width], -1 to 1 and what lies beyond
   contract::SchedulerConfig scheduler;
+  std::string scheduler_name;     // of the command line; the class where it has none
+  bool scheduler_is_own = false;  // asking for that name would give another one: the model's own is set up in its way
   int64_t width = 0, height = 0;
   int steps = 0;
   double guidance = 0, strength = 0;
@@ -76,6 +82,9 @@ class Diffuser {
   // Throws usage for sizes, steps and strengths that cannot be, naming them; verification where a model gives NaN or
   // infinity, naming the step and the first tensor that has it; what schedulers and sessions throw.
   PictureResult run(const PictureRequest& request, const OnStep& on_step = {});
+  // Pictures [batch, 3, ..] out of latents as the UNet has them; also between the steps of a run, behind which the decoder
+  // is let go.
+  tensor::Tensor decode(const tensor::Tensor& latents);
 
  private:
   struct Impl;

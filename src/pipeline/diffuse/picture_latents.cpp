@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/fields.h"
 
 namespace lathe::pipeline {
 namespace {
@@ -32,6 +33,24 @@ contract::SchedulerConfig scheduler_config(const contract::Pictures& contract, c
   }
   return request.scheduler.empty() ? contract::read_scheduler(config)
                                    : contract::switch_scheduler(config, request.scheduler);
+}
+
+SchedulerName scheduler_name(const contract::Pictures& contract, const PictureRequest& request) {
+  const contract::SchedulerConfig used = scheduler_config(contract, request);
+  const bool sde = used.algorithm_type == contract::AlgorithmType::sde_dpmsolver_pp;
+  SchedulerName found;
+  for (const std::string& name : contract::scheduler_names()) {
+    const bool karras = name.ends_with("_karras"), wants_sde = name.starts_with("dpm++2m_sde");
+    if (contract::scheduler_class(name) != used.class_name) continue;
+    if ((karras && !used.use_karras_sigmas) || (wants_sde && !sde)) continue;
+    PictureRequest asked = request;
+    asked.scheduler = name;
+    const bool exact = to_json(scheduler_config(contract, asked)) == to_json(used);
+    if (exact < found.exact) continue;
+    if (exact == found.exact && name.size() <= found.name.size()) continue;
+    found = {name, exact};
+  }
+  return found;
 }
 
 PictureLatents::PictureLatents(const contract::Pictures& contract, const PictureRequest& request, Encode encode)

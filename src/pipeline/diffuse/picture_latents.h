@@ -11,6 +11,14 @@ namespace lathe::pipeline {
 // from_config. Throws usage for an unknown name, invalid_input, unsupported.
 contract::SchedulerConfig scheduler_config(const contract::Pictures& contract, const PictureRequest& request);
 
+// What the command line calls the scheduler of scheduler_config(): the most telling name ("dpm++2m_karras" before
+// "dpm++2m"). `exact`: asking for that name gives the same configuration; else the name only says which kind it is.
+struct SchedulerName {
+  std::string name;  // empty: there is none
+  bool exact = false;
+};
+SchedulerName scheduler_name(const contract::Pictures& contract, const PictureRequest& request);
+
 // Random numbers are drawn in diffusers' order: for each picture one stream of torch's generator, in which the
 // autoencoder's noise comes before the latents', and that of the masked picture behind.
 class PictureLatents {

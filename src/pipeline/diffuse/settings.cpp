@@ -39,6 +39,8 @@ constexpr std::array<SamplerName, 17> kSamplers = {{
 }};
 constexpr std::string_view kKarras = "_karras";
 constexpr size_t kLongestKey = 200;
+// Ours: the sampler is the one that the model brings, not what its name alone gives.
+constexpr std::string_view kSamplerSetup = "Sampler setup", kOwn = "model";
 
 // The web UI's names of where noise comes from.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kNoises = {
@@ -190,6 +192,7 @@ bool read_pair(const Pair& pair, PictureSettings& settings) {
     settings.clip_skip.reset();
     return false;
   }
+  if (key == kSamplerSetup) return settings.own_scheduler = value == kOwn;
   if (key == "RNG") {
     for (const auto& [noise, name] : kNoises) {
       if (name == value) settings.noise = noise;
@@ -223,6 +226,7 @@ std::string write_settings(const PictureSettings& settings) {
   LineWriter line;
   line.add("Steps", settings.steps);
   add_sampler(line, settings.scheduler);
+  if (settings.own_scheduler) line.add(kSamplerSetup, std::string(kOwn));
   line.add("CFG scale", settings.guidance);
   line.add("Seed", settings.seed);
   if (settings.width && settings.height) line.add("Size", fmt::format("{}x{}", *settings.width, *settings.height));

@@ -15,6 +15,7 @@ struct PictureSettings {
   std::string negative_prompt;
   std::optional<int64_t> steps;
   std::string scheduler;  // a name of the command line, "dpm++2m_karras"; empty: not said, or another program's own
+  bool own_scheduler = false;  // the model's own, of that kind but set up in its own way
   std::optional<double> guidance;
   std::optional<uint64_t> seed;
   std::optional<int64_t> width, height;
@@ -27,6 +28,28 @@ struct PictureSettings {
   std::string model_hash;
   std::string version;                                      // of the program
   std::vector<std::pair<std::string, std::string>> others;  // keys without a field above, as they stand
+
+  // What --json shows; `others` are not among it.
+  template <class V>
+  void visit_fields(V& visitor) {
+    visitor("prompt", prompt);
+    visitor("negative_prompt", negative_prompt);
+    visitor("steps", steps);
+    visitor("scheduler", scheduler);
+    visitor("own_scheduler", own_scheduler);
+    visitor("guidance", guidance);
+    visitor("seed", seed);
+    visitor("width", width);
+    visitor("height", height);
+    visitor("strength", strength);
+    visitor("clip_skip", clip_skip);
+    visitor("guidance_rescale", guidance_rescale);
+    visitor("eta", eta);
+    visitor("noise", noise);
+    visitor("model", model);
+    visitor("model_hash", model_hash);
+    visitor("version", version);
+  }
 
   bool operator==(const PictureSettings&) const = default;
 };

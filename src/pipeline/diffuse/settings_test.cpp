@@ -24,6 +24,7 @@ PictureSettings example() {
   settings.clip_skip = 1;
   settings.guidance_rescale = 0.7;
   settings.noise = "torch";
+  settings.own_scheduler = true;
   settings.model = "shapes, small: \"one\"";
   settings.model_hash = "1238522277";
   settings.version = "lathe 0.1.0";
@@ -35,7 +36,8 @@ TEST(Settings, TheTextOfTheWebUi) {
   EXPECT_EQ(write_settings(example()),
             "a (red:1.3) circle,\non white\n"
             "Negative prompt: blurry, low quality\n"
-            "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 18446744073709551615, "
+            "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, Sampler setup: model, CFG scale: 7.5, Seed: "
+            "18446744073709551615, "
             "Size: 512x768, Model hash: 1238522277, Model: \"shapes, small: \\\"one\\\"\", Denoising strength: 0.75, "
             "Clip skip: 2, CFG rescale: 0.7, RNG: CPU, Lathe LoRA: \"a, b\", Version: lathe 0.1.0");
 }
