@@ -68,7 +68,13 @@ const Kernel& get_kernel(const Device& device, std::string_view name) {
 
 void check_packed(const plan::Constant& constant) {
   const PackedLayout* layout = find_layout(constant.layout);
-  if (!layout) return;  // plain, or its kernel refuses it
+  if (!layout && constant.layout != "plain") {
+    fail(ErrorCode::unsupported,
+         "constant \"{}\" lies in layout {}, which this program does not have: another version built the engine; build it "
+         "again from its model: lathe build MODEL -o ENGINE",
+         constant.name, constant.layout);
+  }
+  if (!layout) return;
   with_context(fmt::format("constant \"{}\"", constant.name), [&] {
     if (!layout->holds(constant.dtype, constant.encoding)) {
       fail(ErrorCode::invalid_input, "{} does not hold {} {}", constant.layout, tensor::to_string(constant.dtype),
