@@ -109,6 +109,7 @@ TEST(TorchPickles, WhatTheyAskForIsNamed) {
   EXPECT_NE(refusal("bad_getattr").find("getattr"), std::string::npos);
   EXPECT_NE(refusal("bad_legacy_os_system").find("posix.system"), std::string::npos);
   EXPECT_NE(refusal("bad_sparse").find("sparse"), std::string::npos);
+  EXPECT_NE(refusal("bad_quantized").find("torch.QInt8Storage are not read"), std::string::npos);
   EXPECT_NE(refusal("bad_opcode").find("opcode 0xff"), std::string::npos);
   EXPECT_NE(refusal("bad_compressed").find("archive/data.pkl\" is compressed"), std::string::npos);
 }

@@ -19,7 +19,7 @@ enum class GlobalKind : uint8_t {
   typed_tensor,    // _rebuild_tensor_v3: the same with the dtype as seventh, the storage being bytes
   parameter,       // called: its first argument, a tensor
   from_type,       // _rebuild_from_type_v2: (function, type, arguments, state)
-  no_dense_array,  // called: a tensor of a kind that is not read
+  no_dense_array,  // called, or as a type of storage: a tensor of a kind that is not read
   other,           // called: a value that weights have no use for (training state)
 };
 

@@ -344,7 +344,7 @@ class Unpickler {
         call(items[0], items[2]);
         return;
       case GlobalKind::no_dense_array:
-        fail(ErrorCode::unsupported, "tensors made by {}.{} are not read, dense arrays are", global.module, global.name);
+        fail_array(global);
       case GlobalKind::storage:
       case GlobalKind::dtype:
       case GlobalKind::other:
@@ -357,6 +357,10 @@ class Unpickler {
     std::string found;
     for (const PickleId id : items) found += (found.empty() ? "" : ", ") + std::string(to_string(at(id).kind));
     fail(ErrorCode::invalid_input, "{}.{} is called with ({})", global.module, global.name, found);
+  }
+
+  [[noreturn]] static void fail_array(const TorchGlobal& global) {
+    fail(ErrorCode::unsupported, "tensors of {}.{} are not read, dense arrays are", global.module, global.name);
   }
 
   tensor::Dims numbers(PickleId id, std::string_view what) {
@@ -399,6 +403,7 @@ class Unpickler {
       fail(ErrorCode::invalid_input, "a persistent id that is none of a storage");
     }
     const TorchGlobal& type = torch_global(get(items[1], PickleKind::global, "a storage's type").index);
+    if (type.kind == GlobalKind::no_dense_array) fail_array(type);
     if (type.kind != GlobalKind::storage) {
       fail(ErrorCode::invalid_input, "a storage of type {}.{}", type.module, type.name);
     }
