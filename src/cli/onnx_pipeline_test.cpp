@@ -9,8 +9,8 @@
 
 #include "cli/export_pictures.h"
 #include "cli/picture_model.h"
-#include "frontend/onnx_interface.h"
 #include "frontend/builder.h"
+#include "frontend/onnx_interface.h"
 #include "io/npy.h"
 
 namespace lathe::cli {
@@ -125,7 +125,8 @@ TEST(OnnxPipelines, WhatNeedsACheckpointIsRefused) {
 ir::Graph small_unet(const op::TypeInfo& time, const op::TypeInfo& text) {
   ir::Graph graph("main");
   const frontend::Builder b(graph);
-  const ir::Value sample = graph.add_input("x", {DType::f32, {Dim::symbol("n"), 4, Dim::symbol("h"), Dim::symbol("w")}, {}});
+  const ir::Value sample =
+      graph.add_input("x", {DType::f32, {Dim::symbol("n"), 4, Dim::symbol("h"), Dim::symbol("w")}, {}});
   const ir::Value t = graph.add_input("t", time), states = graph.add_input("text", text);
   const ir::Value sum = b.node("ReduceSum", {b.cast(states, DType::f32)}, {{"keepdims", int64_t{0}}});
   graph.add_output(b.add(b.add(sample, sum), b.reshape(b.cast(t, DType::f32), {-1, 1, 1, 1})), "y");

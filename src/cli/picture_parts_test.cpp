@@ -1,6 +1,7 @@
 // Pipelines with parts added to them end in diffusers' latents: LoRA files of every form (tests/pictures/lora, made by
-// tools/make_lora_fixtures.py) and trained concepts (tests/pictures/embeddings, by tools/make_embedding_fixtures.py); and
-// the safety checker hides the pictures that diffusers' hides (tests/pictures/checker, by tools/make_checker_fixtures.py).
+// tools/make_lora_fixtures.py) and trained concepts (tests/pictures/embeddings, by tools/make_embedding_fixtures.py);
+// and the safety checker hides the pictures that diffusers' hides (tests/pictures/checker, by
+// tools/make_checker_fixtures.py).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -29,7 +30,8 @@ pipeline::PictureRequest request_of(const Json& json, const std::string& prompt)
   return request;
 }
 
-Tensor latents_of(const fs::path& pipeline, const frontend::PictureParts& parts, const pipeline::PictureRequest& request) {
+Tensor latents_of(const fs::path& pipeline, const frontend::PictureParts& parts,
+                  const pipeline::PictureRequest& request) {
   return open_diffuser(open_picture_model(pipeline, {.parts = parts}, false),
                        {.graph = {.threads = 2, .isa = "", .limits = {}}, .keep_models = true})
       ->run(request)
@@ -54,8 +56,9 @@ TEST(Loras, EndInTheLatentsOfDiffusers) {
   for (const Json& row : cases["cases"]) {
     SCOPED_TRACE(row.dump());
     const frontend::PictureParts parts{{{folder / get_string(row, "file"), get_number(row, "scale")}}, {}};
-    expect_near(io::read_npy(folder / get_string(row, "latents")),
-                latents_of(kPictures / get_string(row, "pipeline"), parts, request_of(cases, get_string(cases, "prompt"))));
+    expect_near(
+        io::read_npy(folder / get_string(row, "latents")),
+        latents_of(kPictures / get_string(row, "pipeline"), parts, request_of(cases, get_string(cases, "prompt"))));
   }
 }
 
@@ -171,7 +174,8 @@ TEST_F(CheckedPipeline, HidesWhatDiffusersHides) {
     EXPECT_EQ(std::ranges::all_of(pixels, [](float pixel) { return pixel == -1; }), bool(result.hidden[i])) << i;
     told += result.hidden[i];
   }
-  EXPECT_EQ(std::ranges::count_if(result.notes, [](const auto& note) { return note.find("is black") != note.npos; }), told);
+  EXPECT_EQ(std::ranges::count_if(result.notes, [](const auto& note) { return note.find("is black") != note.npos; }),
+            told);
   request.safety_checker = false;
   EXPECT_TRUE(diffuser->run(request).hidden.empty());
 }

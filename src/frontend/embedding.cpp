@@ -46,7 +46,7 @@ class PatchedRows final : public tensor::Source {
 
 // What a file holds: vectors by the role of the text encoder they are for.
 struct Concept {
-  std::string word;                           // empty: the file does not say
+  std::string word;                          // empty: the file does not say
   std::map<std::string, SourcePtr> vectors;  // [width] or [count, width]
 };
 
@@ -114,7 +114,8 @@ std::vector<int64_t> add_words(std::map<std::string, std::string>& assets, const
 }
 
 void add_rows(ComponentInput& encoder, const SourcePtr& rows, const std::vector<int64_t>& ids) {
-  const auto table = std::ranges::find_if(encoder.tensors, [](const auto& tensor) { return tensor.first.ends_with(kTable); });
+  const auto table =
+      std::ranges::find_if(encoder.tensors, [](const auto& tensor) { return tensor.first.ends_with(kTable); });
   LATHE_CHECK(table != encoder.tensors.end());
   SourcePtr& base = table->second;
   const int64_t stored = base->dims()[0], width = base->dims()[1];
@@ -142,7 +143,8 @@ std::string add(std::map<std::string, ComponentInput>& components, std::map<std:
   std::string word = embedding.name.empty() ? found.word : embedding.name;
   if (word.empty()) word = embedding.path.stem().string();
   if (components.contains("text_encoder_2") != found.vectors.contains("text_encoder_2")) {
-    fail(ErrorCode::invalid_input, "made for another model: the pipeline has {} text encoder{}, the file vectors for {}",
+    fail(ErrorCode::invalid_input,
+         "made for another model: the pipeline has {} text encoder{}, the file vectors for {}",
          components.contains("text_encoder_2") ? "two" : "one", components.contains("text_encoder_2") ? "s" : "",
          found.vectors.size());
   }

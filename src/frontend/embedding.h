@@ -22,11 +22,11 @@ struct EmbeddingFile {
 // "F" or "NAME=F".
 EmbeddingFile parse_embedding(std::string_view text);
 
-// Gives the concept's rows to the text encoders' tables of tokens and its word to their tokenizers, whose files stand in
-// `assets` ("tokenizer/vocab.json"). Files are those of diffusers ({word: vectors}), of AUTOMATIC1111's web UI
+// Gives the concept's rows to the text encoders' tables of tokens and its word to their tokenizers, whose files stand
+// in `assets` ("tokenizer/vocab.json"). Files are those of diffusers ({word: vectors}), of AUTOMATIC1111's web UI
 // (string_to_param, or emb_params) and of SDXL (clip_l, clip_g), as safetensors or pickles. A concept of n vectors is n
-// tokens: its word, word_1 ... Returns a line that says what was added. Throws invalid_input for vectors that do not fit
-// an encoder, usage for a word that the vocabulary has already and where there is no vocabulary.
+// tokens: its word, word_1 ... Returns a line that says what was added. Throws invalid_input for vectors that do not
+// fit an encoder, usage for a word that the vocabulary has already and where there is no vocabulary.
 std::string apply_embedding(std::map<std::string, ComponentInput>& components,
                             std::map<std::string, std::string>& assets, const EmbeddingFile& embedding);
 

@@ -1,4 +1,5 @@
-// What layers are called in files of LoRA, and which weights of a pipeline they mean; private to lora.cpp and its tests.
+// What layers are called in files of LoRA, and which weights of a pipeline they mean; private to lora.cpp and its
+// tests.
 #pragma once
 
 #include <map>
@@ -17,7 +18,8 @@ struct LoraLayer {
 };
 
 // By the layer's name in the file, brought to one of the forms that lora_targets() knows. Throws invalid_input for a
-// layer of which a half is missing and for tensors that are none of a LoRA's; unsupported, naming them, for other kinds.
+// layer of which a half is missing and for tensors that are none of a LoRA's; unsupported, naming them, for other
+// kinds.
 std::map<std::string, LoraLayer> group_lora_layers(const io::TensorFile& file);
 
 struct LoraTarget {

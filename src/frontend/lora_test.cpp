@@ -65,7 +65,8 @@ TEST(OriginalNames, AreThoseOfSingleFiles) {
   for (const char* name : {"sd15", "sdxl"}) {
     SCOPED_TRACE(name);
     TensorMap stored;
-    for (const auto& tensor : io::TensorFile::open(kPictures / "single" / (std::string(name) + ".safetensors")).tensors) {
+    for (const auto& tensor :
+         io::TensorFile::open(kPictures / "single" / (std::string(name) + ".safetensors")).tensors) {
       stored.emplace(tensor.name, tensor.source);
     }
     const NamedPart unet = unet_of_single_file(stored, std::string(name) == "sdxl");
@@ -102,7 +103,8 @@ class LoraFiles : public testing::Test {
     }
     return "";
   }
-  void expect_refusal(const std::function<void(Tensors&)>& change, const std::string& part, const char* pipeline = "sd15") {
+  void expect_refusal(const std::function<void(Tensors&)>& change, const std::string& part,
+                      const char* pipeline = "sd15") {
     const std::string text = refusal(change, pipeline);
     EXPECT_NE(text.find(part), std::string::npos) << text;
   }
@@ -132,9 +134,13 @@ TEST_F(LoraFiles, OfAnotherWidthAreRefusedByShape) {
 }
 
 TEST_F(LoraFiles, WithHalvesMissingAreRefused) {
-  expect_refusal([](Tensors& tensors) {
-    std::erase_if(tensors, [](const auto& t) { return t.name == "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight"; });
-  }, "layer \"lora_te_text_model_encoder_layers_0_mlp_fc1\": the up half is missing");
+  expect_refusal(
+      [](Tensors& tensors) {
+        std::erase_if(tensors, [](const auto& t) {
+          return t.name == "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight";
+        });
+      },
+      "layer \"lora_te_text_model_encoder_layers_0_mlp_fc1\": the up half is missing");
 }
 
 TEST_F(LoraFiles, OfOtherKindsAreRefused) {

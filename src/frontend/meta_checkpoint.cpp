@@ -207,7 +207,8 @@ MetaCheckpoint MetaCheckpoint::open(const fs::path& folder) {
     checkpoint.files.push_back(shards[i].files[0]);
     for (const io::NamedSource& tensor : shards[i].tensors) stored[i].emplace(tensor.name, tensor.source);
   }
-  const int64_t layers = size_of(params, "n_layers"), heads = size_of(params, "n_heads"), width = size_of(params, "dim");
+  const int64_t layers = size_of(params, "n_layers"), heads = size_of(params, "n_heads"),
+                width = size_of(params, "dim");
   const int64_t kv_heads = find_int(params, "n_kv_heads").value_or(heads);
   check_size("n_kv_heads", kv_heads, heads);
   const auto take = [&](const Name& entry, int64_t layer) {
@@ -220,8 +221,9 @@ MetaCheckpoint MetaCheckpoint::open(const fs::path& folder) {
     if (parts.empty() && entry.meta == "output.weight") return;  // tied to the embeddings
     if (parts.size() != stored.size()) fail(ErrorCode::invalid_input, "missing tensor \"{}\" in a shard", name);
     if (entry.cut == Cut::none) parts.resize(1);
-    const bool columns = entry.meta == "tok_embeddings.weight" ? parts[0]->dims().size() == 2 && parts[0]->dims()[1] < width
-                                                               : entry.cut == Cut::columns;
+    const bool columns = entry.meta == "tok_embeddings.weight"
+                             ? parts[0]->dims().size() == 2 && parts[0]->dims()[1] < width
+                             : entry.cut == Cut::columns;
     SourcePtr whole = joined(std::move(parts), columns, name);
     if (name.ends_with("wq.weight")) whole = in_halves(std::move(whole), heads, name);
     if (name.ends_with("wk.weight")) whole = in_halves(std::move(whole), kv_heads, name);

@@ -35,12 +35,11 @@ struct Interface {
 constexpr std::string_view kTime = "timestep";
 
 const Interface& interface_of(const std::string& name) {
-  static const Interface text = {
-      "a text encoder",
-      {{"input_ids", DType::i64, {"batch_size", "sequence_length"}}},
-      {{"last_hidden_state", DType::f32, {"batch_size", "sequence_length", ""}},
-       {"pooler_output", DType::f32, {"batch_size", ""}, false},
-       {"text_embeds", DType::f32, {"batch_size", ""}, false}}};
+  static const Interface text = {"a text encoder",
+                                 {{"input_ids", DType::i64, {"batch_size", "sequence_length"}}},
+                                 {{"last_hidden_state", DType::f32, {"batch_size", "sequence_length", ""}},
+                                  {"pooler_output", DType::f32, {"batch_size", ""}, false},
+                                  {"text_embeds", DType::f32, {"batch_size", ""}, false}}};
   static const Interface unet = {"a UNet",
                                  {{"sample", DType::f32, {"batch_size", "", "height", "width"}},
                                   {kTime, DType::f32, {}},
@@ -190,7 +189,8 @@ class Adapter {
     }
     graph_.replace_outputs({});
     for (size_t i = 0; i < outputs.size(); ++i) {
-      if (graph_.kind(outputs[i]) == ir::ValueKind::result) graph_.rename(outputs[i], graph_.name(outputs[i]) + ".exported");
+      if (graph_.kind(outputs[i]) == ir::ValueKind::result)
+        graph_.rename(outputs[i], graph_.name(outputs[i]) + ".exported");
     }
     for (const auto& [value, name] : kept) graph_.add_output(cast(value, DType::f32, {}), name);
   }
@@ -202,7 +202,8 @@ class Adapter {
   }
   Value ints(std::vector<int64_t> values) {
     const auto count = int64_t(values.size());
-    return graph_.add_constant("interface.ints", tensor::Tensor::of<int64_t>({count}, std::span<const int64_t>(values)));
+    return graph_.add_constant("interface.ints",
+                               tensor::Tensor::of<int64_t>({count}, std::span<const int64_t>(values)));
   }
   Value cast(Value value, DType dtype, ir::NodeId before) {
     return graph_.type(value).dtype == dtype ? value : node("Cast", {value}, {{"to", int64_t(dtype)}}, before);

@@ -31,8 +31,8 @@ bool has_output(const ir::Graph& graph, std::string_view name) {
 int64_t fixed_length(const ir::Graph& graph, Value value, size_t axis) {
   const tensor::Dim& dim = graph.type(value).shape.at(axis);
   if (dim.is_constant()) return dim.value();
-  fail(ErrorCode::unsupported, "\"{}\" does not say how long axis {} is, and there is no config.json", graph.name(value),
-       axis);
+  fail(ErrorCode::unsupported, "\"{}\" does not say how long axis {} is, and there is no config.json",
+       graph.name(value), axis);
 }
 
 // What the UNet's graph shows. Sizes that it does not are those of Stable Diffusion 1.
@@ -49,8 +49,8 @@ Json unet_config(const ir::Graph& graph) {
 }
 
 Json text_config(const ir::Graph& graph) {
-  const auto states = std::ranges::find_if(
-      graph.outputs(), [&](Value output) { return graph.name(output) == "last_hidden_state"; });
+  const auto states =
+      std::ranges::find_if(graph.outputs(), [&](Value output) { return graph.name(output) == "last_hidden_state"; });
   const tensor::Dim& tokens = graph.type(find_input(graph, "input_ids")).shape.at(1);
   return {{"architectures", Json::array({"CLIPTextModel"})},
           {"hidden_size", fixed_length(graph, *states, 2)},
@@ -59,8 +59,8 @@ Json text_config(const ir::Graph& graph) {
 
 // Each doubling of the size is a Resize (or an older Upsample, which import makes one).
 Json vae_config(const ir::Graph& decoder) {
-  const auto doublings = std::ranges::count_if(
-      decoder.nodes(), [&](ir::NodeId id) { return decoder.node(id).op == "Resize"; });
+  const auto doublings =
+      std::ranges::count_if(decoder.nodes(), [&](ir::NodeId id) { return decoder.node(id).op == "Resize"; });
   return {{"_class_name", "AutoencoderKL"},
           {"latent_channels", fixed_length(decoder, find_input(decoder, "latent_sample"), 1)},
           {"block_out_channels", Json(std::vector<int64_t>(size_t(doublings) + 1, 0))},
@@ -111,9 +111,8 @@ OnnxPipeline open_onnx_pipeline(const fs::path& folder) {
 ir::Graph import_picture_graph(const OnnxPipeline& pipeline, const std::string& name) {
   const auto file = pipeline.graphs.find(name);
   if (file == pipeline.graphs.end()) fail(ErrorCode::not_found, "the pipeline has no {}", name);
-  return with_context(file->second.string(), [&] {
-    return with_own_interface(import_onnx(io::OnnxFile::open(file->second)), name);
-  });
+  return with_context(file->second.string(),
+                      [&] { return with_own_interface(import_onnx(io::OnnxFile::open(file->second)), name); });
 }
 
 }  // namespace lathe::frontend

@@ -59,7 +59,9 @@ bool names_component(const Json& index, std::string_view role) {
 fs::path find_weights(const fs::path& folder, const std::string& variant) {
   fs::path found[] = {io::find_weight_file(folder, "diffusion_pytorch_model", "diffusion_pytorch_model", variant),
                       io::find_weight_file(folder, "model", "pytorch_model", variant)};
-  const auto is_pickle = [](const fs::path& file) { return file.filename().string().find(".bin") != std::string::npos; };
+  const auto is_pickle = [](const fs::path& file) {
+    return file.filename().string().find(".bin") != std::string::npos;
+  };
   return found[0].empty() || (is_pickle(found[0]) && !found[1].empty() && !is_pickle(found[1])) ? found[1] : found[0];
 }
 
@@ -187,7 +189,8 @@ void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions
 // Models that are ONNX files: their configs stand for them, their graphs are imported when they are built.
 void PictureCheckpoint::open_graphs(const fs::path& folder, const Json& index, const PictureOptions& options) {
   if (!options.variant.empty() || !options.vae.empty() || options.parts != PictureParts{}) {
-    fail(ErrorCode::unsupported, "--variant, --vae, --lora and --embedding are for checkpoints; this folder has graphs");
+    fail(ErrorCode::unsupported,
+         "--variant, --vae, --lora and --embedding are for checkpoints; this folder has graphs");
   }
   onnx_ = open_onnx_pipeline(folder);
   for (const auto& [role, config] : onnx_->configs) {
@@ -301,7 +304,8 @@ void PictureCheckpoint::read_contract(const Json& index) {
   contract_.safety_checker = components_.contains("safety_checker");
   if (contract_.safety_checker) {
     const auto extractor = assets_.find(std::string(kFeatureExtractor));
-    if (extractor == assets_.end()) fail(ErrorCode::not_found, "no {}, which the safety checker needs", kFeatureExtractor);
+    if (extractor == assets_.end())
+      fail(ErrorCode::not_found, "no {}, which the safety checker needs", kFeatureExtractor);
     contract_.feature_extractor = extractor->second;
   }
   for (const auto& [role, component] : components_) {

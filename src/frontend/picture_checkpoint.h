@@ -25,7 +25,7 @@ struct PictureParts {
 };
 
 struct PictureOptions {
-  std::string variant = {};  // of the weight files: "fp16"; empty: those without, else the only one there is
+  std::string variant = {};        // of the weight files: "fp16"; empty: those without, else the only one there is
   std::filesystem::path vae = {};  // a folder of another autoencoder
   // Of a single file, which has neither: a folder of CLIP's vocab.json and merges.txt, and what its UNet predicts
   // ("epsilon", "v_prediction") where its content does not tell.

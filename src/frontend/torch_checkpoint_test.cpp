@@ -83,8 +83,9 @@ TEST(TorchCheckpoints, AMetaFolder) {
     expected.find_tensor(name)->read_part(5, 3, source->row_elements() / 2 - 2, 4, twin);
     EXPECT_TRUE(part == twin);
   }
-  for (const char* key : {"hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
-                          "num_hidden_layers", "rms_norm_eps", "tie_word_embeddings", "max_position_embeddings"}) {
+  for (const char* key :
+       {"hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
+        "num_hidden_layers", "rms_norm_eps", "tie_word_embeddings", "max_position_embeddings"}) {
     EXPECT_EQ(found.config()[key], expected.config()[key]) << key;
   }
   build_decoder(found, natural_dtype(found));

@@ -26,9 +26,12 @@ double cubic(double x) {
 
 double filter_value(Filter filter, double x) {
   switch (filter) {
-    case Filter::bilinear: return std::max(0.0, 1 - std::abs(x));
-    case Filter::bicubic: return cubic(std::abs(x));
-    case Filter::lanczos: break;
+    case Filter::bilinear:
+      return std::max(0.0, 1 - std::abs(x));
+    case Filter::bicubic:
+      return cubic(std::abs(x));
+    case Filter::lanczos:
+      break;
   }
   return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
 }

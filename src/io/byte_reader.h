@@ -14,7 +14,8 @@ namespace lathe::io {
 // Every read checks what is left. Throws invalid_input saying that `what` ends too early.
 class ByteReader {
  public:
-  ByteReader(std::span<const std::byte> bytes, std::string_view what) : rest_(bytes), size_(bytes.size()), what_(what) {}
+  ByteReader(std::span<const std::byte> bytes, std::string_view what)
+      : rest_(bytes), size_(bytes.size()), what_(what) {}
 
   size_t left() const { return rest_.size(); }
   size_t position() const { return size_ - rest_.size(); }

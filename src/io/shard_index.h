@@ -1,4 +1,5 @@
-// The index of a checkpoint in several files: "weight_map" of model.safetensors.index.json and pytorch_model.bin.index.json.
+// The index of a checkpoint in several files: "weight_map" of model.safetensors.index.json and
+// pytorch_model.bin.index.json.
 #pragma once
 
 #include <filesystem>

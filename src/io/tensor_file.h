@@ -21,7 +21,7 @@ struct TensorFile {
   // The container is told by its content, an index by the name's end (.json). Throws as SafetensorsFile and TorchFile.
   static TensorFile open(const std::filesystem::path& path);
 
-  tensor::SourcePtr find(std::string_view name) const;     // nullptr when absent
+  tensor::SourcePtr find(std::string_view name) const;       // nullptr when absent
   const std::string* find_text(std::string_view key) const;  // nullptr when absent
 };
 

@@ -12,7 +12,7 @@
 namespace lathe::io {
 namespace {
 
-constexpr int kDeepest = 64;               // dicts inside of dicts
+constexpr int kDeepest = 64;                // dicts inside of dicts
 constexpr size_t kMostEntries = 4'000'000;  // of dicts, each counted as often as it is reached
 // What a file of before 1.6 begins with: the number 0x1950a86a20f9469cfc6c as a pickle, then the protocol 1001.
 constexpr std::string_view kMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
@@ -35,8 +35,8 @@ std::span<const std::byte> bytes_of(const Pickle& pickle, const PickleTensor& te
   }
   const auto offset = uint64_t(tensor.offset);
   if (offset > room || extent > room - offset) {
-    fail(ErrorCode::invalid_input, "elements {} to {} of a storage of {}", offset, checked_add(offset, extent, "offset"),
-         room);
+    fail(ErrorCode::invalid_input, "elements {} to {} of a storage of {}", offset,
+         checked_add(offset, extent, "offset"), room);
   }
   // A few bytes that stand for any number of elements.
   if (count > room) fail(ErrorCode::unsupported, "{} elements share a storage of {}", count, room);

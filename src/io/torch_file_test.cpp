@@ -49,8 +49,7 @@ TEST_P(TorchViews, AreReadInTheirOrder) {
   EXPECT_TRUE(tensors.at("rows")->contiguous());
   expect("columns", {4, 3}, {2, 3, 4, 8, 9, 10, 14, 15, 16, 20, 21, 22});
   expect("steps", {2, 2}, {0, 3, 12, 15});
-  expect("permuted", {4, 2, 3}, {0, 4, 8,  12, 16, 20, 1, 5, 9,  13, 17, 21,
-                                 2, 6, 10, 14, 18, 22, 3, 7, 11, 15, 19, 23});
+  expect("permuted", {4, 2, 3}, {0, 4, 8, 12, 16, 20, 1, 5, 9, 13, 17, 21, 2, 6, 10, 14, 18, 22, 3, 7, 11, 15, 19, 23});
   expect("scalar", {}, {2.5});
   expect("empty", {0, 3}, {});
   expect("one", {}, {23});

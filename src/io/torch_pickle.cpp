@@ -12,8 +12,8 @@ namespace {
 
 using tensor::DType;
 
-constexpr size_t kMostValues = 4'000'000;         // some 400 MB of memory
-constexpr size_t kLongest = size_t{64} << 20;     // bytes; a checkpoint of 10,000 tensors has 3 MB
+constexpr size_t kMostValues = 4'000'000;      // some 400 MB of memory
+constexpr size_t kLongest = size_t{64} << 20;  // bytes; a checkpoint of 10,000 tensors has 3 MB
 constexpr uint8_t kNewestProtocol = 5;
 
 // pickletools' names and codes; those that torch.save emits.
@@ -56,8 +56,9 @@ enum Opcode : uint8_t {
 
 std::string_view to_string(PickleKind kind) {
   // In the order of the enum.
-  static constexpr std::string_view kNames[] = {"None", "a bool", "an int", "a long int", "a float", "a str",  "a tuple",
-                                                "a list", "a dict", "a set", "a name", "a storage", "a tensor", "an object"};
+  static constexpr std::string_view kNames[] = {"None",   "a bool",    "an int",   "a long int", "a float",
+                                                "a str",  "a tuple",   "a list",   "a dict",     "a set",
+                                                "a name", "a storage", "a tensor", "an object"};
   return kNames[size_t(kind)];
 }
 
@@ -309,8 +310,8 @@ class Unpickler {
     const auto index = find_torch_global(module, name);
     if (!index) {
       fail(ErrorCode::invalid_input,
-           "the pickle asks for {}.{}, which weights have no use for: it may be malicious (nothing was executed)", module,
-           name);
+           "the pickle asks for {}.{}, which weights have no use for: it may be malicious (nothing was executed)",
+           module, name);
     }
     push(PickleKind::global, *index);
   }
@@ -337,8 +338,7 @@ class Unpickler {
         return;
       case GlobalKind::from_type:
         if (items.size() < 3) fail_arguments(global, items);
-        if (at(items[0]).kind == PickleKind::global &&
-            torch_global(at(items[0]).index).kind == GlobalKind::from_type) {
+        if (at(items[0]).kind == PickleKind::global && torch_global(at(items[0]).index).kind == GlobalKind::from_type) {
           fail_arguments(global, items);  // of itself, without end
         }
         call(items[0], items[2]);

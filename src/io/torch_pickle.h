@@ -69,8 +69,8 @@ struct Pickle {
   PickleId root = 0;
 
   // Reads up to the pickle's end, and no further. Texts are views into the bytes of `reader`. Throws invalid_input
-  // naming the opcode or the global that a checkpoint has no use for, or what is malformed; unsupported for tensors that
-  // are no dense array (sparse, quantised).
+  // naming the opcode or the global that a checkpoint has no use for, or what is malformed; unsupported for tensors
+  // that are no dense array (sparse, quantised).
   static Pickle parse(ByteReader& reader);
 
   const PickleValue& operator[](PickleId id) const { return values[id]; }

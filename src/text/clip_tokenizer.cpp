@@ -237,7 +237,8 @@ std::vector<int32_t> ClipTokenizer::encode(std::string_view text) const {
 void add_clip_tokens(ClipTokenizerFiles& files, const std::vector<std::string>& contents) {
   const Tokenizer before = make_clip_tokenizer(files).tokenizer;
   const bool ready = !files.tokenizer.empty();
-  Json json = ready ? parse_json(files.tokenizer, "tokenizer.json") : parse_or_empty(files.added_tokens, "added_tokens");
+  Json json =
+      ready ? parse_json(files.tokenizer, "tokenizer.json") : parse_or_empty(files.added_tokens, "added_tokens");
   Json* list = ready ? &json["added_tokens"] : &json;
   if (ready && list->is_null()) *list = Json::array();
   int64_t next = before.id_limit();

@@ -45,8 +45,8 @@ std::string clip_tokenizer_json(const ClipTokenizerFiles& files);
 // in a prompt becomes the pad where it is "!".
 ClipTokenizer make_clip_tokenizer(const ClipTokenizerFiles& files);
 
-// The same files with more added tokens, as transformers' add_tokens puts them in: found anywhere in a text, whatever the
-// case, with the next free ids. Throws usage where the vocabulary has one of them.
+// The same files with more added tokens, as transformers' add_tokens puts them in: found anywhere in a text, whatever
+// the case, with the next free ids. Throws usage where the vocabulary has one of them.
 void add_clip_tokens(ClipTokenizerFiles& files, const std::vector<std::string>& contents);
 
 // Throws not_found when the folder has neither tokenizer.json nor vocab.json and merges.txt.

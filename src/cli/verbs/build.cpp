@@ -51,6 +51,11 @@ Exit run(Options& options, Output& output) {
   if (is_graph_model(options.source) || frontend::PictureCheckpoint::recognises(options.source)) {
     return run_graph_build(options, output);
   }
+  if (options.pictures != frontend::PictureOptions{}) {
+    fail(ErrorCode::usage,
+         "\"{}\" is no picture pipeline: --variant, --vae, --lora, --embedding and the like are for those",
+         options.source);
+  }
   if (options.graph.used()) {
     fail(ErrorCode::usage,
          "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
@@ -82,7 +87,10 @@ Exit run(Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf, .onnx, .safetensors or .ckpt file, or an engine to rebuild")->required();
+  command
+      .add_option("source", options->source,
+                  "Hugging Face or diffusers folder, .gguf, .onnx, .safetensors or .ckpt file, or an engine to rebuild")
+      ->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
                      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");

@@ -72,6 +72,11 @@ Exit run_pictures(const Options& options, const Output& output) {
 Exit run(const Options& options, Output& output) {
   const auto start = std::chrono::steady_clock::now();
   if (frontend::PictureCheckpoint::recognises(options.source)) return run_pictures(options, output);
+  if (options.pictures != frontend::PictureOptions{}) {
+    fail(ErrorCode::usage,
+         "\"{}\" is no picture pipeline: --variant, --vae, --lora, --embedding and the like are for those",
+         options.source);
+  }
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.source);
   if (checkpoint.is_onnx()) {
     fail(ErrorCode::unsupported, "\"{}\" is ONNX already; lathe optimize changes its level and opset", options.source);
@@ -118,7 +123,8 @@ Exit run(const Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf, .safetensors or .ckpt file")->required();
+  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf, .safetensors or .ckpt file")
+      ->required();
   command.add_option("destination", options->destination, "folder, or a file ending in .onnx")->required();
   command.add_option("--opset", options->onnx.opset, "13 to 24")->capture_default_str();
   command.add_option("--precision", options->precision, "fp32, fp16 or bf16 (default: the checkpoint's own)");

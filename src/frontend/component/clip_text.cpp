@@ -72,7 +72,8 @@ GraphMap build(const ComponentInput& input, const ComponentOptions& options) {
   const Value pooled = build_pooled(top.b, clip, input_ids, last);
   if (weights.has("text_projection.weight")) {
     const int64_t projected = weights.dims("text_projection.weight")[0];
-    graph.add_output(build_linear(top.in("text_projection"), pooled, clip.shape.width, projected, Bias::none), "text_embeds");
+    graph.add_output(build_linear(top.in("text_projection"), pooled, clip.shape.width, projected, Bias::none),
+                     "text_embeds");
   }
   graph.add_output(last, "last_hidden_state");
   for (size_t i = 0; options.normed_states && i + 1 < states.size(); ++i) {

@@ -1,5 +1,5 @@
-// The classifier that Stable Diffusion 1 was published with: CLIP's vision tower and how near its view of a picture is to
-// concepts (diffusers' StableDiffusionSafetyChecker; "Learning Transferable Visual Models From Natural Language
+// The classifier that Stable Diffusion 1 was published with: CLIP's vision tower and how near its view of a picture is
+// to concepts (diffusers' StableDiffusionSafetyChecker; "Learning Transferable Visual Models From Natural Language
 // Supervision", section 2.4).
 #include "frontend/clip_blocks.h"
 #include "frontend/component.h"
@@ -18,16 +18,16 @@ struct Vision {
 // What CLIPVisionConfig has where the file says nothing.
 Vision read_config(const Json& config) {
   Vision vision;
-  vision.shape = read_clip_shape(
-      config, {.width = 768, .inner = 3072, .layers = 12, .heads = 12, .activation = "quick_gelu"});
+  vision.shape =
+      read_clip_shape(config, {.width = 768, .inner = 3072, .layers = 12, .heads = 12, .activation = "quick_gelu"});
   vision.channels = check_size("num_channels", find_int(config, "num_channels").value_or(3), 64);
   vision.side = check_size("image_size", find_int(config, "image_size").value_or(224), 1 << 14);
   vision.patch = check_size("patch_size", find_int(config, "patch_size").value_or(32), vision.side);
   return vision;
 }
 
-// [batch, channels, side, side] as [batch, 1 + patches, width]: the class's own vector first, then one a patch, each plus
-// its place's.
+// [batch, channels, side, side] as [batch, 1 + patches, width]: the class's own vector first, then one a patch, each
+// plus its place's.
 Value build_embeddings(const Place& place, const Vision& vision, Value picture) {
   const Builder& b = place.b;
   const int64_t width = vision.shape.width, across = vision.side / vision.patch, patches = across * across;
@@ -84,11 +84,9 @@ GraphMap build(const ComponentInput& input, const ComponentOptions& options) {
   const Value own = top.b.reshape(top.b.slice(states, 0, 1, 1), {0, width});
   const Value pooled = build_layer_norm(tower.in("post_layernorm"), own, width, epsilon);
   const int64_t projected = weights.dims("visual_projection.weight")[0];
-  const Value unit =
-      build_unit(top.b, build_linear(top.in("visual_projection"), pooled, width, projected, Bias::none));
+  const Value unit = build_unit(top.b, build_linear(top.in("visual_projection"), pooled, width, projected, Bias::none));
   graph.add_output(top.b.cast(build_scores(top, "concept_embeds", unit, projected), DType::f32), "concept_scores");
-  graph.add_output(top.b.cast(build_scores(top, "special_care_embeds", unit, projected), DType::f32),
-                   "special_scores");
+  graph.add_output(top.b.cast(build_scores(top, "special_care_embeds", unit, projected), DType::f32), "special_scores");
   weights.check_all_used(is_position_index);
   return graphs;
 }

@@ -290,7 +290,8 @@ void Diffuser::Impl::hide(PictureResult& result, uint64_t seed) {
   for (size_t i = 0; i < result.hidden.size(); ++i) {
     if (!result.hidden[i]) continue;
     result.notes.push_back(fmt::format(
-        "the picture of seed {} is black: the safety checker found it unsafe (--no-safety-checker shows it)", seed + i));
+        "the picture of seed {} is black: the safety checker found it unsafe (--no-safety-checker shows it)",
+        seed + i));
   }
   result.safety_ms = ms_since(start) - (load_ms - loaded);
   done_with("safety_checker");

@@ -48,7 +48,9 @@ std::array<double, 3> three_numbers(const Json& config, std::string_view key, st
   return numbers;
 }
 
-bool flag(const Json& config, std::string_view key) { return find_bool(config, key).value_or(true); }
+bool flag(const Json& config, std::string_view key) {
+  return find_bool(config, key).value_or(true);
+}
 
 // Pillow's numbers of its filters.
 image::Filter filter_of(const Json& config) {
@@ -67,12 +69,13 @@ image::Image resized(const image::Image& picture, int64_t side, image::Filter fi
   return image::resize(picture, wide ? other : side, wide ? side : other, filter);
 }
 
-// The middle of the picture as [height, width] of (pixel * factor - mean) / deviation in planes; black where the picture
-// does not reach.
+// The middle of the picture as [height, width] of (pixel * factor - mean) / deviation in planes; black where the
+// picture does not reach.
 Tensor normalised(const image::Image& picture, int64_t width, int64_t height, const Json& config) {
   const double factor = flag(config, "do_rescale") ? find_number(config, "rescale_factor").value_or(1.0 / 255) : 1;
   const bool normalise = flag(config, "do_normalize");
-  const auto mean = three_numbers(config, "image_mean", kMean), deviation = three_numbers(config, "image_std", kDeviation);
+  const auto mean = three_numbers(config, "image_mean", kMean),
+             deviation = three_numbers(config, "image_std", kDeviation);
   const int64_t top = (picture.height - height) / 2, left = (picture.width - width) / 2;
   Tensor planes(DType::f32, {1, 3, height, width});
   float* out = planes.data<float>().data();

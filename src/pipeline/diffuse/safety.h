@@ -12,8 +12,8 @@
 
 namespace lathe::pipeline {
 
-// What the classifier is shown of a picture, f32 [1, 3, height, width]: resized by its shorter side, cut to its middle and
-// normalised as preprocessor_config.json says (transformers' CLIPImageProcessor on Pillow). Throws invalid_input,
+// What the classifier is shown of a picture, f32 [1, 3, height, width]: resized by its shorter side, cut to its middle
+// and normalised as preprocessor_config.json says (transformers' CLIPImageProcessor on Pillow). Throws invalid_input,
 // unsupported naming the key.
 tensor::Tensor classifier_input(const image::Image& picture, const std::string& preprocessor_config);
 

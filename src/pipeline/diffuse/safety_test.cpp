@@ -1,5 +1,5 @@
-// What the safety checker is shown and when it hides a picture are transformers' and diffusers' (tests/pictures/checker,
-// made by tools/make_checker_fixtures.py).
+// What the safety checker is shown and when it hides a picture are transformers' and diffusers'
+// (tests/pictures/checker, made by tools/make_checker_fixtures.py).
 #include "pipeline/diffuse/safety.h"
 
 #include <gtest/gtest.h>
