@@ -9,7 +9,7 @@ import numpy as np
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 
 def picture(width, height, channels):

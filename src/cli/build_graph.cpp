@@ -87,10 +87,11 @@ std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>
   return hashes;
 }
 
-Sources read_sources(GraphBuildRequest& request) {
+Sources read_sources(GraphBuildRequest& request, const Output& output) {
   Sources sources;
   if (frontend::PictureCheckpoint::recognises(request.source)) {
     const auto checkpoint = frontend::PictureCheckpoint::open(request.source, request.pictures);
+    for (const std::string& note : checkpoint.notes()) output.note(note);
     sources.request = picture_engine_request(checkpoint);
     if (request.verify) sources.hashes = hashes_of(checkpoint.files());
     if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(checkpoint.contract());
@@ -167,7 +168,7 @@ void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags) {
 
 Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
   const auto start = Output::Clock::now();
-  Sources sources = read_sources(request);
+  Sources sources = read_sources(request, output);
   compiler::GraphEngineOptions options;
   options.build.passes = request.passes;
   options.threads = request.threads;

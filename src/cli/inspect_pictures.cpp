@@ -54,7 +54,7 @@ std::vector<std::string> limits_of(const PictureModel& model) {
   if (!has("vae_encoder")) limits.push_back("no --image and --mask: the autoencoder has no encoder");
   if (!has("vae_decoder")) limits.push_back("no pictures: there is no decoder of an autoencoder");
   if (contract.guidance_embedded) limits.push_back("no negative prompts: guidance is an input of the UNet");
-  if (contract.safety_checker)
+  if (contract.safety_checker && !has("safety_checker"))
     limits.push_back("no safety checker, with which it was published: lathe run needs --no-safety-checker");
   for (const char* suffix : {"", "_2"}) {
     if (!model.assets.contains(fmt::format("text_encoder{}/config.json", suffix))) continue;
@@ -141,11 +141,14 @@ Json inspect_pictures(const fs::path& path, const PictureInspectFlags& flags, co
       std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, flags.pipeline));
   const bool folder = file_kind(path) == FileKind::folder;
   output.print(fmt::format("{}\nkind          picture pipeline, {}", path.string(),
-                           folder ? "diffusers folder" : "single file in the original code's names"));
+                           checkpoint->is_onnx() ? "folder of ONNX graphs"
+                           : folder              ? "diffusers folder"
+                                                 : "single file in the original code's names"));
   Json json = {{"path", path.string()}, {"kind", "pictures"}, {"components", Json::array()}};
   int64_t parameters = 0;
   output.print("models");
   for (const auto& [role, component] : checkpoint->components()) {
+    if (checkpoint->is_onnx() && component.tensors.empty()) continue;  // its numbers are among those of the graphs
     json["components"].push_back(report_component(role, component, output));
     parameters += json["components"].back()["parameters"].get<int64_t>();
   }

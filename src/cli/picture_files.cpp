@@ -90,11 +90,13 @@ Json write_pictures(const pipeline::PictureRequest& request, const PictureFlags&
   for (int64_t i = 0; i < flags.batch; ++i) {
     const fs::path path = output_path(flags.output, i, flags.batch);
     const image::Image& image = images[size_t(i)];
-    if (const std::string found = suspicion(image); !found.empty()) {
+    const bool hidden = !result.hidden.empty() && result.hidden[size_t(i)];
+    if (const std::string found = hidden ? "" : suspicion(image); !found.empty()) {
       output.note(fmt::format("warning: {} is {}", path.string(), found));
     }
     write_text_file(path, encoded(path, image, flags.quality, settings_text(request, result, model, i)));
     files.push_back({{"file", path.string()}, {"seed", request.seed + uint64_t(i)}});
+    if (!result.hidden.empty()) files.back()["hidden"] = hidden;
     output.print(path.string());
   }
   if (flags.contact_sheet > 0) {

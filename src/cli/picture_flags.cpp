@@ -8,6 +8,32 @@ namespace lathe::cli {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// --lora F[:SCALE] and --embedding [NAME=]F, each as often as one likes.
+void add_part_flags(CLI::App& command, frontend::PictureParts& parts) {
+  using Texts = std::vector<std::string>;
+  command
+      .add_option_function<Texts>(
+          "--lora",
+          [&parts](const Texts& texts) {
+            for (const std::string& text : texts) parts.loras.push_back(frontend::parse_lora(text));
+          },
+          "of a picture pipeline: F or F:SCALE, a LoRA merged into the weights; may be repeated")
+      ->allow_extra_args(false);
+  command
+      .add_option_function<Texts>(
+          "--embedding",
+          [&parts](const Texts& texts) {
+            for (const std::string& text : texts) parts.embeddings.push_back(frontend::parse_embedding(text));
+          },
+          "of a picture pipeline: F or NAME=F, a trained concept (textual inversion) that the prompt may name; may be "
+          "repeated")
+      ->allow_extra_args(false);
+}
+
+}  // namespace
+
 void add_picture_flags(CLI::App& command, PictureFlags& flags) {
   command.add_option("--negative-prompt", flags.negative_prompt, "of a picture: what not to show");
   command.add_option("--steps", flags.steps, "of a picture: steps (default: 50, 4 of a consistency model)");
@@ -47,8 +73,6 @@ void add_picture_flags(CLI::App& command, PictureFlags& flags) {
       ->capture_default_str();
   command.add_flag("--ignore-memory", flags.ignore_memory,
                    "begin although the run is predicted to take more memory than there is");
-  command.add_flag("--no-safety-checker", flags.no_safety_checker,
-                   "run a pipeline without the classifier it was published with, which hides pictures it finds unsafe");
 }
 
 void add_pipeline_flags(CLI::App& command, frontend::PictureOptions& options) {
@@ -58,6 +82,9 @@ void add_pipeline_flags(CLI::App& command, frontend::PictureOptions& options) {
                      "of a single file: folder with CLIP's vocab.json and merges.txt");
   command.add_option("--prediction", options.prediction,
                      "of a single file: epsilon or v_prediction, where it cannot be told");
+  add_part_flags(command, options.parts);
+  command.add_flag("!--no-safety-checker", options.safety_checker,
+                   "leave the classifier out that a pipeline was published with, which hides pictures it finds unsafe");
 }
 
 void check_picture_flags(const PictureFlags& flags) {

@@ -33,7 +33,6 @@ struct PictureFlags {
   std::string dump_latents;
   frontend::PictureOptions pipeline;
   bool plain_prompt = false;
-  bool no_safety_checker = false;
   int preview = 0;                   // every so many steps a picture of the latents; 0: none
   std::vector<std::string> compare;  // schedulers
   int reference_steps = 50;          // of the picture that they are compared with
@@ -44,7 +43,7 @@ struct PictureFlags {
 };
 void add_picture_flags(CLI::App& command, PictureFlags& flags);
 
-// --variant, --vae, --tokenizer, --prediction: how a pipeline is opened.
+// --variant, --vae, --tokenizer, --prediction, --lora, --embedding, --no-safety-checker: how a pipeline is opened.
 void add_pipeline_flags(CLI::App& command, frontend::PictureOptions& options);
 
 // Throws usage for what no picture can have.

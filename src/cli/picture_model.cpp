@@ -17,21 +17,13 @@ constexpr std::string_view kKind = "pictures";
 
 // The tokenizer in a folder of the assets ("tokenizer").
 text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::string& folder) {
-  const auto find = [&](const char* name) {
-    const auto asset = model.assets.find(folder + "/" + name);
-    return asset == model.assets.end() ? std::string() : asset->second;
-  };
+  const text::ClipTokenizerFiles files = frontend::tokenizer_files(model.assets, folder);
   return with_context(folder, [&] {
-    if (find("tokenizer.json").empty() && find("vocab.json").empty()) {
+    if (files.tokenizer.empty() && files.vocab.empty()) {
       fail(ErrorCode::not_found,
            "no vocabulary: a single file has none, give --tokenizer FOLDER (vocab.json and merges.txt)");
     }
-    text::ClipTokenizer clip = text::make_clip_tokenizer({.vocab = find("vocab.json"),
-                                                          .merges = find("merges.txt"),
-                                                          .special_tokens_map = find("special_tokens_map.json"),
-                                                          .tokenizer_config = find("tokenizer_config.json"),
-                                                          .added_tokens = find("added_tokens.json"),
-                                                          .tokenizer = find("tokenizer.json")});
+    text::ClipTokenizer clip = text::make_clip_tokenizer(files);
     const int64_t tokens = model.contract.text_tokens;
     if (clip.max_length && *clip.max_length != tokens) {
       fail(ErrorCode::invalid_input, "made for prompts of {} tokens, the text encoder for {}", *clip.max_length,
@@ -146,8 +138,11 @@ PictureModel open_picture_model(const std::filesystem::path& path, const fronten
     return picture_model_of(
         std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)));
   }
-  if (options != frontend::PictureOptions{}) {
-    fail(ErrorCode::usage, "--variant, --vae, --tokenizer and --prediction are decided when an engine is built");
+  frontend::PictureOptions built = options;
+  built.safety_checker = true;  // whether an engine's is asked is a matter of the run
+  if (built != frontend::PictureOptions{}) {
+    fail(ErrorCode::usage,
+         "--variant, --vae, --tokenizer, --prediction, --lora and --embedding are decided when an engine is built");
   }
   auto engine = plan::EngineFile::open(path);
   if (check) engine->check_weights();

@@ -82,6 +82,7 @@ pipeline::PictureRequest make_request(const PictureRun& run, const PictureFlags&
   request.clip_skip = flags.clip_skip;
   request.scheduler = flags.scheduler;
   request.plain_prompt = flags.plain_prompt;
+  request.safety_checker = flags.pipeline.safety_checker;
   request.strength = flags.strength.value_or(-1);
   read_pictures(flags, multiple, request);
   return request;

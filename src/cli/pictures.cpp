@@ -38,10 +38,11 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   PictureModel model = open_picture_model(run.model, flags.pipeline, run.check);
   for (const std::string& note : model.notes) output.note(note);
   const contract::Pictures contract = model.contract;
-  if (contract.safety_checker && !flags.no_safety_checker) {
+  if (contract.safety_checker && flags.pipeline.safety_checker &&
+      std::ranges::count(model.measurable.names, "safety_checker") == 0) {
     fail(ErrorCode::unsupported,
-         "the pipeline was published with a safety checker, which is not built yet; --no-safety-checker runs it "
-         "without");
+         "this engine was built without the safety checker that its pipeline was published with: build it again, or "
+         "--no-safety-checker runs it without");
   }
   const pipeline::PictureRequest request =
       pipeline::completed(make_request(run, flags, contract.latent_scale), contract);
@@ -79,9 +80,10 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
                    {"text_ms", result.text_ms},
                    {"encode_ms", result.encode_ms},
                    {"steps_ms", result.step_ms},
-                   {"decode_ms", result.decode_ms}}},
+                   {"decode_ms", result.decode_ms},
+                   {"safety_ms", result.safety_ms}}},
                  {"memory", memory_with(memory, program + prediction.peak_bytes())}});
-  return Exit::good;
+  return std::ranges::count(result.hidden, true) > 0 ? Exit::failed : Exit::good;
 }
 
 }  // namespace lathe::cli

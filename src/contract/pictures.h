@@ -25,7 +25,8 @@ struct Pictures {
   bool zero_empty_negative = false;  // SDXL: no negative prompt is zeros, not the states of an empty text
   bool guidance_embedded = false;    // LCM: guidance is an input of the UNet (timestep_cond)
   int64_t guidance_width = 0;        // of that input
-  bool safety_checker = false;       // the pipeline was published with one
+  bool safety_checker = false;       // there is one, a graph of that name
+  std::string feature_extractor;     // preprocessor_config.json of what the checker is shown
 
   template <class V>
   void visit_fields(V& visitor) {
@@ -47,6 +48,7 @@ struct Pictures {
     visitor("guidance_embedded", guidance_embedded);
     visitor("guidance_width", guidance_width);
     visitor("safety_checker", safety_checker);
+    visitor("feature_extractor", feature_extractor);
   }
 };
 

@@ -7,6 +7,9 @@
 #include "base/file.h"
 #include "frontend/decoder.h"
 #include "frontend/gguf_config.h"
+#include "frontend/meta_checkpoint.h"
+#include "io/tensor_file.h"
+#include "io/torch_file.h"
 
 namespace lathe::frontend {
 namespace {
@@ -24,8 +27,8 @@ bool is_gguf_head(std::string_view head) { return head.starts_with("GGUF"); }
 // What a file that is no checkpoint of ours begins like; empty: nothing we know.
 std::string_view foreign_kind(std::string_view head) {
   if (head.starts_with(std::string_view("LATHE\r\n\0", 8))) return "an engine, not a checkpoint";
-  if (head.starts_with("PK\x03\x04")) return "a PyTorch checkpoint or another zip archive";
-  if (head.starts_with("\x80\x02") || head.starts_with("\x80\x04")) return "a pickle, which is never executed";
+  if (io::TorchFile::begins_like(head))
+    return "a file of torch.save or another zip archive; give the folder with its config.json";
   // Eight bytes of header length, then the header's JSON.
   if (head.size() > 8 && head[6] == 0 && head[7] == 0 && head[8] == '{') return "a .safetensors file; give the folder with its config.json";
   return {};
@@ -84,16 +87,19 @@ void set_licence(Json& config, std::string_view name) {
   }
 }
 
-bool has_safetensors(const std::filesystem::path& folder) {
-  return file_kind(folder / "model.safetensors") != FileKind::nothing ||
-         file_kind(folder / "model.safetensors.index.json") != FileKind::nothing;
+// The file that holds the weights, or their index: of the usual names, else the only .safetensors.
+io::TensorFile open_weights(const std::filesystem::path& folder) {
+  const std::filesystem::path file = io::find_weight_file(folder, "model", "pytorch_model", "");
+  if (!file.empty()) return io::TensorFile::open(file);
+  return io::TensorFile::open(io::SafetensorsModel::find_file(folder));
 }
 
 }  // namespace
 
 bool Checkpoint::recognises(const std::filesystem::path& path) {
   switch (file_kind(path)) {
-    case FileKind::folder: return file_kind(path / "config.json") != FileKind::nothing;
+    case FileKind::folder:
+      return file_kind(path / "config.json") != FileKind::nothing || MetaCheckpoint::recognises(path);
     case FileKind::file: return is_gguf_head(read_file_head(path, 4));
     default: return false;
   }
@@ -117,8 +123,22 @@ const Architecture& Checkpoint::architecture() const {
   return architecture_ ? *architecture_ : get_architecture(get_string(config_, "model_type"));
 }
 
+void Checkpoint::open_meta() {
+  for (const std::string_view name : kAssets) {
+    const std::filesystem::path file = path_ / name;
+    if (file_kind(file) != FileKind::nothing) assets_.emplace(name, read_text_file(file));
+  }
+  MetaCheckpoint meta = MetaCheckpoint::open(path_);
+  config_ = std::move(meta.config);
+  assets_["config.json"] = config_.dump(2);
+  tensors_ = std::move(meta.tensors);
+  files_ = std::move(meta.files);
+  architecture_ = &get_architecture("llama");
+}
+
 void Checkpoint::open_folder() {
   if (file_kind(path_ / "config.json") == FileKind::nothing) {
+    if (MetaCheckpoint::recognises(path_)) return open_meta();
     fail(ErrorCode::invalid_input, "no config.json in this folder");
   }
   for (const std::string_view name : kAssets) {
@@ -127,14 +147,15 @@ void Checkpoint::open_folder() {
   }
   config_ = parse_config(assets_.at("config.json"));
   set_licence(config_, licence_of_card(path_ / "README.md"));
-  if (file_kind(path_ / "model.onnx") == FileKind::file && !has_safetensors(path_)) {
+  if (file_kind(path_ / "model.onnx") == FileKind::file &&
+      io::find_weight_file(path_, "model", "pytorch_model", "").empty()) {
     onnx_ = true;
     files_ = {path_ / "model.onnx"};
     return;
   }
   architecture_ = &get_architecture(get_string(config_, "model_type"));
-  const auto model = io::SafetensorsModel::open(path_);
-  for (const io::StoredTensor& tensor : model.tensors) tensors_.emplace(tensor.name, tensor.source());
+  const io::TensorFile model = open_weights(path_);
+  for (const io::NamedSource& tensor : model.tensors) tensors_.emplace(tensor.name, tensor.source);
   files_ = model.files;
 }
 

@@ -21,10 +21,11 @@ struct Architecture;
 // sources themselves do too).
 class Checkpoint {
  public:
-  // A Hugging Face folder (config.json + safetensors, or model.onnx) or a .gguf file (the first of a split set). Throws
-  // not_found, invalid_input, unsupported.
+  // A Hugging Face folder (config.json + safetensors, pytorch_model.bin or model.onnx), Meta's of a Llama (params.json
+  // + consolidated.00.pth) or a .gguf file (the first of a split set). Throws not_found, invalid_input, unsupported.
   static Checkpoint open(const std::filesystem::path& path);
-  // True when open() would try: a folder with config.json, or a file that begins with GGUF's magic.
+  // True when open() would try: a folder with config.json or Meta's params.json, or a file that begins with GGUF's
+  // magic.
   static bool recognises(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -52,6 +53,7 @@ class Checkpoint {
 
  private:
   void open_folder();
+  void open_meta();
   void open_gguf();
 
   std::filesystem::path path_;

@@ -7,7 +7,8 @@
 #include "base/file.h"
 #include "frontend/single_file.h"
 #include "frontend/single_file_parts.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
+#include "io/torch_file.h"
 
 namespace lathe::frontend {
 namespace {
@@ -15,7 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kIndex = "model_index.json";
-constexpr std::array<std::string_view, 4> kRoles = {"text_encoder", "text_encoder_2", "unet", "vae"};
+constexpr std::array<std::string_view, 5> kRoles = {"text_encoder", "text_encoder_2", "unet", "vae", "safety_checker"};
+// What the safety checker is shown of a picture.
+constexpr std::string_view kFeatureExtractor = "feature_extractor/preprocessor_config.json";
 // Files of a pipeline's tokenizers.
 constexpr std::array<std::string_view, 6> kTokenizerFiles = {
     "tokenizer.json",        "vocab.json",       "merges.txt", "special_tokens_map.json",
@@ -32,7 +35,11 @@ constexpr PipelineClass kPipelines[] = {
     {"StableDiffusionXLInpaintPipeline", true},
 };
 
+// Optimum's and diffusers' classes of pipelines of ONNX graphs are named after these.
 const PipelineClass& get_pipeline(std::string_view name) {
+  for (const std::string_view prefix : {"ORT", "Onnx"}) {
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  }
   std::string known;
   for (const PipelineClass& pipeline : kPipelines) {
     if (pipeline.name == name) return pipeline;
@@ -47,28 +54,15 @@ bool names_component(const Json& index, std::string_view role) {
   return entry && entry->is_array() && entry->size() == 2 && (*entry)[1].is_string();
 }
 
-// The weight file of a folder: diffusers' or transformers' name, whole or in shards, of this variant.
+// The weight file of a folder: diffusers' or transformers' name, whole or in shards, of this variant; safetensors
+// before pickles.
 fs::path find_weights(const fs::path& folder, const std::string& variant) {
-  const std::string dot = variant.empty() ? "" : "." + variant;
-  for (const char* stem : {"diffusion_pytorch_model", "model"}) {
-    const std::string names[] = {fmt::format("{}{}.safetensors", stem, dot),
-                                 fmt::format("{}.safetensors.index{}.json", stem, dot),
-                                 fmt::format("{}{}.safetensors.index.json", stem, dot)};
-    for (const std::string& name : names) {
-      if (file_kind(folder / name) == FileKind::file) return folder / name;
-    }
-  }
-  return {};
-}
-
-[[noreturn]] void fail_no_weights(const fs::path& folder, const std::string& variant) {
-  for (const char* name : {"diffusion_pytorch_model.bin", "pytorch_model.bin"}) {
-    if (file_kind(folder / name) == FileKind::file) {
-      fail(ErrorCode::unsupported, "{} is a pickle; only .safetensors weights are read", name);
-    }
-  }
-  fail(ErrorCode::not_found, "no weights{} in \"{}\" (diffusion_pytorch_model.safetensors or model.safetensors)",
-       variant.empty() ? "" : fmt::format(" of variant \"{}\"", variant), folder.string());
+  fs::path found[] = {io::find_weight_file(folder, "diffusion_pytorch_model", "diffusion_pytorch_model", variant),
+                      io::find_weight_file(folder, "model", "pytorch_model", variant)};
+  const auto is_pickle = [](const fs::path& file) {
+    return file.filename().string().find(".bin") != std::string::npos;
+  };
+  return found[0].empty() || (is_pickle(found[0]) && !found[1].empty() && !is_pickle(found[1])) ? found[1] : found[0];
 }
 
 // `note` gets a word where only another variant than the one asked for is there.
@@ -78,15 +72,26 @@ fs::path get_weights(const fs::path& folder, const std::string& variant, std::st
     file = find_weights(folder, "fp16");
     if (!file.empty()) note = fmt::format("only weights of variant fp16: {}", file.filename().string());
   }
-  if (file.empty()) fail_no_weights(folder, variant);
+  if (file.empty()) {
+    fail(ErrorCode::not_found, "no weights{} in \"{}\" (diffusion_pytorch_model or model, .safetensors or .bin)",
+         variant.empty() ? "" : fmt::format(" of variant \"{}\"", variant), folder.string());
+  }
   return file;
 }
 
-TensorMap tensors_of(const fs::path& file) {
+TensorMap tensors_of(const io::TensorFile& file) {
   TensorMap tensors;
-  for (const io::StoredTensor& tensor : io::SafetensorsFile::open(file).tensors)
-    tensors.emplace(tensor.name, tensor.source());
+  for (const io::NamedSource& tensor : file.tensors) tensors.emplace(tensor.name, tensor.source);
   return tensors;
+}
+
+// Whether a file may hold a pipeline: safetensors by its name, as many files begin as it does; pickles by their
+// content.
+bool may_be_single_file(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  if (extension == ".safetensors") return true;
+  constexpr std::string_view kPickles[] = {".ckpt", ".pth", ".pt", ".bin"};
+  return std::ranges::count(kPickles, extension) > 0 && io::TorchFile::begins_like(read_file_head(path, 4));
 }
 
 int64_t width_of_states(const std::map<std::string, ComponentInput>& components) {
@@ -125,9 +130,9 @@ bool PictureCheckpoint::recognises(const fs::path& path) {
   switch (file_kind(path)) {
     case FileKind::folder:
       return file_kind(path / kIndex) == FileKind::file;
-    // The longest header is read: which model a .safetensors file holds stands in its names.
+    // The whole header is read: which model a file holds stands in its tensors' names.
     case FileKind::file:
-      return path.extension() == ".safetensors" && is_single_file(tensors_of(path));
+      return may_be_single_file(path) && is_single_file(tensors_of(io::TensorFile::open(path)));
     default:
       return false;
   }
@@ -142,12 +147,18 @@ PictureCheckpoint PictureCheckpoint::open(const fs::path& path, const PictureOpt
     } else {
       checkpoint.open_file(path, options);
     }
+    checkpoint.add_parts(options.parts);
   });
   return checkpoint;
 }
 
 void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions& options) {
-  const Json index = read_json_file(folder / kIndex);
+  Json index = read_json_file(folder / kIndex);
+  const bool unchecked = !options.safety_checker && names_component(index, "safety_checker");
+  if (unchecked) {
+    for (const char* role : {"safety_checker", "feature_extractor"}) index[role] = {nullptr, nullptr};
+    notes_.push_back("the safety checker that the pipeline was published with is left out");
+  }
   const PipelineClass& pipeline = get_pipeline(get_string(index, "_class_name"));
   contract_.pipeline = pipeline.name;
   contract_.two_encoders = pipeline.two_encoders;
@@ -156,10 +167,16 @@ void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions
   const auto add_asset = [&](const std::string& name) {
     if (file_kind(folder / name) == FileKind::file) assets_.emplace(name, read_text_file(folder / name));
   };
-  add_asset(std::string(kIndex));
+  assets_.emplace(kIndex, unchecked ? index.dump(2) : read_text_file(folder / kIndex));
+  if (names_component(index, "safety_checker")) add_asset(std::string(kFeatureExtractor));
   add_asset("scheduler/scheduler_config.json");
   for (const std::string_view name : kTokenizerFiles) {
     for (const char* tokenizer : {"tokenizer", "tokenizer_2"}) add_asset(fmt::format("{}/{}", tokenizer, name));
+  }
+  if (is_onnx_pipeline(folder)) {
+    open_graphs(folder, index, options);
+    read_contract(index);
+    return;
   }
   for (const std::string_view role : kRoles) {
     if (!names_component(index, role)) continue;
@@ -169,8 +186,31 @@ void PictureCheckpoint::open_folder(const fs::path& folder, const PictureOptions
   read_contract(index);
 }
 
+// Models that are ONNX files: their configs stand for them, their graphs are imported when they are built.
+void PictureCheckpoint::open_graphs(const fs::path& folder, const Json& index, const PictureOptions& options) {
+  if (!options.variant.empty() || !options.vae.empty() || options.parts != PictureParts{}) {
+    fail(ErrorCode::unsupported,
+         "--variant, --vae, --lora and --embedding are for checkpoints; this folder has graphs");
+  }
+  onnx_ = open_onnx_pipeline(folder);
+  for (const auto& [role, config] : onnx_->configs) {
+    components_.emplace(role, ComponentInput{.role = role, .config = config, .tensors = {}});
+    assets_[role + "/config.json"] = config.dump(2);
+  }
+  for (const auto& [name, file] : onnx_->graphs) files_.push_back(file);
+  if (!names_component(index, "safety_checker")) return;
+  if (!find_weights(folder / "safety_checker", "").empty()) {
+    add_component(folder / "safety_checker", "safety_checker", "");
+  } else if (file_kind(folder / "safety_checker/model.onnx") == FileKind::file) {
+    fail(ErrorCode::unsupported,
+         "the safety checker is an ONNX graph, of which only a checkpoint is run; --no-safety-checker runs without it");
+  } else {
+    notes_.push_back("model_index.json names a safety checker that the folder does not have");
+  }
+}
+
 void PictureCheckpoint::open_file(const fs::path& file, const PictureOptions& options) {
-  const TensorMap tensors = tensors_of(file);
+  const TensorMap tensors = tensors_of(io::TensorFile::open(file));
   if (!is_single_file(tensors)) {
     fail(ErrorCode::unsupported, "no tensor below \"{}\": neither a diffusers folder nor a single-file checkpoint",
          kSingleFileUNet);
@@ -200,6 +240,17 @@ void PictureCheckpoint::open_file(const fs::path& file, const PictureOptions& op
   read_contract(index);
 }
 
+void PictureCheckpoint::add_parts(const PictureParts& parts) {
+  for (const LoraFile& lora : parts.loras) {
+    notes_.push_back(apply_lora(components_, lora));
+    files_.push_back(lora.path);
+  }
+  for (const EmbeddingFile& embedding : parts.embeddings) {
+    notes_.push_back(apply_embedding(components_, assets_, embedding));
+    files_.push_back(embedding.path);
+  }
+}
+
 // CLIP's vocabulary is the same for all kinds; what fills up a prompt is not: "!" (id 0) where OpenCLIP reads.
 void PictureCheckpoint::add_tokenizers(const fs::path& folder, const std::string& kind) {
   for (const auto& [role, component] : components_) {
@@ -227,9 +278,9 @@ void PictureCheckpoint::add_component(const fs::path& folder, const std::string&
     input.config = parse_json(assets_[role + "/config.json"], "config.json");
     get_component(input.config);  // unknown classes fail before tensors are read
     std::string note;
-    const auto model = io::SafetensorsModel::open(get_weights(folder, variant, note));
+    const auto model = io::TensorFile::open(get_weights(folder, variant, note));
     if (!note.empty()) notes_.push_back(role + ": " + note);
-    for (const io::StoredTensor& tensor : model.tensors) input.tensors.emplace(tensor.name, tensor.source());
+    input.tensors = tensors_of(model);
     files_.insert(files_.end(), model.files.begin(), model.files.end());
     components_.emplace(role, std::move(input));
   });
@@ -250,12 +301,22 @@ void PictureCheckpoint::read_contract(const Json& index) {
   contract_.guidance_width = find_int(unet, "time_cond_proj_dim").value_or(0);
   contract_.guidance_embedded = contract_.guidance_width > 0;
   contract_.zero_empty_negative = find_bool(index, "force_zeros_for_empty_prompt").value_or(contract_.two_encoders);
-  contract_.safety_checker = names_component(index, "safety_checker");
+  contract_.safety_checker = components_.contains("safety_checker");
+  if (contract_.safety_checker) {
+    const auto extractor = assets_.find(std::string(kFeatureExtractor));
+    if (extractor == assets_.end())
+      fail(ErrorCode::not_found, "no {}, which the safety checker needs", kFeatureExtractor);
+    contract_.feature_extractor = extractor->second;
+  }
   for (const auto& [role, component] : components_) {
     if (!role.starts_with("text_encoder")) continue;
     contract_.text_tokens = find_int(component.config, "max_position_embeddings").value_or(77);
   }
   read_autoencoder(components_.at("vae").config, contract_);
+  if (onnx_ && onnx_->encodes_latents && !contract_.tiny_autoencoder) {
+    contract_.tiny_autoencoder = true;  // what it means: no distribution to draw from
+    notes_.push_back("vae_encoder draws its latents itself: a picture from a picture is not that of its seed");
+  }
   if (const int64_t width = width_of_states(components_); width != contract_.context_width) {
     fail(ErrorCode::invalid_input, "the text encoder{} states of {} numbers, the UNet's cross_attention_dim is {}",
          contract_.two_encoders ? "s give" : " gives", width, contract_.context_width);
@@ -278,11 +339,14 @@ std::vector<std::string> PictureCheckpoint::graph_names() const {
   for (const auto& [role, component] : components_) {
     if (role != "vae") names.push_back(role);
   }
-  names.insert(names.end(), {"vae_decoder", "vae_encoder"});
+  for (const char* name : {"vae_decoder", "vae_encoder"}) {
+    if (!onnx_ || onnx_->graphs.contains(name)) names.push_back(name);
+  }
   return names;
 }
 
 ir::Graph PictureCheckpoint::build(const std::string& graph, const ComponentOptions& options) const {
+  if (onnx_ && graph != "safety_checker") return import_picture_graph(*onnx_, graph);
   const std::string role = graph.starts_with("vae_") ? "vae" : graph;
   const auto component = components_.find(role);
   if (component == components_.end()) fail(ErrorCode::not_found, "the pipeline has no {}", graph);

@@ -149,7 +149,9 @@ TEST(Resize, PillowsPixels) {
     SCOPED_TRACE(fmt::format("{} {} to {}", row["filter"].dump(), row["from"].dump(), row["to"].dump()));
     const Image image =
         picture(row["from"][0].get<int64_t>(), row["from"][1].get<int64_t>(), row["channels"].get<int64_t>());
-    const Filter filter = row["filter"] == "lanczos" ? Filter::lanczos : Filter::bilinear;
+    const Filter filter = row["filter"] == "lanczos"   ? Filter::lanczos
+                          : row["filter"] == "bicubic" ? Filter::bicubic
+                                                       : Filter::bilinear;
     EXPECT_EQ(resize(image, row["to"][0].get<int64_t>(), row["to"][1].get<int64_t>(), filter).pixels,
               from_hex(row["pixels"].get<std::string>()));
   }

@@ -18,9 +18,27 @@ double sinc(double x) {
   return std::sin(x) / x;
 }
 
+// Keys's cubic, a = -1/2.
+double cubic(double x) {
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+}
+
 double filter_value(Filter filter, double x) {
-  if (filter == Filter::bilinear) return std::max(0.0, 1 - std::abs(x));
+  switch (filter) {
+    case Filter::bilinear:
+      return std::max(0.0, 1 - std::abs(x));
+    case Filter::bicubic:
+      return cubic(std::abs(x));
+    case Filter::lanczos:
+      break;
+  }
   return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
+
+// How far it reaches.
+double support_of(Filter filter) {
+  return filter == Filter::bilinear ? 1.0 : filter == Filter::bicubic ? 2.0 : 3.0;
 }
 
 // Which pixels make a pixel, and how much of each.
@@ -31,7 +49,7 @@ struct Taps {
 
 std::vector<Taps> make_taps(Filter filter, int64_t from, int64_t to) {
   const double scale = double(from) / double(to), filter_scale = std::max(scale, 1.0);
-  const double support = (filter == Filter::bilinear ? 1.0 : 3.0) * filter_scale;
+  const double support = support_of(filter) * filter_scale;
   auto all = std::vector<Taps>(size_t(to));
   for (int64_t i = 0; i < to; ++i) {
     const double centre = (double(i) + 0.5) * scale;

@@ -9,7 +9,7 @@
 
 namespace lathe::image {
 
-enum class Filter { bilinear, lanczos };
+enum class Filter { bilinear, bicubic, lanczos };
 
 // As Image.resize of Pillow 13, byte for byte: the filter is as wide as a pixel of the smaller picture; rows and
 // columns one after the other, rounded to bytes between. Throws usage for a size below 1 or of more than kMaxPixels.

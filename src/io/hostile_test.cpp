@@ -9,6 +9,7 @@
 #include "io/gguf.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
+#include "io/torch_file.h"
 
 namespace lathe::io {
 namespace {
@@ -99,11 +100,15 @@ TEST_P(Hostile, FlippedBytesNeverCrash) {
 
 INSTANTIATE_TEST_SUITE_P(
     Parsers, Hostile,
-    testing::Values(
-        Format{"safetensors",
-               [](std::span<const std::byte> bytes) { load_all(SafetensorsFile::parse(bytes).tensors); }},
-        Format{"gguf", [](std::span<const std::byte> bytes) { load_all(GgufFile::parse(bytes).tensors); }},
-        Format{"npy", [](std::span<const std::byte> bytes) { parse_npy(bytes); }}),
+    testing::Values(Format{"safetensors",
+                           [](std::span<const std::byte> bytes) { load_all(SafetensorsFile::parse(bytes).tensors); }},
+                    Format{"gguf", [](std::span<const std::byte> bytes) { load_all(GgufFile::parse(bytes).tensors); }},
+                    Format{"npy", [](std::span<const std::byte> bytes) { parse_npy(bytes); }},
+                    Format{"torch",
+                           [](std::span<const std::byte> bytes) {
+                             for (const NamedSource& tensor : TorchFile::parse(bytes).tensors)
+                               tensor::load(*tensor.source);
+                           }}),
     [](const auto& format) { return format.param.name; });
 
 }  // namespace

@@ -6,12 +6,12 @@
 #include <set>
 #include <tuple>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "io/shard_index.h"
 
 namespace lathe::io {
 namespace {
@@ -216,107 +216,16 @@ StoredTensor place(Entry entry, uint64_t expected_begin, std::span<const std::by
   return result;
 }
 
-void check_shard_name(std::string_view name) {
-  if (name.empty() || name == "." || name == ".." || name.find_first_of(std::string_view("/\\\0", 3)) != name.npos) {
-    fail(ErrorCode::invalid_input, "\"{}\" is not a file name", name);
-  }
-}
-
-// Reads the index of a checkpoint in several files. A DOM whose objects keep their order costs time by the square
-// of their members, and there are models of 100,000 tensors.
-class IndexReader final : public Json::json_sax_t {
- public:
-  std::vector<std::pair<std::string, std::string>> weight_map;  // tensor, file
-  bool found = false;
-
-  bool key(string_t& key) override {
-    if (depth_ == 1) {
-      in_map_ = key == "weight_map";
-      if (in_map_ && std::exchange(found, true)) fail(ErrorCode::invalid_input, "\"weight_map\" is there twice");
-    } else if (in_map_) {
-      if (!names_.insert(key).second) fail(ErrorCode::invalid_input, "weight_map: \"{}\" is there twice", key);
-      weight_map.emplace_back(key, "");
-    }
-    return true;
-  }
-  bool start_object(size_t) override {
-    if (in_map_ && depth_ > 1) return unexpected();
-    ++depth_;
-    return true;
-  }
-  bool end_object() override {
-    --depth_;
-    return true;
-  }
-  bool start_array(size_t) override {
-    if (in_map_ || depth_ == 0) return unexpected();
-    ++depth_;
-    return true;
-  }
-  bool end_array() override {
-    --depth_;
-    return true;
-  }
-  bool string(string_t& value) override {
-    if (depth_ == 2 && in_map_) {
-      weight_map.back().second = value;
-      return true;
-    }
-    return scalar();
-  }
-  bool null() override { return scalar(); }
-  bool boolean(bool) override { return scalar(); }
-  bool number_integer(number_integer_t) override { return scalar(); }
-  bool number_unsigned(number_unsigned_t) override { return scalar(); }
-  bool number_float(number_float_t, const string_t&) override { return scalar(); }
-  bool binary(binary_t&) override { return scalar(); }
-  bool parse_error(size_t position, const std::string&, const nlohmann::json::exception& error) override {
-    fail(ErrorCode::invalid_input, "not valid JSON at byte {}: {}", position, error.what());
-  }
-
- private:
-  bool scalar() const { return in_map_ || depth_ == 0 ? unexpected() : true; }
-  [[noreturn]] bool unexpected() const {
-    if (in_map_ && depth_ > 1) {
-      fail(ErrorCode::invalid_input, "weight_map \"{}\": expected a file name", weight_map.back().first);
-    }
-    fail(ErrorCode::invalid_input, "expected an object with \"weight_map\", an object that names tensors");
-  }
-
-  int depth_ = 0;
-  bool in_map_ = false;
-  std::unordered_set<std::string> names_;
-};
-
-IndexReader read_index(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path);
-  return with_context(path.string(), [&] {
-    IndexReader reader;
-    Json::sax_parse(text, &reader);
-    if (reader.weight_map.empty()) {
-      fail(ErrorCode::invalid_input, "expected \"weight_map\" to name tensors, found {}",
-           reader.found ? "none" : "no such member");
-    }
-    return reader;
-  });
-}
-
 SafetensorsModel open_single(const std::filesystem::path& path) {
   SafetensorsFile file = SafetensorsFile::open(path);
   return {std::move(file.tensors), std::move(file.metadata), {path}};
 }
 
 SafetensorsModel open_sharded(const std::filesystem::path& index_path) {
-  const auto weight_map = read_index(index_path).weight_map;
-  std::vector<std::string> shards;
-  std::set<std::string, std::less<>> known;
-  for (const auto& [name, file_name] : weight_map) {
-    check_shard_name(file_name);
-    if (known.insert(file_name).second) shards.push_back(file_name);
-  }
+  const ShardIndex index = read_shard_index(index_path);
   SafetensorsModel model;
   std::unordered_map<std::string, std::string_view> found_in;
-  for (const std::string& shard : shards) {
+  for (const std::string& shard : index.shards) {
     const std::filesystem::path path = index_path.parent_path() / shard;
     SafetensorsFile file = SafetensorsFile::open(path);
     if (model.files.empty()) model.metadata = std::move(file.metadata);
@@ -328,13 +237,7 @@ SafetensorsModel open_sharded(const std::filesystem::path& index_path) {
       }
     });
   }
-  for (const auto& [name, expected] : weight_map) {
-    const auto it = found_in.find(name);
-    if (it == found_in.end()) fail(ErrorCode::invalid_input, "tensor \"{}\" is missing in {}", name, expected);
-    if (it->second != expected) {
-      fail(ErrorCode::invalid_input, "tensor \"{}\": expected in {}, found in {}", name, expected, it->second);
-    }
-  }
+  check_shards(index, found_in);
   return model;
 }
 
@@ -404,19 +307,21 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   return with_context(path.string(), [&] { return parse(file->bytes(), file); });
 }
 
-SafetensorsModel SafetensorsModel::open(const std::filesystem::path& path) {
-  std::filesystem::path file = path;
+std::filesystem::path SafetensorsModel::find_file(const std::filesystem::path& folder) {
+  const std::array candidates = {folder / "model.safetensors", folder / "model.safetensors.index.json",
+                                 only_file(folder, ".safetensors.index.json"), only_file(folder, ".safetensors")};
   std::error_code error;  // what is wrong with a path shows when it is opened
-  if (std::filesystem::is_directory(path, error)) {
-    const std::array candidates = {path / "model.safetensors", path / "model.safetensors.index.json",
-                                   only_file(path, ".safetensors.index.json"), only_file(path, ".safetensors")};
-    const auto it = std::find_if(candidates.begin(), candidates.end(),
-                                 [&](const auto& p) { return !p.empty() && std::filesystem::exists(p, error); });
-    if (it == candidates.end()) {
-      fail(ErrorCode::not_found, "no model.safetensors and no model.safetensors.index.json in \"{}\"", path.string());
-    }
-    file = *it;
+  const auto it = std::find_if(candidates.begin(), candidates.end(),
+                               [&](const auto& p) { return !p.empty() && std::filesystem::exists(p, error); });
+  if (it == candidates.end()) {
+    fail(ErrorCode::not_found, "no model.safetensors and no model.safetensors.index.json in \"{}\"", folder.string());
   }
+  return *it;
+}
+
+SafetensorsModel SafetensorsModel::open(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::is_directory(path, error) ? find_file(path) : path;
   if (file.extension() != ".json") return open_single(file);
   return with_context(file.string(), [&] { return open_sharded(file); });
 }

@@ -40,6 +40,8 @@ struct SafetensorsModel {
   // Each tensor of the index must be in the shard it is assigned to; tensors of a shard that the index leaves
   // out are taken too.
   static SafetensorsModel open(const std::filesystem::path& path);
+  // Which file of a folder that is. Throws not_found.
+  static std::filesystem::path find_file(const std::filesystem::path& folder);
 };
 
 // Writes one file, streaming; all or nothing. Tensors are laid out by falling element size, then by name, so

@@ -202,9 +202,66 @@ std::string clip_tokenizer_json(const ClipTokenizerFiles& files) {
       text, Json(list.special("unk_token").content).dump(), files.vocab, merges_json(files.merges));
 }
 
+namespace {
+
+// What follows each token that has NAME_1 among the added ones.
+std::map<int32_t, std::vector<int32_t>> find_followers(const Tokenizer& tokenizer) {
+  std::map<std::string, int32_t> added;
+  for (auto& [content, id] : tokenizer.added_tokens()) added.emplace(std::move(content), id);
+  std::map<int32_t, std::vector<int32_t>> followers;
+  for (const auto& [content, id] : added) {
+    for (int i = 1;; ++i) {
+      const auto next = added.find(fmt::format("{}_{}", content, i));
+      if (next == added.end()) break;
+      followers[id].push_back(next->second);
+    }
+  }
+  return followers;
+}
+
+}  // namespace
+
+std::vector<int32_t> ClipTokenizer::encode(std::string_view text) const {
+  std::vector<int32_t> ids = tokenizer.encode(text, false);
+  if (followers.empty()) return ids;
+  std::vector<int32_t> all;
+  for (const int32_t id : ids) {
+    all.push_back(id);
+    if (const auto more = followers.find(id); more != followers.end()) {
+      all.insert(all.end(), more->second.begin(), more->second.end());
+    }
+  }
+  return all;
+}
+
+void add_clip_tokens(ClipTokenizerFiles& files, const std::vector<std::string>& contents) {
+  const Tokenizer before = make_clip_tokenizer(files).tokenizer;
+  const bool ready = !files.tokenizer.empty();
+  Json json =
+      ready ? parse_json(files.tokenizer, "tokenizer.json") : parse_or_empty(files.added_tokens, "added_tokens");
+  Json* list = ready ? &json["added_tokens"] : &json;
+  if (ready && list->is_null()) *list = Json::array();
+  int64_t next = before.id_limit();
+  for (const std::string& content : contents) {
+    if (content.empty() || before.token_to_id(content)) {
+      fail(ErrorCode::usage, "the vocabulary has a token \"{}\" already", content);
+    }
+    AddedToken token;
+    token.id = int32_t(next++);
+    token.content = content;
+    token.normalized = true;
+    if (ready) {
+      list->push_back(to_json(token));
+    } else {
+      (*list)[content] = token.id;
+    }
+  }
+  (ready ? files.tokenizer : files.added_tokens) = json.dump();
+}
+
 ClipTokenizer make_clip_tokenizer(const ClipTokenizerFiles& files) {
   const bool ready = !files.tokenizer.empty();
-  ClipTokenizer clip{Tokenizer::from_text(ready ? files.tokenizer : clip_tokenizer_json(files)), 0, 0, 0, {}};
+  ClipTokenizer clip{Tokenizer::from_text(ready ? files.tokenizer : clip_tokenizer_json(files)), 0, 0, 0, {}, {}};
   const TokenList list(files);
   const auto id_of = [&](std::string_view key) {
     const std::string content = list.special(key).content;
@@ -216,6 +273,7 @@ ClipTokenizer make_clip_tokenizer(const ClipTokenizerFiles& files) {
   clip.eos_id = id_of("eos_token");
   clip.pad_id = id_of("pad_token");
   clip.max_length = list.max_length();
+  clip.followers = find_followers(clip.tokenizer);
   return clip;
 }
 

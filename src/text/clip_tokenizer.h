@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -26,6 +28,12 @@ struct ClipTokenizer {
   int32_t eos_id = 0;
   int32_t pad_id = 0;
   std::optional<int64_t> max_length;  // tokens of a prompt, those two included; 77
+  // A trained concept of several vectors is an added token NAME with NAME_1, NAME_2 ... after it, which the prompt need
+  // not name: what follows each such token.
+  std::map<int32_t, std::vector<int32_t>> followers;
+
+  // Ids of a text without start and end, concepts written out.
+  std::vector<int32_t> encode(std::string_view text) const;
 };
 
 // The tokenizer.json that transformers' CLIPTokenizer (version 5) makes of vocab.json and merges.txt. Throws
@@ -36,6 +44,10 @@ std::string clip_tokenizer_json(const ClipTokenizerFiles& files);
 // ("!" for Stable Diffusion 2), else tokenizer_config.json's, else the end token. A pad token is an added token: a "!"
 // in a prompt becomes the pad where it is "!".
 ClipTokenizer make_clip_tokenizer(const ClipTokenizerFiles& files);
+
+// The same files with more added tokens, as transformers' add_tokens puts them in: found anywhere in a text, whatever
+// the case, with the next free ids. Throws usage where the vocabulary has one of them.
+void add_clip_tokens(ClipTokenizerFiles& files, const std::vector<std::string>& contents);
 
 // Throws not_found when the folder has neither tokenizer.json nor vocab.json and merges.txt.
 ClipTokenizerFiles read_clip_tokenizer_files(const std::filesystem::path& folder);

@@ -215,6 +215,12 @@ std::optional<std::string> Tokenizer::id_to_token(int32_t id) const {
   return token.empty() ? std::nullopt : std::optional(std::string(token));
 }
 
+std::vector<std::pair<std::string, int32_t>> Tokenizer::added_tokens() const {
+  std::vector<std::pair<std::string, int32_t>> tokens;
+  for (const AddedToken& token : impl_->added_tokens) tokens.emplace_back(token.content, token.id);
+  return tokens;
+}
+
 bool Tokenizer::is_special(int32_t id) const {
   const auto added = impl_->added_by_id.find(id);
   return added != impl_->added_by_id.end() && added->second->special;

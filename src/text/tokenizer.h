@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -41,6 +42,8 @@ class Tokenizer {
   // The token as the file spells it (bytes as byte-level characters, for instance).
   std::optional<std::string> id_to_token(int32_t id) const;
   bool is_special(int32_t id) const;
+  // Added tokens as the file spells them, special ones included.
+  std::vector<std::pair<std::string, int32_t>> added_tokens() const;
   size_t vocab_size() const;  // number of tokens, added ones included
   int32_t id_limit() const;   // highest id + 1
 

@@ -6,6 +6,7 @@
 #include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/pass_flags.h"
+#include "cli/picture_flags.h"
 #include "cli/verb.h"
 #include "verify/verify.h"
 
@@ -50,6 +51,11 @@ Exit run(Options& options, Output& output) {
   if (is_graph_model(options.source) || frontend::PictureCheckpoint::recognises(options.source)) {
     return run_graph_build(options, output);
   }
+  if (options.pictures != frontend::PictureOptions{}) {
+    fail(ErrorCode::usage,
+         "\"{}\" is no picture pipeline: --variant, --vae, --lora, --embedding and the like are for those",
+         options.source);
+  }
   if (options.graph.used()) {
     fail(ErrorCode::usage,
          "--input, --shape, --seeds, --tolerance, --allow-nonfinite and profiles are for .onnx models");
@@ -81,7 +87,10 @@ Exit run(Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf, .onnx or .safetensors file, or an engine to rebuild")->required();
+  command
+      .add_option("source", options->source,
+                  "Hugging Face or diffusers folder, .gguf, .onnx, .safetensors or .ckpt file, or an engine to rebuild")
+      ->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
                      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
@@ -91,10 +100,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_flag("--full", options->request.full_verify, "verify on full-size input");
   add_pass_flags(command, options->passes);
   add_graph_build_flags(command, options->graph);
-  command.add_option("--variant", options->pictures.variant, "of a diffusers folder's weight files: fp16");
-  command.add_option("--vae", options->pictures.vae, "of a picture pipeline: folder of another autoencoder");
-  command.add_option("--tokenizer", options->pictures.tokenizer, "of a single file: folder with vocab.json and merges.txt");
-  command.add_option("--prediction", options->pictures.prediction, "of a single file: epsilon or v_prediction");
+  add_pipeline_flags(command, options->pictures);
   command.add_flag("--timings", options->timings, "time of each pass");
   return [options](Output& output) { return run(*options, output); };
 }

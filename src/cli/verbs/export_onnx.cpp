@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cli/export_pictures.h"
 #include "cli/model.h"
+#include "cli/picture_flags.h"
 #include "cli/verb.h"
 #include "frontend/lowering.h"
 #include "frontend/onnx_export.h"
@@ -55,7 +56,11 @@ void note_quantized(const Output& output, const frontend::QuantizedReport& repor
 Exit run_pictures(const Options& options, const Output& output) {
   if (!options.statics.empty()) fail(ErrorCode::unsupported, "--static is for language models");
   if (options.onnx.keep_quantized) fail(ErrorCode::unsupported, "--keep-quantized is for GGUF files");
-  const auto checkpoint = frontend::PictureCheckpoint::open(options.source, options.pictures);
+  frontend::PictureOptions pictures = options.pictures;
+  pictures.safety_checker = false;  // Optimum's layout has none
+  const auto checkpoint = frontend::PictureCheckpoint::open(options.source, pictures);
+  for (const std::string& note : checkpoint.notes()) output.note(note);
+  if (checkpoint.is_onnx()) fail(ErrorCode::unsupported, "\"{}\" is ONNX already", options.source);
   return export_pictures(checkpoint,
                          {.destination = options.destination,
                           .precision = options.precision,
@@ -67,6 +72,11 @@ Exit run_pictures(const Options& options, const Output& output) {
 Exit run(const Options& options, Output& output) {
   const auto start = std::chrono::steady_clock::now();
   if (frontend::PictureCheckpoint::recognises(options.source)) return run_pictures(options, output);
+  if (options.pictures != frontend::PictureOptions{}) {
+    fail(ErrorCode::usage,
+         "\"{}\" is no picture pipeline: --variant, --vae, --lora, --embedding and the like are for those",
+         options.source);
+  }
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.source);
   if (checkpoint.is_onnx()) {
     fail(ErrorCode::unsupported, "\"{}\" is ONNX already; lathe optimize changes its level and opset", options.source);
@@ -113,17 +123,15 @@ Exit run(const Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf or .safetensors file")->required();
+  command.add_option("source", options->source, "Hugging Face or diffusers folder, .gguf, .safetensors or .ckpt file")
+      ->required();
   command.add_option("destination", options->destination, "folder, or a file ending in .onnx")->required();
   command.add_option("--opset", options->onnx.opset, "13 to 24")->capture_default_str();
   command.add_option("--precision", options->precision, "fp32, fp16 or bf16 (default: the checkpoint's own)");
   command.add_option("--static", options->statics, "fixed sizes: batch=1,sequence=128,past=0");
   command.add_flag("--keep-quantized", options->onnx.keep_quantized,
                    "write 4-bit and 8-bit GGUF weights without loss (opset 21 or higher)");
-  command.add_option("--variant", options->pictures.variant, "of a diffusers folder's weight files: fp16");
-  command.add_option("--vae", options->pictures.vae, "of a picture pipeline: folder of another autoencoder");
-  command.add_option("--tokenizer", options->pictures.tokenizer, "of a single file: folder with vocab.json and merges.txt");
-  command.add_option("--prediction", options->pictures.prediction, "of a single file: epsilon or v_prediction");
+  add_pipeline_flags(command, options->pictures);
   command.add_flag("--overwrite", options->overwrite, "replace an existing folder");
   return [options](Output& output) { return run(*options, output); };
 }

@@ -10,6 +10,7 @@
 #include "pipeline/diffuse/picture_latents.h"
 #include "pipeline/diffuse/picture_memory.h"
 #include "pipeline/diffuse/prompt_states.h"
+#include "pipeline/diffuse/safety.h"
 
 namespace lathe::pipeline {
 namespace {
@@ -157,6 +158,7 @@ struct Diffuser::Impl {
   }
 
   PictureResult run(const PictureRequest& wished, const OnStep& on_step);
+  void hide(PictureResult& result, uint64_t seed);
 };
 
 namespace {
@@ -268,8 +270,31 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
   result.images = decode(result.latents);
   result.decode_ms = ms_since(start) - (load_ms - before_decoder);
   done_with("vae_decoder");
+  if (contract.safety_checker && request.safety_checker) hide(result, request.seed);
   result.load_ms = load_ms;
   return result;
+}
+
+// Makes pictures black that the safety checker finds unsafe.
+void Diffuser::Impl::hide(PictureResult& result, uint64_t seed) {
+  const auto start = Clock::now();
+  const double loaded = load_ms;
+  result.hidden = hide_unsafe(contract, result.images, [&](const Tensor& clip_input) {
+    const auto scores = session("safety_checker").run({{"clip_input", clip_input}});
+    const Tensor concepts = scores.at("concept_scores").tensor(), specials = scores.at("special_scores").tensor();
+    if (!all_finite(concepts) || !all_finite(specials)) {
+      fail(ErrorCode::verification, "the safety checker gives NaN or infinity");
+    }
+    return ClassifierScores{concepts, specials};
+  });
+  for (size_t i = 0; i < result.hidden.size(); ++i) {
+    if (!result.hidden[i]) continue;
+    result.notes.push_back(fmt::format(
+        "the picture of seed {} is black: the safety checker found it unsafe (--no-safety-checker shows it)",
+        seed + i));
+  }
+  result.safety_ms = ms_since(start) - (load_ms - loaded);
+  done_with("safety_checker");
 }
 
 Diffuser::Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer> tokenizers, PictureGraphs graphs,

@@ -38,6 +38,7 @@ struct PictureRequest {
   tensor::Tensor mask;
   // With an image: how much of the way is walked. Below 0: 0.8, 0.3 (SDXL), with a mask 1 and 0.9999, as diffusers.
   double strength = -1;
+  bool safety_checker = true;  // where the pipeline has one: pictures it finds unsafe become black
 };
 
 // With the pipeline's own size, steps, guidance and strength where none are asked for. Throws usage, naming the option,
@@ -56,11 +57,13 @@ struct PictureResult {
   std::vector<double> step_ms;  // one for each call of the UNet
   double text_ms = 0, encode_ms = 0, decode_ms = 0;
   double load_ms = 0;              // getting graphs ready
+  std::vector<bool> hidden;        // by the safety checker, for each picture; empty: none looked at them
+  double safety_ms = 0;
   std::vector<std::string> notes;  // what a person should know: truncated prompts, an unusual size
 };
 
 // A compiled graph of the pipeline by its name: text_encoder (its normed_states are needed for clip_skip),
-// text_encoder_2, unet, vae_decoder, vae_encoder. Asked for when it is needed.
+// text_encoder_2, unet, vae_decoder, vae_encoder, safety_checker. Asked for when it is needed.
 using PictureGraphs = std::function<std::shared_ptr<const plan::GraphModel>(const std::string& name)>;
 
 struct DiffuserOptions {

@@ -100,8 +100,9 @@ PictureMeter::Entry& PictureMeter::entry(const std::string& name) {
 PictureMemory PictureMeter::predict(const PictureRequest& request) {
   const int64_t rows = request.batch * (is_guided(contract_, request) ? 2 : 1);
   PictureMemory memory;
-  for (const char* name : {"text_encoder", "text_encoder_2", "vae_encoder", "unet", "vae_decoder"}) {
+  for (const char* name : {"text_encoder", "text_encoder_2", "vae_encoder", "unet", "vae_decoder", "safety_checker"}) {
     if (name == std::string_view("vae_encoder") && !request.image.defined()) continue;
+    if (name == std::string_view("safety_checker") && !request.safety_checker) continue;
     if (std::find(graphs_.names.begin(), graphs_.names.end(), name) == graphs_.names.end()) continue;
     Entry& part = entry(name);
     const runtime::BoundGraph bound =

@@ -203,7 +203,7 @@ class ChunkWriter {
 
 EncodedPrompt encode_plain(const text::ClipTokenizer& tokenizer, std::string_view prompt,
                            const PromptOptions& options) {
-  std::vector<int32_t> ids = tokenizer.tokenizer.encode(prompt, false);
+  std::vector<int32_t> ids = tokenizer.encode(prompt);
   const size_t room = options.length - 2;
   EncodedPrompt result;
   result.tokens = ids.size();
@@ -238,7 +238,7 @@ EncodedPrompt encode_prompt(const text::ClipTokenizer& tokenizer, std::string_vi
   EncodedPrompt result;
   for (const PromptPiece& piece : parse_prompt(prompt)) {
     if (piece.begins_chunk) writer.next_chunk();
-    const std::vector<int32_t> ids = tokenizer.tokenizer.encode(piece.text, false);
+    const std::vector<int32_t> ids = tokenizer.encode(piece.text);
     for (const int32_t id : ids) writer.add(id, float(piece.weight));
     result.tokens += ids.size();
   }

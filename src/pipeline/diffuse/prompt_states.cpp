@@ -77,7 +77,12 @@ class Encoder {
       const std::vector<int64_t> ids(chunk.ids.begin(), chunk.ids.end());
       const auto results = session_(name_).run(
           {{"input_ids", Tensor::of<int64_t>({1, int64_t(ids.size())}, std::span<const int64_t>(ids))}});
-      Tensor hidden = copy_of(results.at(states_name(results, skip)).tensor());
+      const auto found = results.find(states_name(results, skip));
+      if (found == results.end()) {
+        fail(ErrorCode::unsupported, "{} was exported without {}{}", name_, states_name(results, skip),
+             skip > 0 ? ", which --clip-skip takes" : "");
+      }
+      Tensor hidden = copy_of(found->second.tensor());
       apply_weights(hidden.data<float>(), chunk.weights);
       parts.push_back(std::move(hidden));
       const auto pooled = results.find("text_embeds");
@@ -93,6 +98,7 @@ class Encoder {
     if (!contract_.two_encoders && skip == 0) return "last_hidden_state";
     // SDXL takes the states before the last layer, not normed.
     const int64_t layers = count_states(results) - 1, at = layers - skip - (contract_.two_encoders ? 1 : 0);
+    if (layers < 0) fail(ErrorCode::unsupported, "{} was exported without the states of its layers", name_);
     if (at < 0) fail(ErrorCode::usage, "--clip-skip {}: {} has {} layers", skip, name_, layers);
     return fmt::format("{}.{}", contract_.two_encoders ? "hidden_states" : "normed_states", at);
   }
@@ -127,6 +133,9 @@ PromptPair encode_prompts(const contract::Pictures& contract, const std::vector<
       negative.push_back(encoder.encode(other, 0));
     }
     positive.push_back(encoder.encode(prompt, request.clip_skip));
+    if (second && !positive.back().pooled.defined()) {
+      fail(ErrorCode::unsupported, "text_encoder_2 was exported without text_embeds");
+    }
   }
   pair.positive = joined_encoders(positive);
   if (guided && !zero_negative) pair.negative = joined_encoders(negative);

@@ -1,0 +1,132 @@
+#include "pipeline/diffuse/safety.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "image/resize.h"
+
+namespace lathe::pipeline {
+namespace {
+
+using tensor::DType;
+using tensor::Tensor;
+
+constexpr int64_t kLargestSide = 1 << 14;
+
+// CLIP's statistics of pixels, which older files leave out.
+constexpr std::array<double, 3> kMean = {0.48145466, 0.4578275, 0.40821073};
+constexpr std::array<double, 3> kDeviation = {0.26862954, 0.26130258, 0.27577711};
+
+int64_t check_side(std::string_view key, int64_t value) {
+  if (value < 1 || value > kLargestSide) {
+    fail(ErrorCode::invalid_input, "{}: expected 1 to {}, found {}", key, kLargestSide, value);
+  }
+  return value;
+}
+
+// A number, or an object that has it under one of the keys.
+int64_t side_of(const Json& config, std::string_view key, std::initializer_list<std::string_view> inner) {
+  const Json& member = get_member(config, key);
+  if (member.is_number_integer()) return check_side(key, member.get<int64_t>());
+  for (const std::string_view name : inner) {
+    if (member.is_object() && member.contains(name)) return check_side(key, get_int(member, name));
+  }
+  fail(ErrorCode::invalid_input, "{}: expected a number of pixels, found {}", key, member.dump());
+}
+
+std::array<double, 3> three_numbers(const Json& config, std::string_view key, std::array<double, 3> otherwise) {
+  const Json* member = find_member(config, key);
+  if (!member) return otherwise;
+  std::array<double, 3> numbers{};
+  const bool fits = member->is_array() && member->size() == 3 &&
+                    std::ranges::all_of(*member, [](const Json& item) { return item.is_number(); });
+  if (!fits) fail(ErrorCode::invalid_input, "{}: expected 3 numbers, found {}", key, member->dump());
+  for (size_t i = 0; i < 3; ++i) numbers[i] = (*member)[i].get<double>();
+  return numbers;
+}
+
+bool flag(const Json& config, std::string_view key) {
+  return find_bool(config, key).value_or(true);
+}
+
+// Pillow's numbers of its filters.
+image::Filter filter_of(const Json& config) {
+  const int64_t resample = find_int(config, "resample").value_or(3);
+  if (resample == 1) return image::Filter::lanczos;
+  if (resample == 2) return image::Filter::bilinear;
+  if (resample != 3) fail(ErrorCode::unsupported, "resample {} (1 Lanczos, 2 bilinear and 3 bicubic are)", resample);
+  return image::Filter::bicubic;
+}
+
+// Its shorter side brought to `side`.
+image::Image resized(const image::Image& picture, int64_t side, image::Filter filter) {
+  const int64_t shorter = std::min(picture.width, picture.height), longer = std::max(picture.width, picture.height);
+  const int64_t other = side * longer / shorter;
+  const bool wide = picture.width > picture.height;
+  return image::resize(picture, wide ? other : side, wide ? side : other, filter);
+}
+
+// The middle of the picture as [height, width] of (pixel * factor - mean) / deviation in planes; black where the
+// picture does not reach.
+Tensor normalised(const image::Image& picture, int64_t width, int64_t height, const Json& config) {
+  const double factor = flag(config, "do_rescale") ? find_number(config, "rescale_factor").value_or(1.0 / 255) : 1;
+  const bool normalise = flag(config, "do_normalize");
+  const auto mean = three_numbers(config, "image_mean", kMean),
+             deviation = three_numbers(config, "image_std", kDeviation);
+  const int64_t top = (picture.height - height) / 2, left = (picture.width - width) / 2;
+  Tensor planes(DType::f32, {1, 3, height, width});
+  float* out = planes.data<float>().data();
+  for (size_t c = 0; c < 3; ++c) {
+    for (int64_t y = 0; y < height; ++y) {
+      for (int64_t x = 0; x < width; ++x) {
+        const int64_t from_y = y + top, from_x = x + left;
+        const bool inside = from_y >= 0 && from_y < picture.height && from_x >= 0 && from_x < picture.width;
+        const uint8_t pixel = inside ? picture.pixels[size_t((from_y * picture.width + from_x) * 3) + c] : 0;
+        const double value = double(pixel) * factor;
+        *out++ = float(normalise ? (value - mean[c]) / deviation[c] : value);
+      }
+    }
+  }
+  return planes;
+}
+
+}  // namespace
+
+Tensor classifier_input(const image::Image& picture, const std::string& preprocessor_config) {
+  const Json config = parse_json(preprocessor_config, "preprocessor_config.json");
+  return with_context("preprocessor_config.json", [&] {
+    image::Image fitted = picture;
+    if (flag(config, "do_resize")) {
+      fitted = resized(picture, side_of(config, "size", {"shortest_edge", "height"}), filter_of(config));
+    }
+    if (!flag(config, "do_center_crop")) return normalised(fitted, fitted.width, fitted.height, config);
+    const int64_t width = side_of(config, "crop_size", {"width"}), height = side_of(config, "crop_size", {"height"});
+    return normalised(fitted, width, height, config);
+  });
+}
+
+bool is_unsafe(std::span<const float> concept_scores, std::span<const float> special_scores) {
+  const auto above = [](float score) { return std::nearbyint(score * 1000) > 0; };
+  const float nearer = std::ranges::any_of(special_scores, above) ? 0.01f : 0;
+  return std::ranges::any_of(concept_scores, [&](float score) { return above(score + nearer); });
+}
+
+std::vector<bool> hide_unsafe(const contract::Pictures& contract, Tensor& images, const Classifier& classify) {
+  const tensor::Dims dims = images.dims();
+  std::vector<bool> hidden;
+  const std::span<float> all = images.data<float>();
+  const size_t size = all.size() / size_t(dims[0]);
+  for (int64_t i = 0; i < dims[0]; ++i) {
+    const std::span<float> one = all.subspan(size_t(i) * size, size);
+    const image::Image picture = image::from_planes(one, dims[3], dims[2]);
+    const ClassifierScores scores = classify(classifier_input(picture, contract.feature_extractor));
+    hidden.push_back(is_unsafe(scores.concepts.data<float>(), scores.specials.data<float>()));
+    if (hidden.back()) std::ranges::fill(one, -1.0f);
+  }
+  return hidden;
+}
+
+}  // namespace lathe::pipeline
