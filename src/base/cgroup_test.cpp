@@ -46,5 +46,15 @@ TEST_F(Groups, PageCacheIsGivenUp) {
   EXPECT_EQ(cgroup_available_bytes(root_, "0::/\n"), 800u);  // 900 - (800 - 100) are used
 }
 
+TEST_F(Groups, TheFirstVersion) {
+  fs::create_directories(root_ / "memory/c/d");
+  put("memory/memory.limit_in_bytes", "9223372036854771712\n");
+  put("memory/memory.usage_in_bytes", "12345\n");
+  put("memory/c/memory.limit_in_bytes", "2000\n");
+  put("memory/c/memory.usage_in_bytes", "1500\n");
+  put("memory/c/memory.stat", "cache 1\ntotal_cache 700\ntotal_shmem 100\ntotal_dirty 50\ntotal_writeback 50\n");
+  EXPECT_EQ(cgroup_available_bytes(root_, "5:cpu:/\n4:memory:/c/d\n0::/\n"), 1000u);  // 1500 - (700 - 200) are used
+}
+
 }  // namespace
 }  // namespace lathe
