@@ -5,6 +5,7 @@
 #include "backend/graph_load.h"
 #include "base/fields.h"
 #include "base/file.h"
+#include "cli/graph_source.h"
 #include "compiler/graph_build.h"
 #include "plan/engine_file.h"
 
@@ -40,11 +41,14 @@ text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::st
   });
 }
 
-PictureModel from_checkpoint(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint) {
+PictureModel from_checkpoint(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
+                             contract::Precision precision) {
   PictureModel model{
       .contract = checkpoint->contract(), .assets = checkpoint->assets(), .graphs = {}, .notes = checkpoint->notes()};
-  model.graphs = [checkpoint](const std::string& name) {
-    return compiler::build_graph(checkpoint->build(name, {.normed_states = true}));
+  model.graphs = [checkpoint, precision](const std::string& name) {
+    compiler::GraphBuildOptions options;
+    options.precision = precision;
+    return compiler::build_graph(checkpoint->build(name, {.normed_states = true}), options);
   };
   return model;
 }
@@ -100,25 +104,37 @@ bool is_picture_model(const std::filesystem::path& path) {
 }
 
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options,
-                                bool check) {
+                                bool check, const std::string& precision) {
   if (!is_picture_engine(path)) {
     return from_checkpoint(
-        std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)));
+        std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)),
+        precision_of_graphs(precision, nullptr));
   }
   if (!options.variant.empty() || !options.vae.empty() || !options.tokenizer.empty() || !options.prediction.empty()) {
     fail(ErrorCode::usage, "--variant, --vae, --tokenizer and --prediction are decided when an engine is built");
   }
   auto engine = plan::EngineFile::open(path);
+  precision_of_graphs(precision, engine.get());
   if (check) engine->check_weights();
   return with_context(path.string(), [&] { return from_engine(std::move(engine)); });
 }
 
-std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options) {
+bool has_tokenizer(const PictureModel& model) {
+  return model.assets.contains("tokenizer/tokenizer.json") || model.assets.contains("tokenizer/vocab.json") ||
+         model.assets.contains("tokenizer_2/tokenizer.json") || model.assets.contains("tokenizer_2/vocab.json");
+}
+
+std::vector<text::ClipTokenizer> open_tokenizers(const PictureModel& model) {
   std::vector<text::ClipTokenizer> tokenizers;
   for (const char* suffix : {"", "_2"}) {
     const bool there = model.assets.contains(fmt::format("text_encoder{}/config.json", suffix));
     if (there) tokenizers.push_back(open_clip_tokenizer(model, std::string("tokenizer") + suffix));
   }
+  return tokenizers;
+}
+
+std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options) {
+  std::vector<text::ClipTokenizer> tokenizers = open_tokenizers(model);
   return std::make_unique<pipeline::Diffuser>(std::move(model.contract), std::move(tokenizers), std::move(model.graphs),
                                               options);
 }

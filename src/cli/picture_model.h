@@ -24,7 +24,12 @@ struct PictureModel {
 bool is_picture_model(const std::filesystem::path& path);
 // `options` are for folders and files; usage where they are given with an engine. `check`: the engine's weights against
 // their hashes.
-PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check);
+// `precision`: as precision_of_graphs (graph_source.h) takes it.
+PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check,
+                                const std::string& precision = {});
+// Of its text encoders. Throws not_found where there is no vocabulary, invalid_input for one that does not fit.
+std::vector<text::ClipTokenizer> open_tokenizers(const PictureModel& model);
+bool has_tokenizer(const PictureModel& model);
 std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options);
 
 // What an engine of the pipeline is built from: its graphs, its contract as JSON and its tokenizers.

@@ -245,7 +245,7 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   PictureModel model = open_picture_model(
       run.model,
       {.variant = flags.variant, .vae = flags.vae, .tokenizer = flags.tokenizer, .prediction = flags.prediction},
-      run.check);
+      run.check, run.precision);
   for (const std::string& note : model.notes) output.note(note);
   const contract::Pictures contract = model.contract;
   if (contract.safety_checker && !flags.no_safety_checker) {

@@ -86,7 +86,11 @@ PreparedGraphEngine::Impl::Impl(GraphEngineRequest request, const GraphEngineOpt
     with_context(fmt::format("graph \"{}\"", name), [&] {
       Planned entry{.entry = {}, .kept = with_optimised_bodies(std::move(given.graph), options.build), .planned = {}};
       optimise_graph(entry.kept, options.build);
-      entry.planned = plan_graph(entry.kept, options.build);
+      GraphBuildOptions build = options.build;
+      build.islands = std::move(given.islands);
+      entry.planned = plan_graph(entry.kept, build);
+      entry.entry.precision = build.precision;
+      entry.entry.islands = entry.planned.islands;
       entry.entry.name = name;
       entry.entry.text = ir::print(entry.kept);
       entry.entry.profile = std::move(given.profile);
@@ -133,6 +137,14 @@ void PreparedGraphEngine::Impl::store(plan::EngineWriter& writer) {
 PreparedGraphEngine::PreparedGraphEngine(GraphEngineRequest request, const GraphEngineOptions& options)
     : impl_(std::make_unique<Impl>(std::move(request), options)) {}
 PreparedGraphEngine::~PreparedGraphEngine() = default;
+
+std::map<std::string, std::vector<plan::Island>> PreparedGraphEngine::islands() const {
+  std::map<std::string, std::vector<plan::Island>> islands;
+  for (const Impl::Planned& graph : impl_->graphs) {
+    if (!graph.entry.islands.empty()) islands.emplace(graph.entry.name, graph.entry.islands);
+  }
+  return islands;
+}
 
 BuildPrediction PreparedGraphEngine::predict() const {
   BuildPrediction prediction;

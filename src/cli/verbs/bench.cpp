@@ -22,7 +22,9 @@ struct Options {
 Exit run(const Options& options, Output& output) {
   if (is_graph_model(options.engine.model)) {
     const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
-    return bench_graph(options.engine.model, options.graph, options.bench.repeats, graph, output);
+    GraphBenchFlags flags = options.graph;
+    flags.precision = options.engine.precision;
+    return bench_graph(options.engine.model, flags, options.bench.repeats, graph, output);
   }
   if (!options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
       !options.graph.graph.empty()) {
