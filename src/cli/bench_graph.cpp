@@ -74,7 +74,7 @@ void add_graph_bench_flags(CLI::App& command, GraphBenchFlags& flags) {
 
 Exit bench_graph(const std::filesystem::path& model, const GraphBenchFlags& flags, int repeats,
                  const runtime::GraphOptions& options, const Output& output) {
-  const GraphSource source = GraphSource::open(model, flags.graph);
+  const GraphSource source = GraphSource::open(model, flags.graph, false, flags.precision);
   const auto types = input_types(source, flags.shapes);
   runtime::GraphSession session(source.model(), source.session_options(options));
   const double load_ms = output.ms_since_start();
@@ -94,12 +94,14 @@ Exit bench_graph(const std::filesystem::path& model, const GraphBenchFlags& flag
                            "slowest", "calls"));
   output.print(fmt::format("{:>10.1f} {:>10.1f} {:>10.3f} {:>10.3f} {:>10.3f} {:>8}", load_ms, result.first_ms,
                            result.median, *low, *high, result.samples.size()));
-  output.print(fmt::format("{}; {} threads; peak RSS {:.0f} MB ({:.0f} MB without file pages), arena {:.1f} MB",
-                           bench::cpu_name(), session.threads(), double(memory.peak_rss_bytes) / 1e6,
+  output.print(fmt::format("{}; {} threads, {}; peak RSS {:.0f} MB ({:.0f} MB without file pages), arena {:.1f} MB",
+                           bench::cpu_name(), session.threads(), to_string(source.precision()),
+                           double(memory.peak_rss_bytes) / 1e6,
                            double(memory.peak_anon_bytes) / 1e6, double(session.arena_bytes()) / 1e6));
   Json json = {{"conditions",
                 {{"model", model.string()},
                  {"threads", session.threads()},
+                 {"precision", std::string(to_string(source.precision()))},
                  {"cpu", bench::cpu_name()},
                  {"repeats", repeats},
                  {"version", LATHE_VERSION}}},

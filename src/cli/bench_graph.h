@@ -15,6 +15,7 @@ struct GraphBenchFlags {
   bool profile = false;
   std::string graph;  // of an engine; empty: the only one
   bool allow_nonfinite = false;
+  std::string precision;  // empty: fp32, or the engine's
 };
 void add_graph_bench_flags(CLI::App& command, GraphBenchFlags& flags);
 

@@ -48,7 +48,7 @@ Json conditions_of(const std::string& path, const PictureModel& model, const pip
           {"guidance", request.guidance},
           {"batch", request.batch},
           {"scheduler", scheduler},
-          {"precision", "fp32"},
+          {"precision", contract::to_string(model.precision)},
           {"threads", options.threads > 0 ? options.threads : available_cpus()},
           {"isa", backend::isa_name(device, device.choose_isa(options.isa))},
           {"cpu", bench::cpu_name()},
@@ -115,7 +115,7 @@ Exit bench_pictures(const std::string& path, const PictureBenchFlags& flags, int
                     const runtime::GraphOptions& options, const Output& output) {
   if (repeats < 1) fail(ErrorCode::usage, "--repeat {}: expected 1 or more", repeats);
   if (!flags.vary.empty() && flags.compare.empty()) fail(ErrorCode::usage, "--vary goes with --compare");
-  PictureModel opened = open_picture_model(path, flags.pipeline, false);
+  PictureModel opened = open_picture_model(path, flags.pipeline, false, flags.precision);
   const pipeline::PictureRequest request = make_request(flags, opened.contract);
   PictureBenchRun run{
       .model = std::move(opened), .request = request, .options = options, .repeats = repeats, .conditions = {}};

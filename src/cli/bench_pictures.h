@@ -21,6 +21,7 @@ struct PictureBenchFlags {
   bool ignore_memory = false;
   std::string compare;            // an earlier result
   std::vector<std::string> vary;  // conditions that may differ
+  std::string precision;          // of the engine's flags
 
   bool operator==(const PictureBenchFlags&) const = default;
 };

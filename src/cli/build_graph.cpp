@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "cli/calibrate_graphs.h"
 #include "cli/graph_lengths.h"
 #include "cli/graph_source.h"
 #include "cli/inspect_graph.h"
@@ -75,6 +76,9 @@ std::vector<InputProfile> profile_of(const ir::Graph& graph, const GraphBuildFla
 
 struct Sources {
   compiler::GraphEngineRequest request;
+  contract::Precision precision = contract::Precision::fp32;
+  bool calibrated = false;  // its islands are known
+  PictureRecordingPtr pictures = {};  // of a pipeline that computes in less than fp32
   std::vector<plan::SourceHash> hashes;
   std::map<std::string, ir::Graph> graphs;  // as they were before the build
 };
@@ -87,8 +91,15 @@ std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>
   return hashes;
 }
 
+// An engine keeps what its weights were rounded to.
+contract::Precision precision_of_rebuild(const plan::EngineFile& engine, const std::string& wish) {
+  const contract::Precision own = engine.manifest().graphs.at(0).precision;
+  return own == contract::Precision::fp32 ? compiler::graph_precision(wish) : precision_of_graphs(wish, &engine);
+}
+
 Sources read_sources(GraphBuildRequest& request, const Output& output) {
   Sources sources;
+  sources.precision = compiler::graph_precision(request.precision);
   if (frontend::PictureCheckpoint::recognises(request.source)) {
     const auto checkpoint = frontend::PictureCheckpoint::open(request.source, request.pictures);
     for (const std::string& note : checkpoint.notes()) output.note(note);
@@ -109,12 +120,15 @@ Sources read_sources(GraphBuildRequest& request, const Output& output) {
         request.flags.allow_nonfinite) {
       fail(ErrorCode::usage, "an engine that is rebuilt keeps its profile and whether infinity is allowed");
     }
+    sources.precision = precision_of_rebuild(*engine, request.precision);
+    sources.calibrated = sources.precision == engine->manifest().graphs.at(0).precision;
     engine->check_weights();
     if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(*engine);
     sources.request = compiler::engine_request(engine);
     if (engine->receipt()) sources.hashes = engine->receipt()->sources;
   }
   for (const auto& graph : sources.request.graphs) sources.graphs.emplace(graph.name, graph.graph);
+  sources.calibrated |= sources.precision == contract::Precision::fp32;
   return sources;
 }
 
@@ -146,6 +160,10 @@ plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBui
   options.runs = graph_verify_options(request.flags.verify, request.threads, "", output);
   options.full = request.full_verify;
   for (const auto& [name, graph] : sources.graphs) options.sources.emplace(name, &graph);
+  if (sources.precision != contract::Precision::fp32) {
+    const auto graph_of = [&](const std::string& name) { return sources.graphs.at(name); };
+    options.together = [&, graph_of] { return gates_of_pictures(engine, graph_of, sources.pictures, options); };
+  }
   plan::Receipt receipt = verify::verify_graph_engine(engine, options);
   output.end_progress();
   receipt.sources = sources.hashes;
@@ -169,8 +187,12 @@ void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags) {
 Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
   const auto start = Output::Clock::now();
   Sources sources = read_sources(request, output);
+  if (!sources.calibrated) {
+    sources.pictures = calibrate_graphs(sources.request, sources.precision, request, output);
+  }
   compiler::GraphEngineOptions options;
   options.build.passes = request.passes;
+  options.build.precision = sources.precision;
   options.threads = request.threads;
   options.progress = output.progress();
   compiler::PreparedGraphEngine build(std::move(sources.request), options);
@@ -184,6 +206,11 @@ Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
     receipt = verify_written(engine, request, sources, output);
     return receipt;
   };
+  for (const auto& [name, islands] : build.islands()) {
+    for (const plan::Island& island : islands) {
+      output.note(fmt::format("{}: \"{}\" stays in fp32: {}", name, island.name, island.reason));
+    }
+  }
   build.write(request.destination, request.verify ? compiler::PreparedGraphEngine::Verify(verify) : nullptr);
   note_memory(request.destination, request.threads, output);
   const double seconds = std::chrono::duration<double>(Output::Clock::now() - start).count();

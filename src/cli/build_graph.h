@@ -29,6 +29,7 @@ struct GraphBuildRequest {
   std::filesystem::path destination;
   GraphBuildFlags flags;
   opt::PassOptions passes;
+  std::string precision;  // empty: fp32, or that of the engine to rebuild
   int threads = 0;
   bool verify = true;
   bool full_verify = false;

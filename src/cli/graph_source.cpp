@@ -16,15 +16,28 @@ bool is_graph_model(const std::filesystem::path& path) {
   return is_graph_file(path) || plan::is_graph_engine(path);
 }
 
-GraphSource GraphSource::open(const std::filesystem::path& path, const std::string& name, bool check) {
+contract::Precision precision_of_graphs(const std::string& wish, const plan::EngineFile* engine) {
+  const contract::Precision precision = compiler::graph_precision(wish);
+  if (!engine) return precision;
+  const contract::Precision own = engine->manifest().graphs.at(0).precision;
+  if (wish.empty() || precision == own) return own;
+  fail(ErrorCode::unsupported, "--precision {}: \"{}\" computes in {}; build it: lathe build {} -o NEW.lathe --precision {}",
+       wish, engine->path().string(), to_string(own),
+       own == contract::Precision::fp32 ? engine->path().string() : "MODEL", wish);
+}
+
+GraphSource GraphSource::open(const std::filesystem::path& path, const std::string& name, bool check,
+                              const std::string& precision) {
   GraphSource source;
   if (is_graph_file(path)) {
     if (!name.empty()) fail(ErrorCode::usage, "--graph {}: an .onnx file has one graph", name);
+    source.precision_ = precision_of_graphs(precision, nullptr);
     source.graph_ = frontend::import_onnx(io::OnnxFile::open(path));
     return source;
   }
   source.engine_ = plan::EngineFile::open(path);
   plan::require_kind(*source.engine_, true);
+  source.precision_ = precision_of_graphs(precision, source.engine_.get());
   if (check) source.engine_->check_weights();
   source.entry_ = &plan::get_graph(source.engine_->manifest().graphs, name);
   return source;
@@ -76,7 +89,10 @@ ir::Graph GraphSource::graph() const {
 }
 
 std::shared_ptr<const plan::GraphModel> GraphSource::model() const {
-  return graph_ ? compiler::build_graph(*graph_) : backend::load_graph(*engine_, *entry_);
+  if (!graph_) return backend::load_graph(*engine_, *entry_);
+  compiler::GraphBuildOptions options;
+  options.precision = precision_;
+  return compiler::build_graph(*graph_, options);
 }
 
 runtime::GraphOptions GraphSource::session_options(runtime::GraphOptions options) const {

@@ -19,11 +19,16 @@ namespace lathe::cli {
 bool is_graph_file(const std::filesystem::path& path);
 bool is_graph_model(const std::filesystem::path& path);
 
+// What `--precision` asks of a graph; empty: the engine's own, else fp32. Throws usage for a text that is none,
+// unsupported for an engine that computes in another one, with the command that builds it.
+contract::Precision precision_of_graphs(const std::string& wish, const plan::EngineFile* engine);
+
 class GraphSource {
  public:
   // `name`: which graph of an engine; empty: the only one, or "main". Throws usage for a name that goes with no engine,
   // not_found, and as opening does.
-  static GraphSource open(const std::filesystem::path& path, const std::string& name = {}, bool check = false);
+  static GraphSource open(const std::filesystem::path& path, const std::string& name = {}, bool check = false,
+                          const std::string& precision = {});
 
   const std::shared_ptr<const plan::EngineFile>& engine() const { return engine_; }  // null: an .onnx file
   const plan::EngineGraph* entry() const { return entry_; }
@@ -31,6 +36,7 @@ class GraphSource {
   std::vector<std::string> outputs() const;
   std::vector<std::string> values() const;  // names of results that a run may show
   size_t nodes() const;                     // of the graph, or instructions of the engine
+  contract::Precision precision() const { return precision_; }
   bool allow_nonfinite() const { return entry_ && entry_->allow_nonfinite; }
   // The graph itself, for the reference executor.
   ir::Graph graph() const;
@@ -43,6 +49,7 @@ class GraphSource {
   std::shared_ptr<const plan::EngineFile> engine_;
   const plan::EngineGraph* entry_ = nullptr;  // of the engine's manifest
   std::optional<ir::Graph> graph_;            // imported
+  contract::Precision precision_ = contract::Precision::fp32;
 };
 
 }  // namespace lathe::cli

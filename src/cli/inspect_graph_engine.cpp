@@ -129,12 +129,17 @@ Json inspect_graph_engine(const plan::EngineFile& engine, const GraphEngineInspe
                {"producer", manifest.producer},         {"hash", engine.hash()},
                {"weight_bytes", manifest.weight_bytes}, {"graphs", Json::array()}};
   for (const EngineGraph& graph : manifest.graphs) {
-    output.print(fmt::format("graph         {}: {} instructions for {}{}", graph.name,
+    output.print(fmt::format("graph         {}: {} instructions for {}, {}{}", graph.name,
                              graph.model->plan.instructions.size(), graph.model->plan.device,
-                             graph.allow_nonfinite ? ", outputs may be infinite" : ""));
+                             to_string(graph.precision), graph.allow_nonfinite ? ", outputs may be infinite" : ""));
+    for (const plan::Island& island : graph.islands) {
+      output.print(fmt::format("  in fp32     {}: {}", island.name, island.reason));
+    }
     Json entry = {{"name", graph.name},
                   {"instructions", graph.model->plan.instructions.size()},
-                  {"allow_nonfinite", graph.allow_nonfinite}};
+                  {"allow_nonfinite", graph.allow_nonfinite},
+                  {"precision", std::string(to_string(graph.precision))},
+                  {"islands", to_json(graph.islands)}};
     entry.update(report_values(graph, output));
     entry["constants"] = report_constants(graph, output);
     entry["bound"] = report_bound(engine, graph, given, output);

@@ -6,6 +6,8 @@
 #include "base/fields.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "cli/graph_source.h"
+#include "compiler/graph_build.h"
 #include "compiler/graph_size.h"
 #include "plan/engine_file.h"
 
@@ -33,10 +35,13 @@ text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::st
   });
 }
 
-compiler::PlannedGraph plan_of(const frontend::PictureCheckpoint& checkpoint, const std::string& name) {
+compiler::PlannedGraph plan_of(const frontend::PictureCheckpoint& checkpoint, const std::string& name,
+                               contract::Precision precision) {
+  compiler::GraphBuildOptions options;
+  options.precision = precision;
   ir::Graph graph = checkpoint.build(name, {.normed_states = true});
-  compiler::optimise_graph(graph, {});
-  return compiler::plan_graph(std::move(graph), {});
+  compiler::optimise_graph(graph, options);
+  return compiler::plan_graph(std::move(graph), options);
 }
 
 // The graph; when it is not needed any more its pages of the engine are let go, so that memory follows what is in use.
@@ -70,6 +75,7 @@ contract::Pictures read_contract(const Json& json) {
 PictureModel from_engine(std::shared_ptr<const plan::EngineFile> engine) {
   PictureModel model;
   model.contract = read_contract(*find_pictures(*engine));
+  model.precision = engine->manifest().graphs.at(0).precision;
   for (const auto& asset : engine->manifest().assets) {
     const auto bytes = engine->find_asset(asset.name);
     model.assets.emplace(asset.name, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
@@ -94,16 +100,18 @@ bool is_picture_engine(const std::filesystem::path& path) {
 
 }  // namespace
 
-PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint) {
+PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
+                              contract::Precision precision) {
   PictureModel model;
   model.contract = checkpoint->contract();
   model.assets = checkpoint->assets();
   model.notes = checkpoint->notes();
+  model.precision = precision;
   // Plans that were measured wait here to be loaded: planning a UNet takes longer than anything else but its weights.
   auto waiting = std::make_shared<std::map<std::string, compiler::PlannedGraph>>();
-  model.graphs = [checkpoint, waiting](const std::string& name) {
+  model.graphs = [checkpoint, waiting, precision](const std::string& name) {
     auto found = waiting->extract(name);
-    return compiler::load_constants(found ? std::move(found.mapped()) : plan_of(*checkpoint, name));
+    return compiler::load_constants(found ? std::move(found.mapped()) : plan_of(*checkpoint, name, precision));
   };
   model.revision = [checkpoint] {
     Sha256 all;
@@ -114,9 +122,9 @@ PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint>
     return all.finish_hex();
   };
   model.measurable.names = checkpoint->graph_names();
-  model.measurable.get = [checkpoint, waiting](const std::string& name) {
+  model.measurable.get = [checkpoint, waiting, precision](const std::string& name) {
     auto found = waiting->find(name);
-    if (found == waiting->end()) found = waiting->emplace(name, plan_of(*checkpoint, name)).first;
+    if (found == waiting->end()) found = waiting->emplace(name, plan_of(*checkpoint, name, precision)).first;
     const compiler::GraphSize size = compiler::measure_constants(found->second);
     return pipeline::MeasurableGraph{found->second.model, size.constant_bytes, size.packing_bytes};
   };
@@ -133,10 +141,11 @@ bool is_picture_model(const std::filesystem::path& path) {
 }
 
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options,
-                                bool check) {
+                                bool check, const std::string& precision) {
   if (!is_picture_engine(path)) {
     return picture_model_of(
-        std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)));
+        std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)),
+        precision_of_graphs(precision, nullptr));
   }
   frontend::PictureOptions built = options;
   built.safety_checker = true;  // whether an engine's is asked is a matter of the run
@@ -145,16 +154,27 @@ PictureModel open_picture_model(const std::filesystem::path& path, const fronten
          "--variant, --vae, --tokenizer, --prediction, --lora and --embedding are decided when an engine is built");
   }
   auto engine = plan::EngineFile::open(path);
+  precision_of_graphs(precision, engine.get());
   if (check) engine->check_weights();
   return with_context(path.string(), [&] { return from_engine(std::move(engine)); });
 }
 
-std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options) {
+bool has_tokenizer(const PictureModel& model) {
+  return model.assets.contains("tokenizer/tokenizer.json") || model.assets.contains("tokenizer/vocab.json") ||
+         model.assets.contains("tokenizer_2/tokenizer.json") || model.assets.contains("tokenizer_2/vocab.json");
+}
+
+std::vector<text::ClipTokenizer> open_tokenizers(const PictureModel& model) {
   std::vector<text::ClipTokenizer> tokenizers;
   for (const char* suffix : {"", "_2"}) {
     const bool there = model.assets.contains(fmt::format("text_encoder{}/config.json", suffix));
     if (there) tokenizers.push_back(open_clip_tokenizer(model, std::string("tokenizer") + suffix));
   }
+  return tokenizers;
+}
+
+std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options) {
+  std::vector<text::ClipTokenizer> tokenizers = open_tokenizers(model);
   return std::make_unique<pipeline::Diffuser>(std::move(model.contract), std::move(tokenizers), std::move(model.graphs),
                                               options);
 }

@@ -22,6 +22,7 @@ struct PictureModel {
   pipeline::PictureGraphs graphs;             // keeps what they come from open
   pipeline::MeasurableGraphs measurable;      // the same before they are loaded
   std::vector<std::string> notes;             // what a person should know
+  contract::Precision precision = contract::Precision::fp32;
   // Hash of what the numbers are: the engine's, or that of the sha256 of all weight files, which reads them.
   std::function<std::string()> revision;
 };
@@ -30,9 +31,15 @@ struct PictureModel {
 bool is_picture_model(const std::filesystem::path& path);
 // `options` are for folders and files; usage where they are given with an engine. `check`: the engine's weights against
 // their hashes.
-PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check);
+// `precision`: as precision_of_graphs (graph_source.h) takes it.
+PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check,
+                                const std::string& precision = {});
 // Of a checkpoint that is open.
-PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint);
+PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
+                              contract::Precision precision = contract::Precision::fp32);
+// Of its text encoders. Throws not_found where there is no vocabulary, invalid_input for one that does not fit.
+std::vector<text::ClipTokenizer> open_tokenizers(const PictureModel& model);
+bool has_tokenizer(const PictureModel& model);
 std::unique_ptr<pipeline::Diffuser> open_diffuser(PictureModel model, const pipeline::DiffuserOptions& options);
 
 // Of an engine that is open; nullopt where it is none of pictures.

@@ -11,6 +11,7 @@ struct PictureRun {
   std::string model;                  // picture_model.h
   std::optional<std::string> prompt;  // nullopt: --like gives it
   std::optional<uint64_t> seed;       // nullopt: --like's, else a random one
+  std::string precision = {};         // picture_model.h
   runtime::GraphOptions graph;
   bool check = false;  // an engine's weights
 };

@@ -35,7 +35,7 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   const TerminalGraphics graphics = choose_graphics(flags.show);
   if (!flags.like.empty()) take_settings(settings_of(flags.like), run, flags);
   if (!run.seed) run.seed = std::random_device()();
-  PictureModel model = open_picture_model(run.model, flags.pipeline, run.check);
+  PictureModel model = open_picture_model(run.model, flags.pipeline, run.check, run.precision);
   for (const std::string& note : model.notes) output.note(note);
   const contract::Pictures contract = model.contract;
   if (contract.safety_checker && flags.pipeline.safety_checker &&

@@ -134,7 +134,7 @@ Exit run_graph(const fs::path& model, const GraphFlags& flags, const runtime::Gr
                const Output& output) {
   if (flags.dump_tensors && flags.output_dir.empty()) fail(ErrorCode::usage, "--dump-tensors needs --output-dir");
   if (flags.max_iterations < 0) fail(ErrorCode::usage, "--max-iterations {}", flags.max_iterations);
-  const GraphSource source = GraphSource::open(model, flags.graph, flags.check);
+  const GraphSource source = GraphSource::open(model, flags.graph, flags.check, flags.precision);
   const Inputs inputs = read_graph_inputs(flags.inputs);
   const std::vector<std::string> names = source.outputs();
   TensorFolder folder(flags.output_dir);

@@ -19,7 +19,8 @@ struct GraphFlags {
   bool reference = false;  // on the reference executor, operator by operator
   std::string graph;       // of an engine; empty: the only one
   bool allow_nonfinite = false;
-  bool check = false;  // an engine's weights first
+  bool check = false;     // an engine's weights first
+  std::string precision;  // empty: fp32, or the engine's
 };
 void add_graph_flags(CLI::App& command, GraphFlags& flags);
 

@@ -4,10 +4,13 @@
 #include <limits>
 
 #include "base/fields.h"
+#include "cli/calibrate_graphs.h"
 #include "cli/graph_lengths.h"
 #include "cli/graph_source.h"
 #include "cli/picture_model.h"
 #include "cli/run_graph.h"
+#include "compiler/graph_build.h"
+#include "compiler/graph_engine.h"
 #include "verify/verify.h"
 #include "verify/verify_graph_engine.h"
 
@@ -92,6 +95,7 @@ verify::GraphVerifyOptions graph_verify_options(const GraphVerifyFlags& flags, i
   options.seeds = flags.seeds != 0 ? flags.seeds : 1;
   options.tolerance = flags.tolerance;
   options.reference = flags.reference;
+  options.precision = compiler::graph_precision(flags.precision);
   options.threads = threads;
   options.isa = isa;
   options.progress = output.progress(ProgressUnit::steps);
@@ -102,10 +106,18 @@ Exit verify_graph_engine(const std::string& engine, const GraphVerifyFlags& flag
                          bool full, bool write, const Output& output) {
   if (flags.reference) fail(ErrorCode::usage, "--reference is for two models");
   GraphVerifyFlags reduced = flags;
-  if (flags.shapes.empty()) reduced.shapes = reduced_lengths(*plan::EngineFile::open(engine));
+  const auto opened = plan::EngineFile::open(engine);
+  precision_of_graphs(flags.precision, opened.get());
+  if (flags.shapes.empty()) reduced.shapes = reduced_lengths(*opened);
   verify::GraphEngineVerifyOptions options;
   options.runs = graph_verify_options(reduced, threads, isa, output);
   options.full = full;
+  if (opened->manifest().graphs.at(0).precision != contract::Precision::fp32) {
+    const auto graph_of = [&](const std::string& name) {
+      return compiler::stored_graph(opened, plan::get_graph(opened->manifest().graphs, name));
+    };
+    options.together = [&, graph_of] { return gates_of_pictures(engine, graph_of, {}, options); };
+  }
   plan::Receipt receipt = verify::verify_graph_engine(engine, options);
   output.end_progress();
   if (write && !verify::store_receipt(engine, receipt)) {
@@ -121,6 +133,7 @@ Exit verify_graphs(const std::string& a, const std::string& b, const GraphVerify
   if (flags.reference && b.empty()) {
     fail(ErrorCode::usage, "--reference is for two models: one is held against the reference executor in any case");
   }
+  if (!flags.precision.empty() && !b.empty()) fail(ErrorCode::usage, "--precision is for one model");
   verify::GraphVerifyOptions options = graph_verify_options(flags, threads, isa, output);
   options.seeds = flags.seeds != 0 ? flags.seeds : b.empty() ? 1 : kSeeds;
   const auto import = [](const std::string& path) {

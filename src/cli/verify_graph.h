@@ -16,6 +16,7 @@ struct GraphVerifyFlags {
   int seeds = 0;                    // 0: 1 for one graph, 3 for two
   std::optional<double> tolerance;
   bool reference = false;
+  std::string precision = {};  // of one graph; empty: fp32, or the engine's
 
   bool used() const { return !inputs.empty() || !shapes.empty() || seeds != 0 || tolerance || reference; }
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "backend/device.h"
@@ -44,7 +45,7 @@ class Builder {
       model_->plan.outputs.push_back({graph_.name(output), plain_operand(output)});
     }
     model_->constants.resize(model_->plan.constants.size());
-    return {model_, std::move(jobs_), std::move(bodies_)};
+    return {model_, std::move(jobs_), std::move(bodies_), {}};
   }
 
  private:
@@ -137,7 +138,9 @@ class Builder {
 
 PlannedGraph plan_body(ir::Graph graph, const GraphBuildOptions& options) {
   optimise_graph(graph, options);
-  return plan_graph(std::move(graph), options);
+  GraphBuildOptions own = options;
+  own.precision = contract::Precision::fp32;  // loops would add their roundings up
+  return plan_graph(std::move(graph), own);
 }
 
 }  // namespace
@@ -159,13 +162,47 @@ void optimise_graph(ir::Graph& graph, const GraphBuildOptions& options) {
   opt::optimise(graph, passes);
 }
 
-PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options) {
+contract::Precision graph_precision(const std::string& text) {
+  contract::Precision precision = contract::Precision::fp32;
+  if (text.empty()) return precision;
+  if (!from_string(text, precision) || precision == contract::Precision::q8) {
+    fail(ErrorCode::usage, "--precision {}: expected fp32, bf16 or fp16 for graphs and pictures", text);
+  }
+  return precision;
+}
+
+opt::ProductRounding rounding_of_products(contract::Precision precision) {
+  switch (precision) {
+    case contract::Precision::bf16:
+      return {.x = "bf16", .weights = "bf16"};
+    case contract::Precision::fp16:
+      return {.x = "f32", .weights = "f16"};
+    default:
+      return {};
+  }
+}
+
+std::vector<plan::Island> lower_graph(ir::Graph& graph, const GraphBuildOptions& options) {
   if (options.fuse) {
     opt::PassOptions passes = options.passes;
     passes.level = opt::Level::o2;
     opt::run_passes(graph, opt::lowering_passes(), passes);
   }
-  return Builder(graph, options).run();
+  std::set<std::string> kept;
+  std::vector<plan::Island> islands = options.islands;
+  for (const plan::Island& island : islands) kept.insert(island.name);
+  for (opt::KeptProduct& product :
+       opt::round_products(graph, rounding_of_products(options.precision), kept)) {
+    islands.push_back({std::move(product.name), std::move(product.reason)});
+  }
+  return islands;
+}
+
+PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options) {
+  std::vector<plan::Island> islands = lower_graph(graph, options);
+  PlannedGraph planned = Builder(graph, options).run();
+  planned.islands = std::move(islands);
+  return planned;
 }
 
 std::shared_ptr<const GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options) {

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "backend/graph_kernel.h"
+#include "contract/contract.h"
 #include "ir/graph.h"
 #include "opt/pass_manager.h"
-#include "plan/graph_plan.h"
+#include "opt/product_rounding.h"
+#include "plan/graph_engine.h"
 
 namespace lathe::compiler {
 
@@ -17,7 +19,15 @@ struct GraphBuildOptions {
   bool fuse = true;  // false: one instruction for each node, as it is
   // Of -O2 and of lowering: names to disable, checked mode. The level is O2 whatever stands here.
   opt::PassOptions passes = {};
+  // Of products with weights: fp32, bf16 or fp16, but for those whose results are named and for graphs inside nodes.
+  contract::Precision precision = contract::Precision::fp32;
+  std::vector<plan::Island> islands = {};
 };
+
+// Throws usage for a text that is none of fp32, bf16 and fp16; empty is fp32.
+contract::Precision graph_precision(const std::string& text);
+// What products with weights are rounded to.
+opt::ProductRounding rounding_of_products(contract::Precision precision);
 
 // Throws unsupported for a device this program does not know; resource.
 std::shared_ptr<const plan::GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options = {});
@@ -44,10 +54,13 @@ struct PlannedGraph {
   std::shared_ptr<plan::GraphModel> model;
   std::vector<ConstantJob> constants;  // of the plan and of its bodies
   std::vector<plan::GraphModel*> bodies = {};
+  std::vector<plan::Island> islands = {};  // those of the options, and what the weights alone ask for
 };
 
 // -O2, as build_graph does it.
 void optimise_graph(ir::Graph& graph, const GraphBuildOptions& options);
+// Lowering and rounding, as plan_graph does them; returns all islands.
+std::vector<plan::Island> lower_graph(ir::Graph& graph, const GraphBuildOptions& options);
 // What build_graph does behind -O2, but for the constants.
 PlannedGraph plan_graph(ir::Graph graph, const GraphBuildOptions& options);
 // The rest of build_graph: loads the constants, packed by all threads.

@@ -86,7 +86,11 @@ PreparedGraphEngine::Impl::Impl(GraphEngineRequest request, const GraphEngineOpt
     with_context(fmt::format("graph \"{}\"", name), [&] {
       Planned entry{.entry = {}, .kept = with_optimised_bodies(std::move(given.graph), options.build), .planned = {}};
       optimise_graph(entry.kept, options.build);
-      entry.planned = plan_graph(entry.kept, options.build);
+      GraphBuildOptions build = options.build;
+      build.islands = std::move(given.islands);
+      entry.planned = plan_graph(entry.kept, build);
+      entry.entry.precision = build.precision;
+      entry.entry.islands = entry.planned.islands;
       entry.entry.name = name;
       entry.entry.text = ir::print(entry.kept);
       entry.entry.profile = std::move(given.profile);
@@ -134,19 +138,27 @@ PreparedGraphEngine::PreparedGraphEngine(GraphEngineRequest request, const Graph
     : impl_(std::make_unique<Impl>(std::move(request), options)) {}
 PreparedGraphEngine::~PreparedGraphEngine() = default;
 
+std::map<std::string, std::vector<plan::Island>> PreparedGraphEngine::islands() const {
+  std::map<std::string, std::vector<plan::Island>> islands;
+  for (const Impl::Planned& graph : impl_->graphs) {
+    if (!graph.entry.islands.empty()) islands.emplace(graph.entry.name, graph.entry.islands);
+  }
+  return islands;
+}
+
 BuildPrediction PreparedGraphEngine::predict() const {
   BuildPrediction prediction;
   uint64_t largest = 0, weights = 0;
-  const auto add = [&](const tensor::Source& source, bool stored_twice) {
-    if (source.dtype() == tensor::DType::string) return;
-    const uint64_t rows_filled_up =
-        source.byte_size() / std::max<uint64_t>(1, uint64_t(source.dims().empty() ? 1 : source.dims()[0])) * 15;
-    const uint64_t bytes = source.byte_size() + (stored_twice ? rows_filled_up : 0) + plan::kWeightAlignment;
-    weights += bytes;
-    largest = std::max(largest, bytes);
+  const auto add = [&](const ConstantJob& job) {
+    if (job.source->dtype() == tensor::DType::string) return;
+    const bool packed = job.layout && job.layout->stored();
+    const uint64_t plain = job.source->byte_size();
+    const uint64_t bytes = packed ? job.layout->size(job.source->dims(), job.variant) : plain;
+    weights += bytes + plan::kWeightAlignment;
+    largest = std::max(largest, std::max(plain, bytes) + plan::kWeightAlignment);
   };
   for (const Impl::Planned& graph : impl_->graphs) {
-    for (const ConstantJob& job : graph.planned.constants) add(*job.source, job.layout != nullptr);
+    for (const ConstantJob& job : graph.planned.constants) add(job);
     prediction.disk_bytes += 3 * graph.entry.text.size();  // the plan says the same again
   }
   for (const auto& [name, asset] : impl_->assets) weights += asset.bytes.size() + plan::kWeightAlignment;

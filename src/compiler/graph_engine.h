@@ -17,7 +17,7 @@
 namespace lathe::compiler {
 
 struct GraphEngineOptions {
-  GraphBuildOptions build = {};
+  GraphBuildOptions build = {};  // its islands: GraphToBuild has them
   int threads = 0;  // for packing; 0: all
   ProgressSink progress = null_progress();
 };
@@ -28,6 +28,7 @@ struct GraphToBuild {
   ir::Graph graph;
   std::vector<plan::InputProfile> profile = {};
   bool allow_nonfinite = false;
+  std::vector<plan::Island> islands = {};  // of the precision that is built (GraphEngineOptions::build)
 };
 
 struct GraphEngineRequest {
@@ -42,6 +43,9 @@ class PreparedGraphEngine {
   // Throws as build_graph does, naming the graph.
   PreparedGraphEngine(GraphEngineRequest request, const GraphEngineOptions& options);
   ~PreparedGraphEngine();
+
+  // Products that stay in f32, by graph; those that have any.
+  std::map<std::string, std::vector<plan::Island>> islands() const;
 
   // Upper bounds; verification is not in them, for it runs the graphs.
   BuildPrediction predict() const;

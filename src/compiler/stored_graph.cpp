@@ -56,8 +56,9 @@ SourcePtr stored_source(const std::shared_ptr<const EngineFile>& engine, const S
   }
   const backend::GraphLayout* layout = find_layout(stored.layout);
   if (!layout || !layout->stored()) fail(ErrorCode::invalid_input, "layout \"{}\" is not known", stored.layout);
-  // Packed constants are never smaller than plain ones; so what size() computes with is no larger than the file.
-  if (size > bytes.size() || layout->size(dims, stored.variant) != bytes.size()) {
+  // Packed constants are at least half as large as plain ones; so what size() computes with is no larger than twice the
+  // file.
+  if (size / 2 > bytes.size() || layout->size(dims, stored.variant) != bytes.size()) {
     fail(ErrorCode::invalid_input, "{} bytes in {} are not {}{}", bytes.size(), stored.layout, to_string(stored.dtype),
          tensor::to_string(std::span<const int64_t>(dims)));
   }
@@ -92,7 +93,8 @@ GraphEngineRequest engine_request(const std::shared_ptr<const EngineFile>& engin
   GraphEngineRequest request;
   request.pipeline = engine->manifest().pipeline;
   for (const plan::EngineGraph& graph : engine->manifest().graphs) {
-    request.graphs.push_back({graph.name, stored_graph(engine, graph), graph.profile, graph.allow_nonfinite});
+    request.graphs.push_back({graph.name, stored_graph(engine, graph), graph.profile, graph.allow_nonfinite,
+                              graph.islands});
   }
   for (const plan::AssetEntry& entry : engine->manifest().assets) {
     const auto bytes = engine->find_asset(entry.name);

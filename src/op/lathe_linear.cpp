@@ -3,7 +3,7 @@
 // Inputs: x f32 [.., K], residual? f32 [.., M], norm_scale? [K], norm_bias? [K], then `parts` weights
 // w_i [N_i, K], then, if any is there, `parts` biases b_i? [N_i]. Output f32 [.., M]; M is the sum of the
 // N_i, or N_0 when the activation gates part 1 by part 0. `compute` says how norm(x) is rounded before the
-// products.
+// products, `weights` how the weights are ("bf16", "f16"; else as they are).
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -11,6 +11,7 @@
 #include "base/numbers.h"
 #include "op/inference.h"
 #include "op/products.h"
+#include "op/rounded.h"
 #include "op/values.h"
 
 namespace lathe::op {
@@ -49,6 +50,7 @@ void check_attributes(const InferContext& context) {
   if (is_gate(activation) && parts != 2) bad(context, "{} needs 2 parts, found {}", activation, parts);
   const std::string compute = a.get_string("compute", "f32");
   if (!one_of(compute, {"f32", "bf16", "f16", "i8", "i16"})) bad(context, "compute \"{}\"", compute);
+  check_rounding(context, "weights");
 }
 
 void infer_linear(InferContext& context) {
@@ -153,7 +155,7 @@ double activate(std::string_view name, double x) {
 // norm(x) w' + bias of part i, [rows of x, N_i].
 std::vector<double> multiply_part(const EvaluateContext& context, size_t i, const std::vector<double>& x,
                                   int64_t rows) {
-  const tensor::Tensor& w = context.inputs[kWeights + i];
+  const tensor::Tensor w = rounded_to(context.attributes.get_string("weights", "f32"), context.inputs[kWeights + i]);
   const int64_t outputs = w.dims()[0];
   const int64_t columns = w.dims()[1];
   std::vector<double> products(size_t(rows * outputs));
@@ -220,7 +222,8 @@ const OpDef& lathe_linear_op() {
                      {"compute", AttributeKind::string},
                      {"epsilon", AttributeKind::real},
                      {"norm", AttributeKind::string},
-                     {"parts", AttributeKind::integer}},
+                     {"parts", AttributeKind::integer},
+                     {"weights", AttributeKind::string}},
       .infer = infer_linear,
       .evaluate = evaluate_linear,
   };

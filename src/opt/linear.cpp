@@ -44,6 +44,7 @@ bool same_input(const Linear& a, const Linear& b) {
   const auto attribute = [](const Linear& linear, const char* name) { return linear.attributes.find_string(name); };
   return a.x == b.x && a.norm_scale == b.norm_scale && a.norm_bias == b.norm_bias &&
          attribute(a, "norm") == attribute(b, "norm") && attribute(a, "compute") == attribute(b, "compute") &&
+         attribute(a, "weights") == attribute(b, "weights") &&
          a.attributes.find_float("epsilon") == b.attributes.find_float("epsilon");
 }
 

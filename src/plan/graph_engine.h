@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "contract/contract.h"
 #include "plan/graph_plan.h"
 
 namespace lathe::plan {
@@ -21,6 +22,18 @@ struct InputProfile {
     v("min", min);
     v("opt", opt);
     v("max", max);
+  }
+};
+
+// A product that stays in f32 in a graph of a lower precision.
+struct Island {
+  std::string name;  // of its result
+  std::string reason;
+
+  template <class V>
+  void visit_fields(V& v) {
+    v("name", name);
+    v("reason", reason);
   }
 };
 
@@ -58,6 +71,9 @@ struct EngineGraph {
   std::vector<StoredSource> sources;  // of its constants, in the order in which the text names them
   std::vector<InputProfile> profile;  // empty: any lengths
   bool allow_nonfinite = false;       // NaN and infinity in its outputs are meant
+  // What its products with weights compute in: fp32, bf16 or fp16 (docs/adr/0010).
+  contract::Precision precision = contract::Precision::fp32;
+  std::vector<Island> islands = {};   // but for these
   // As stored: see GraphModel::to_pack. backend::load_graph makes what runs.
   std::shared_ptr<const GraphModel> model;
 };

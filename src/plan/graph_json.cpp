@@ -297,6 +297,10 @@ Json graph_json(const EngineGraph& graph) {
   Json json = {{"name", graph.name}, {"text", graph.text}, {"allow_nonfinite", graph.allow_nonfinite}};
   json["sources"] = to_json(graph.sources);
   json["profile"] = to_json(graph.profile);
+  if (graph.precision != contract::Precision::fp32) {  // else as before there were others
+    json["precision"] = to_json(graph.precision);
+    json["islands"] = to_json(graph.islands);
+  }
   json["plan"] = Writer().write(*graph.model);
   return json;
 }
@@ -311,6 +315,10 @@ EngineGraph read_graph(const Json& json, const WeightSection& weights) {
     graph.sources = get<std::vector<StoredSource>>(json, "sources");
     for (const StoredSource& source : graph.sources) check_source(source, weights);
     graph.profile = get<std::vector<InputProfile>>(json, "profile");
+    if (json.contains("precision")) {
+      graph.precision = get<contract::Precision>(json, "precision");
+      graph.islands = get<std::vector<Island>>(json, "islands");
+    }
     graph.model = with_context("plan", [&] { return Reader(weights).read(get_member(json, "plan")); });
     return std::move(graph);
   });

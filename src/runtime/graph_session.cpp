@@ -127,6 +127,7 @@ struct GraphSession::Impl {
   void compile_bodies(size_t at) {
     const op::Attributes& attributes = model->plan.instructions[at].attributes;
     GraphOptions inside = options;
+    inside.on_run = {};
     inside.profile.clear();  // its inputs may have the names of others
     for (const auto& [name, value] : attributes) {
       const auto* body = std::get_if<op::SubgraphPtr>(&value);
@@ -310,8 +311,11 @@ GraphSession::GraphSession(std::shared_ptr<const plan::GraphModel> model, const 
 GraphSession::~GraphSession() = default;
 
 GraphSession::Data GraphSession::run(const Data& inputs) {
-  if (!impl_->tap && !impl_->replace) return impl_->run(inputs, {}, {});
-  return impl_->run(inputs, [this](const StageStep& step) { impl_->show(step); }, {});
+  Stage::After show;
+  if (impl_->tap || impl_->replace) show = [this](const StageStep& step) { impl_->show(step); };
+  Data results = impl_->run(inputs, show, {});
+  if (impl_->options.on_run) impl_->options.on_run(*impl_->model, inputs, results);
+  return results;
 }
 
 void GraphSession::set_tap(Tap tap) {

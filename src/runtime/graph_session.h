@@ -23,6 +23,11 @@ struct GraphOptions {
   std::vector<plan::InputProfile> profile = {};
   // Multiplications of a stage up to which it runs on one thread: about 50 microseconds. 0: none does.
   double alone_below = 2e6;
+  // Called behind each run with the model, what was given and what came out; for whoever sets the options of sessions
+  // that others make.
+  using OnRun = std::function<void(const plan::GraphModel& model, const std::map<std::string, op::Datum>& inputs,
+                                   const std::map<std::string, op::Datum>& results)>;
+  OnRun on_run = {};
 };
 
 // What one instruction of the last call took, for profiles.

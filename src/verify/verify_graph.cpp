@@ -13,6 +13,8 @@
 #include "verify/bands.h"
 #include "verify/forced_values.h"
 #include "verify/graph_interface.h"
+#include "verify/kernel_reference.h"
+#include "verify/precision_cost.h"
 
 namespace lathe::verify {
 namespace {
@@ -92,10 +94,11 @@ class Verification {
     report_.bound = options.tolerance.value_or(tensor_bound(band_of(precision)));
   }
 
-  // Each value is computed from the reference's, by the bound of its floats alone (forced_values.h).
-  void force(std::string_view floats) {
-    report_.forced = true;
-    report_.bound = options_.tolerance.value_or(tensor_bound(band_of(floats)));
+  // The bound of another precision than the graph's; `forced`: each value is computed from the reference's
+  // (forced_values.h).
+  void set_band(std::string_view precision, bool forced) {
+    report_.forced = forced;
+    report_.bound = options_.tolerance.value_or(tensor_bound(band_of(precision)));
   }
   bool forced() const { return report_.forced; }
 
@@ -257,15 +260,18 @@ bool run_subjects(Verification& verification, std::vector<Subject>& subjects, co
 
 GraphReport verify_graph(const ir::Graph& graph, const GraphVerifyOptions& options) {
   check_repeatable(graph);
-  return verify_graph(graph, compiler::build_graph(graph), options);
+  compiler::GraphBuildOptions build;
+  build.precision = options.precision;
+  return verify_graph(graph, compiler::build_graph(graph, build), options);
 }
 
 GraphReport verify_graph(const ir::Graph& original, std::shared_ptr<const plan::GraphModel> model,
                          const GraphVerifyOptions& options) {
   check_repeatable(original);
-  const ir::Graph graph = graph_for_kernels(original);
-  Verification verification(options, graph_precision(original));
-  if (graph_precision(original) == kQuantising) verification.force(float_precision(original));
+  const KernelReference kernels = kernel_reference(original, *model);
+  const ir::Graph& graph = kernels.graph;
+  Verification verification(options, kernels.precision);
+  if (kernels.rounded || kernels.forced) verification.set_band(kernels.band, kernels.forced);
   const auto types = opt::fixed_input_types(graph, options.lengths);
   std::vector<Subject> subjects;
   for (const std::string& isa : options.isa.empty() ? isas_here(*model) : std::vector<std::string>{options.isa}) {
@@ -274,6 +280,8 @@ GraphReport verify_graph(const ir::Graph& original, std::shared_ptr<const plan::
   }
   const Recorded reference = recorded(reference_run(graph, options.limits));
   const int runs = verification.count_runs(types);
+  std::optional<PrecisionCost> cost;
+  if (kernels.rounded) cost.emplace(original, kernels.precision, options);
   for (int run = 0; run < runs; ++run) {
     options.progress({"verify", uint64_t(run), uint64_t(runs)});
     const GraphData inputs = make_graph_inputs(types, options.inputs, run);
@@ -281,10 +289,12 @@ GraphReport verify_graph(const ir::Graph& original, std::shared_ptr<const plan::
     reference.last->reset();
     for (const Subject& subject : subjects) subject.run.last->reset();
     if (!run_subjects(verification, subjects, reference, graph, inputs)) break;
+    if (cost) cost->add(inputs, outputs_of(subjects.back().run, inputs));
   }
   GraphReport& report = verification.report();
   if (options.require_finite) verification.add_finite_gate();
   for (const Subject& subject : subjects) add_value_gate(report, subject);
+  if (cost) report.gates.push_back(cost->gate());
   report.expected = "the reference executor";
   std::vector<std::string> isas;
   for (const Subject& subject : subjects) isas.push_back(subject.isa);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "contract/contract.h"
 #include "opt/fix_lengths.h"
 #include "plan/graph_plan.h"
 #include "plan/receipt.h"
@@ -19,6 +20,8 @@ struct GraphVerifyOptions {
   int seeds = 1;         // of made-up inputs; where all are given there is one run
   std::optional<double> tolerance = {};  // instead of the band of the graphs' precision
   bool require_finite = false;  // one graph: gate 1, NaN or infinity in an output fails
+  // One graph that is compiled for this: what its products with weights compute in.
+  contract::Precision precision = contract::Precision::fp32;
   bool reference = false;  // two graphs: on the reference executor, not compiled node by node
   int threads = 0;
   std::string isa = {};  // empty: one graph on each instruction set of this machine, two graphs on the best

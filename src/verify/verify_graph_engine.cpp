@@ -11,6 +11,7 @@
 #include "op/bindings.h"
 #include "verify/bands.h"
 #include "verify/forced_values.h"
+#include "verify/kernel_reference.h"
 #include "verify/profile_points.h"
 
 namespace lathe::verify {
@@ -52,12 +53,21 @@ class Verifier {
     if (gate_structure()) {
       for (const EngineGraph& graph : engine_->manifest().graphs) verify(graph);
     }
-    receipt_.pass =
-        std::all_of(receipt_.gates.begin(), receipt_.gates.end(), [](const Gate& gate) { return gate.pass; });
+    receipt_.pass = all_pass();
+    if (receipt_.pass && options_.together) {
+      const bool all_given = options_.sources.size() == engine_->manifest().graphs.size();
+      for (Gate& gate : options_.together()) {
+        receipt_.gates.push_back(all_given ? std::move(gate) : of_kept_weights(std::move(gate)));
+      }
+      receipt_.pass = all_pass();
+    }
     return std::move(receipt_);
   }
 
  private:
+  bool all_pass() const {
+    return std::all_of(receipt_.gates.begin(), receipt_.gates.end(), [](const Gate& gate) { return gate.pass; });
+  }
   bool alone() const { return engine_->manifest().graphs.size() == 1; }
 
   bool gate_structure() {
@@ -119,6 +129,7 @@ class Verifier {
     }
     const GraphReport report = verify_graph(graph, model, runs);
     add(entry, report);
+    if (entry.precision != contract::Precision::fp32) add_islands(entry);
     if (report.pass && !entry.profile.empty()) gate_profile(entry, graph, model);
     receipt_.device = model->plan.device;
     if (receipt_.precision.empty()) receipt_.precision = report.precision;
@@ -128,6 +139,7 @@ class Verifier {
 
   void add(const EngineGraph& graph, const GraphReport& report) {
     for (Gate gate : report.gates) {
+      if (!options_.sources.contains(graph.name)) gate = of_kept_weights(std::move(gate));
       if (!alone()) gate.name = fmt::format("{} ({})", gate.name, graph.name);
       receipt_.gates.push_back(std::move(gate));
     }
@@ -136,18 +148,37 @@ class Verifier {
     }
   }
 
+  // An engine alone does not know what its weights were before they were rounded.
+  static Gate of_kept_weights(Gate gate) {
+    if (gate.unit == "dB") gate.note += "; fp32 on the weights as the engine keeps them";
+    return gate;
+  }
+
+  // What stayed in f32, with the reasons.
+  void add_islands(const EngineGraph& entry) {
+    std::string note;
+    for (const plan::Island& island : entry.islands) {
+      note += fmt::format("{}\"{}\": {}", note.empty() ? "" : "; ", island.name, island.reason);
+    }
+    receipt_.gates.push_back(
+        {.name = fmt::format("3 products that stay in fp32{}", alone() ? "" : " (" + entry.name + ")"),
+         .value = double(entry.islands.size()),
+         .bound = double(std::max<size_t>(1, entry.model->plan.instructions.size())),
+         .pass = true,
+         .unit = "instructions",
+         .note = note.empty() ? "none" : note});
+  }
+
   // Outputs at the corners of the profile and inside of it, and the memory that its largest lengths take.
   void gate_profile(const EngineGraph& entry, const ir::Graph& graph,
                     const std::shared_ptr<const plan::GraphModel>& model) {
-    const bool forced = graph_precision(graph) == kQuantising;
-    const double bound = options_.runs.tolerance.value_or(
-        tensor_bound(band_of(forced ? float_precision(graph) : graph_precision(graph))));
+    const KernelReference kernels = kernel_reference(graph, *model);
+    const double bound = options_.runs.tolerance.value_or(tensor_bound(band_of(kernels.band)));
     const auto session = std::make_shared<runtime::GraphSession>(
         model, runtime::GraphOptions{
                    .threads = options_.runs.threads, .isa = options_.runs.isa, .limits = options_.runs.limits});
     const GraphRun found = session_run("compiled", session);
-    const ir::Graph rounded = graph_for_kernels(graph);
-    const GraphRun expected = reference_run(rounded, options_.runs.limits);
+    const GraphRun expected = reference_run(kernels.graph, options_.runs.limits);
     const auto points = profile_points(graph, entry.profile, options_.full ? 4 : 2, options_.full ? 8 : 2);
     Gate gate{fmt::format("6 corners and inside of the profile{}", alone() ? "" : " (" + entry.name + ")"),
               0,
@@ -160,8 +191,8 @@ class Verifier {
       options_.runs.progress({"profile", uint64_t(i), uint64_t(points.size())});
       with_context(points[i].what, [&] {
         const GraphData inputs = make_graph_inputs(points[i].types, {}, int(i));
-        if (forced) {
-          const auto result = compare_forced(expected, std::span(&session, 1), inputs, result_names(rounded),
+        if (kernels.forced) {
+          const auto result = compare_forced(expected, std::span(&session, 1), inputs, result_names(kernels.graph),
                                              {.bound = bound, .step_share = step_share_of(bound)})[0];
           gate.pass &= !result.first;
           if (result.worst < gate.value && !result.first) return;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -15,6 +16,8 @@ struct GraphEngineVerifyOptions {
   bool full = false;             // gate 6 at more places, on each instruction set
   // The graphs the engine was made from, by name; those that are missing are the ones that it keeps.
   std::map<std::string, const ir::Graph*> sources = {};
+  // Gates of whoever runs the graphs together; asked where those of each graph pass.
+  std::function<std::vector<plan::Gate>()> together = {};
 };
 
 // Gates 0, 1, 2 and, where there is a profile, 6. Never throws for a difference: the receipt says so. Throws for

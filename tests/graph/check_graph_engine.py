@@ -127,6 +127,32 @@ def check_decoder(folder, decoder):
     assert "not verified" not in run("inspect", plain).stdout
 
 
+def check_precision(folder, decoder):
+    """Engines in 16 bits say so, say what it costs, keep it, and are refused for another precision."""
+    for precision, least in (("bf16", 35), ("fp16", 50)):
+        engine, again = folder / f"{precision}.lathe", folder / f"{precision}-again.lathe"
+        report = json.loads(run("build", MODEL, "-o", engine, *decoder.inputs, "--precision", precision, "--json").stdout)
+        gates = {gate["name"]: gate for gate in report["receipt"]["gates"]}
+        assert report["receipt"]["pass"] and gates[f"3 {precision} against fp32"]["value"] >= least, gates
+        assert "3 products that stay in fp32" in gates, gates
+        shown = json.loads(run("inspect", engine, "--json").stdout)["graphs"][0]
+        assert shown["precision"] == precision, shown
+        assert any(c["layout"] == {"bf16": "linear_bf16", "fp16": "linear_f16"}[precision] for c in shown["constants"]), shown
+        bench = json.loads(run("bench", engine, *decoder.inputs, "--repeat", "1", "--profile", "--json").stdout)
+        assert any(line["kernel"] == "cpu.half_linear" for line in bench["profile"]), bench
+        assert bench["conditions"]["precision"] == precision, bench
+        run("run", engine, *decoder.inputs, "--precision", precision)
+        refused = run("run", engine, *decoder.inputs, "--precision", "fp32", expect=4).stderr
+        assert "lathe build" in refused and precision in refused, refused
+        run("build", engine, "-o", again, "--precision", "fp32", "--no-verify", expect=4)
+        plain = folder / f"{precision}-plain.lathe"
+        run("build", MODEL, "-o", plain, *decoder.inputs, "--precision", precision, "--no-verify")
+        run("build", plain, "-o", again, "--no-verify")
+        assert plain.read_bytes() == again.read_bytes()
+        run("verify", MODEL, *decoder.inputs, "--precision", precision)
+    assert "int8" in run("run", MODEL, *decoder.inputs, "--precision", "int8", expect=2).stderr
+
+
 def check_profile(folder, decoder):
     engine = folder / "profile.lathe"
     lengths = "batch_size={},sequence_length={},past_sequence_length={}"
@@ -214,6 +240,7 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lathe-graph-engine-"))
     decoder = Decoder(folder)
     check_decoder(folder, decoder)
+    check_precision(folder, decoder)
     check_profile(folder, decoder)
     check_infinity(folder)
     check_refusals(folder, decoder)

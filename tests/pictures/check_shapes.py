@@ -152,6 +152,29 @@ pixels = [read_png(work / name) if (work / name).exists() else name for name in 
 expect("an engine's picture", pixels[0] == pixels[1], "another")
 expect("verify", subprocess.run([lathe, "verify", str(engine)], capture_output=True).returncode == 0, "failed")
 
+# In 16 bits: the same circle, from the folder and from an engine half as large, whose receipt says what it cost.
+for precision, least in (("bf16", 35), ("fp16", 50)):
+    circle = ["--seed", "3", "--guidance", "3", "--steps", "16", "--precision", precision]
+    check_circle(run("a red circle on a white background", *circle), precision)
+    small = work / f"{precision}.lathe"
+    done = subprocess.run([lathe, "build", model, "-o", str(small), "--precision", precision, "--json"], capture_output=True, text=True)
+    expect(f"{precision}: build", done.returncode == 0, done.stderr)
+    if done.returncode != 0:
+        continue
+    expect(f"{precision}: size", small.stat().st_size < 0.75 * engine.stat().st_size, small.stat().st_size)
+    gates = {gate["name"]: gate for gate in json.loads(done.stdout)["receipt"]["gates"]}
+    steps = [gate for name, gate in gates.items() if name.startswith("9 steps")]
+    expect(f"{precision}: steps", len(steps) == 1 and steps[0]["value"] >= least, steps)
+    for name in ("text_encoder", "unet", "vae_decoder"):
+        expect(f"{precision}: {name}", gates.get(f"9 {name} in {precision} against fp32", {"value": 0})["value"] >= least, gates.keys())
+    subprocess.run([lathe, "run", str(small), "-p", "a red circle on a white background", *circle, "-o", str(work / "small.png")], capture_output=True)
+    check_circle(read_png(work / "small.png"), f"{precision} engine")
+    done = subprocess.run([lathe, "inspect", str(small)], capture_output=True, text=True)
+    expect(f"{precision}: inspect", precision in done.stdout, done.stdout)
+    done = subprocess.run([lathe, "run", str(small), "-p", "x", "--precision", "fp32", "-o", str(work / "no.png")], capture_output=True, text=True)
+    expect(f"{precision}: another is refused", done.returncode == 4 and "--precision fp32" in done.stderr and
+           "lathe build" in done.stderr, done.stderr)
+
 # From a picture of another size, and through a mask.
 start = str(work / "b-0.png")
 for flags in (["--image", start, "--width", "64", "--height", "64"], ["--image", start, "--mask", start, "--strength", "0.5"]):

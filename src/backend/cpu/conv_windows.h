@@ -12,6 +12,7 @@ namespace lathe::backend::cpu {
 
 constexpr int kWindowAxes = 3;  // spatial axes; fewer are filled up with ones in front
 constexpr int64_t kMaxTaps = 1024;
+constexpr int64_t kGatherChannels = 16;  // taps of fewer are gathered to one long row
 
 struct ConvWindows {
   int64_t batch, group;

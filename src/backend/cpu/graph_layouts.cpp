@@ -7,6 +7,7 @@
 #include "backend/cpu/block_layouts.h"
 #include "backend/cpu/byte_layouts.h"
 #include "backend/cpu/graph_unpack.h"
+#include "backend/cpu/half_layouts.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/linear.h"
 #include "backend/cpu/winograd.h"
@@ -29,9 +30,15 @@ Tensor pack_matrix(const Tensor& plain) {
   return packed;
 }
 
+// Of weights that half_layouts.h stores.
+bool is_half(const Instruction& instruction) {
+  return instruction.attributes.get_string("weights", "f32") != "f32";
+}
+
 bool is_linear_weight(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
   const auto parts = size_t(instruction.attributes.get_int("parts", 1));
-  return instruction.op == "lathe.Linear" && input >= 4 && input < 4 + parts && dtype == DType::f32 && dims.size() == 2;
+  return instruction.op == "lathe.Linear" && input >= 4 && input < 4 + parts && dtype == DType::f32 &&
+         dims.size() == 2 && !is_half(instruction);
 }
 
 Tensor pack_linear(const Instruction&, const Tensor& plain) {
@@ -39,7 +46,8 @@ Tensor pack_linear(const Instruction&, const Tensor& plain) {
 }
 
 bool is_conv_weight(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
-  return instruction.op == "lathe.Conv" && input == 1 && dtype == DType::f32 && dims.size() >= 3 && dims.size() <= 5;
+  return instruction.op == "lathe.Conv" && input == 1 && dtype == DType::f32 && dims.size() >= 3 && dims.size() <= 5 &&
+         !is_half(instruction);
 }
 
 bool is_depthwise(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
@@ -144,9 +152,10 @@ std::span<const GraphLayout* const> graph_layouts() {
                                   .variant = group_of,
                                   .size = conv_size,
                                   .unpack = unpack_conv};
-  static constexpr std::array<const GraphLayout*, 8> kAll = {
-      &kLinear,          &kDepthwise,      &kWinograd,        &kConv, &kByteDepthwiseLayout,
-      &kBytePanelLayout, &kCodePanelLayout, &kBlockPanelLayout};
+  static constexpr std::array<const GraphLayout*, 12> kAll = {
+      &kLinear,           &kDepthwise,         &kWinograd,         &kConv,
+      &kLinearBf16Layout, &kLinearF16Layout,   &kConvBf16Layout,   &kConvF16Layout,
+      &kByteDepthwiseLayout, &kBytePanelLayout, &kCodePanelLayout, &kBlockPanelLayout};
   return kAll;
 }
 

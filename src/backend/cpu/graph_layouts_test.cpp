@@ -11,6 +11,7 @@
 #include "backend/cpu/winograd.h"
 #include "backend/device.h"
 #include "base/error.h"
+#include "base/numbers.h"
 
 namespace lathe::backend::cpu {
 namespace {
@@ -31,7 +32,14 @@ struct Problem {
   size_t input;
   Dims dims;
   int64_t group;
+  std::string weights = "f32";
 };
+
+// As a layout of 16 bits keeps it.
+float kept(const std::string& weights, float value) {
+  if (weights == "bf16") return bf16_to_f32(f32_to_bf16(value));
+  return weights == "f16" ? f16_to_f32(f32_to_f16(value)) : value;
+}
 
 const GraphLayout* layout_of(const plan::Instruction& instruction, size_t input, const Dims& dims) {
   for (const GraphLayout* layout : get_device("cpu").graph_layouts) {
@@ -52,18 +60,29 @@ TEST(GraphLayouts, WhatIsStoredCanBeHadBack) {
                                                {"lathe.Conv", 1, {5, 2, 2, 3, 2}, 1},
                                                {"lathe.Conv", 1, {17, 1, 3, 3}, 17},
                                                {"lathe.Conv", 1, {32, 1, 5}, 32},
-                                               {"lathe.Conv", 1, {32, 16, 3, 3}, 1}}) {
-    const plan::Instruction instruction{
-        .op = p.op, .kernel = {}, .name = {}, .attributes = {{"group", p.group}}, .inputs = {}, .outputs = {}};
+                                               {"lathe.Conv", 1, {32, 16, 3, 3}, 1},
+                                               {"lathe.Linear", 4, {37, 5}, 1, "bf16"},
+                                               {"lathe.Linear", 4, {16, 8}, 1, "f16"},
+                                               {"lathe.Conv", 1, {40, 17, 3, 2}, 2, "bf16"},
+                                               {"lathe.Conv", 1, {33, 3, 5}, 1, "bf16"},
+                                               {"lathe.Conv", 1, {17, 20, 1, 1}, 1, "f16"},
+                                               {"lathe.Conv", 1, {6, 5, 3}, 3, "f16"}}) {
+    const plan::Instruction instruction{.op = p.op,
+                                        .kernel = {},
+                                        .name = {},
+                                        .attributes = {{"group", p.group}, {"weights", p.weights}},
+                                        .inputs = {},
+                                        .outputs = {}};
     const GraphLayout* layout = layout_of(instruction, p.input, p.dims);
     ASSERT_TRUE(layout) << p.op;
     seen.insert(layout->name);
     if (!layout->stored()) continue;
     SCOPED_TRACE(fmt::format("{} {}", layout->name, tensor::to_string(std::span<const int64_t>(p.dims))));
-    const Tensor plain = numbers(p.dims);
+    Tensor plain = numbers(p.dims);
     const Tensor packed = layout->pack(instruction, plain);
     const int64_t variant = layout->variant ? layout->variant(instruction) : 0;
     ASSERT_EQ(layout->size(p.dims, variant), packed.bytes().size());
+    for (float& element : plain.data<float>()) element = kept(p.weights, element);
     for (const int64_t step : {int64_t{1}, int64_t{7}, plain.size()}) {
       for (int64_t first = 0; first < plain.size(); first += step) {
         const int64_t count = std::min(step, plain.size() - first);
@@ -73,7 +92,8 @@ TEST(GraphLayouts, WhatIsStoredCanBeHadBack) {
       }
     }
   }
-  EXPECT_EQ(seen, (std::set<std::string_view>{"f32_panel", "conv_panel", "conv_depthwise", "conv_winograd"}));
+  EXPECT_EQ(seen, (std::set<std::string_view>{"f32_panel", "conv_panel", "conv_depthwise", "conv_winograd", "linear_bf16",
+                                              "linear_f16", "conv_bf16", "conv_f16"}));
 }
 
 TEST(GraphLayouts, SizesOfWhatCannotBeAreRefused) {

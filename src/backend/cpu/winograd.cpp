@@ -1,5 +1,6 @@
 #include "backend/cpu/winograd.h"
 
+#include "backend/cpu/half_layouts.h"
 #include "backend/cpu/tiers.h"
 #include "backend/cpu/winograd_tiles.h"
 
@@ -48,8 +49,10 @@ void finish_winograd_tile(const GraphCall& call, const WinogradTiles& tiles, con
 bool transforms_weights(const Problem& problem) {
   constexpr int64_t kLeastWidth = 64, kLeastTiles = 8;
   const ProblemValue& w = problem.inputs[kConvWeights];
-  if (w.layout != kConvPanel || w.dims.size() != 4 || w.dims[2] != 3 || w.dims[3] != 3) return false;
   const op::Attributes& attributes = problem.attributes();
+  if (w.layout != kConvPanel && w.layout != kConvBf16 && w.layout != kConvF16) return false;
+  if (attributes.get_string("compute", "f32") != "f32") return false;  // what is rounded is not what is multiplied here
+  if (w.dims.size() != 4 || w.dims[2] != 3 || w.dims[3] != 3) return false;
   const auto ones = [&](const char* name) {
     const auto values = attributes.find_ints(name).value_or(tensor::Dims{});
     return std::all_of(values.begin(), values.end(), [](int64_t value) { return value == 1; });

@@ -25,7 +25,9 @@ Exit run(const Options& options, Output& output) {
   const bool graph_flags = !options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
                            !options.graph.graph.empty();
   if (is_picture_model(options.engine.model) && !graph_flags) {
-    return bench_pictures(options.engine.model, options.pictures, options.bench.repeats,
+    PictureBenchFlags flags = options.pictures;
+    flags.precision = options.engine.precision;
+    return bench_pictures(options.engine.model, flags, options.bench.repeats,
                           {.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}}, output);
   }
   if (options.pictures != PictureBenchFlags{}) {
@@ -33,7 +35,9 @@ Exit run(const Options& options, Output& output) {
   }
   if (is_graph_model(options.engine.model)) {
     const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
-    return bench_graph(options.engine.model, options.graph, options.bench.repeats, graph, output);
+    GraphBenchFlags flags = options.graph;
+    flags.precision = options.engine.precision;
+    return bench_graph(options.engine.model, flags, options.bench.repeats, graph, output);
   }
   if (graph_flags) fail(ErrorCode::usage, "--input, --shape, --graph and --profile are for graphs");
   const auto engine = open_engine(options.engine, output);

@@ -33,14 +33,15 @@ void print_reports(const Output& output, const std::vector<opt::PassReport>& rep
 
 Exit run_graph_build(const Options& options, const Output& output) {
   const BuildRequest& request = options.request;
-  if (!request.options.precision.empty() || !request.options.kv.empty() || options.timings) {
-    fail(ErrorCode::usage, "--precision, --kv and --timings are for language models");
+  if (!request.options.kv.empty() || options.timings) {
+    fail(ErrorCode::usage, "--kv and --timings are for language models");
   }
   return build_graph_engine({.source = options.source,
                              .pictures = options.pictures,
                              .destination = options.destination,
                              .flags = options.graph,
                              .passes = pass_options(options.passes),
+                             .precision = request.options.precision,
                              .threads = request.options.threads,
                              .verify = !options.no_verify,
                              .full_verify = request.full_verify},
@@ -93,7 +94,9 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       ->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
   command.add_option("--precision", options->request.options.precision,
-                     "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own)");
+                     "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own); of graphs and pictures fp32 "
+                     "(default), bf16 (weights, and what they are multiplied with, rounded to bf16) or fp16 (weights "
+                     "stored in fp16)");
   command.add_option("--kv", options->request.options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-t,--threads", options->request.options.threads, "default: all CPUs");
   command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");

@@ -184,14 +184,12 @@ Exit run_pipeline(const Options& options, const Output& output) {
     fail(ErrorCode::usage, "--tokens, --chat, --beams, --max-tokens and sampling are for language models, \"{}\" draws pictures",
          options.engine.model);
   }
-  if (!options.engine.precision.empty() && options.engine.precision != "fp32") {
-    fail(ErrorCode::unsupported, "--precision {}: pictures are computed in fp32", options.engine.precision);
-  }
   std::optional<std::string> prompt;
   if (options.prompt || !options.file.empty()) prompt = prompt_text(options);
   return run_pictures({.model = options.engine.model,
                        .prompt = prompt,
                        .seed = options.sampling.seed,
+                       .precision = options.engine.precision,
                        .graph = graph_options(options),
                        .check = options.engine.check},
                       options.pictures, output);
@@ -206,6 +204,7 @@ Exit run(const Options& options, const Output& output) {
   if (wants_graph(options)) {
     GraphFlags flags = options.graph;
     flags.check = options.engine.check;
+    flags.precision = options.engine.precision;
     return run_graph(options.engine.model, flags, graph_options(options), output);
   }
   check_options(options);

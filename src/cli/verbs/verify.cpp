@@ -34,15 +34,15 @@ Exit run_graphs(const Options& options, const Output& output) {
   if (!options.b.empty() && !is_graph_model(options.b)) {
     fail(ErrorCode::usage, "\"{}\" is a graph, \"{}\" is none: they cannot be compared", options.a, options.b);
   }
-  if (!options.precision.empty() || !options.text_file.empty()) {
-    fail(ErrorCode::usage, "--precision and --text are not for graphs");
-  }
+  if (!options.text_file.empty()) fail(ErrorCode::usage, "--text is not for graphs");
+  GraphVerifyFlags flags = options.graph;
+  flags.precision = options.precision;
   if (options.b.empty() && !is_graph_file(options.a)) {
-    return verify_graph_engine(options.a, options.graph, options.verify.threads, options.verify.isa,
+    return verify_graph_engine(options.a, flags, options.verify.threads, options.verify.isa,
                                options.verify.full, options.write, output);
   }
   if (options.write || options.verify.full) fail(ErrorCode::usage, "--write and --full are for one engine");
-  return verify_graphs(options.a, options.b, options.graph, options.verify.threads, options.verify.isa, output);
+  return verify_graphs(options.a, options.b, flags, options.verify.threads, options.verify.isa, output);
 }
 
 Exit run(Options& options, Output& output) {
@@ -80,7 +80,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("a", options->a, "engine, folder, .gguf or .onnx file")->required();
   command.add_option("b", options->b, "another one to compare with (default: the reference executor of A's graph)");
-  command.add_option("--precision", options->precision, "fp32 runs without rounding (default: the engine's own)");
+  command.add_option("--precision", options->precision, "fp32 runs without rounding (default: the engine's own); of an .onnx file: fp32, bf16 or fp16 to compile it in");
   command.add_option("--text", options->text_file,
                      "file whose first 64 tokens (--full: 512) KL divergence and perplexity are measured on");
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");

@@ -13,7 +13,6 @@ namespace lathe::backend {
 namespace {
 
 constexpr size_t kX = cpu::kConvX, kWeights = cpu::kConvWeights, kResidual = cpu::kConvResidual;
-constexpr int64_t kGatherChannels = 16;  // fewer than that are gathered to one long row
 constexpr int64_t kPanel = 16;
 
 using cpu::kMaxTaps;
@@ -45,7 +44,7 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   static_cast<cpu::ConvWindows&>(*prepared) = cpu::conv_windows(problem, problem.inputs[kX], w);
   prepared->depthwise = w.layout == cpu::kConvDepthwise;
   prepared->group_panels = cpu::conv_panel_group(prepared->features, prepared->columns());
-  prepared->gather = prepared->channels < kGatherChannels && prepared->taps > 1;
+  prepared->gather = prepared->channels < cpu::kGatherChannels && prepared->taps > 1;
   prepared->tier = &cpu::conv_tier(problem);
   prepared->epilogue = cpu::conv_epilogue(problem);
   return prepared;

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/graph_attributes.h"
 #include "backend/cpu/epilogue.h"
+#include "backend/cpu/linear_steps.h"
 #include "backend/cpu/tiers.h"
 
 namespace lathe::backend {
@@ -24,22 +25,12 @@ int64_t rows_of(const Problem& problem) {
   return y.dims.back() == 0 ? 0 : y.size() / y.dims.back();
 }
 
-// The step that an activation of lathe.Linear is; empty for none; nullopt for gates.
-std::optional<std::string_view> step_of(std::string_view activation) {
-  if (activation == "none") return "";
-  if (activation == "relu") return "Relu 0";
-  if (activation == "silu") return "Swish 0 #1";
-  if (activation == "gelu") return "Gelu 0";
-  if (activation == "gelu_tanh") return "GeluTanh 0";
-  return std::nullopt;
-}
-
 std::optional<std::string> fit(Problem& problem) {
   const op::Attributes& attributes = problem.attributes();
   if (!is_f32(problem.inputs[kX]) || problem.inputs[kWeights].layout != "f32_panel") return "not f32";
   if (attributes.get_int("parts", 1) != 1) return "several parts";
   if (attributes.get_string("norm", "none") != "none") return "a norm";
-  if (!step_of(attributes.get_string("activation", "none"))) return "a gate";
+  if (!cpu::find_step(attributes.get_string("activation", "none"))) return "a gate";
   if (rows_of(problem) < kMinRows) return "few rows";
   for (ProblemValue& input : problem.inputs) input.order = Order::plain;
   return std::nullopt;
@@ -55,7 +46,7 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   p->columns = problem.inputs[kX].dims.back();
   p->outputs = problem.outputs[0].dims.back();
   const std::string activation = problem.attributes().get_string("activation", "none");
-  p->epilogue = cpu::make_epilogue(*step_of(activation), problem.has_input(kResidual), cpu::isa_of(problem));
+  p->epilogue = cpu::make_epilogue(*cpu::find_step(activation), problem.has_input(kResidual), cpu::isa_of(problem));
   return p;
 }
 

@@ -1,10 +1,11 @@
-// lathe.Conv of 3 x 3 whose weights would take too much memory transformed (conv_panel): the input of a block of tiles
-// is transformed by all members, then each takes groups of features, transforms their weights into its own memory,
-// multiplies plane by plane and finishes.
+// lathe.Conv of 3 x 3 whose weights would take too much memory transformed (conv_panel, or as many in 16 bits, which
+// are widened first): the input of a block of tiles is transformed by all members, then each takes groups of features,
+// transforms their weights into its own memory, multiplies plane by plane and finishes.
 #include <algorithm>
 #include <cstring>
 
 #include "backend/cpu/conv_epilogue.h"
+#include "backend/cpu/half_layouts.h"
 #include "backend/cpu/products.h"
 #include "backend/cpu/tiers.h"
 #include "backend/cpu/winograd_tiles.h"
@@ -17,6 +18,7 @@ constexpr int64_t kOut = cpu::kWinogradOutput, kPlanes = cpu::kWinogradPlanes, k
 constexpr int64_t kInputFloats = (int64_t{32} << 20) / 4;
 constexpr int64_t kWeightFloats = (int64_t{16} << 20) / 4;
 constexpr int64_t kMostPanels = 5;  // of a group
+constexpr int64_t kTaps = 9;
 constexpr int64_t kRows = 24;       // tiles are blocked in whole products (6, 8 or 12 rows)
 
 struct Prepared : cpu::WinogradTiles {
@@ -24,6 +26,9 @@ struct Prepared : cpu::WinogradTiles {
   int64_t panels;        // of all features
   int64_t group_panels;  // that a member transforms together
   int64_t groups;
+  bool widened;             // weights in 16 bits
+  cpu::HalfForm form;       // of those
+  cpu::HalfPanels weights;  // of those
   cpu::Epilogue epilogue;
 };
 
@@ -46,6 +51,10 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   const int64_t rounds = (each + most - 1) / most;
   p->group_panels = (each + rounds - 1) / rounds;
   p->groups = (p->panels + p->group_panels - 1) / p->group_panels;
+  const std::string_view layout = problem.inputs[cpu::kConvWeights].layout;
+  p->widened = layout != cpu::kConvPanel;
+  p->form = layout == cpu::kConvF16 ? cpu::HalfForm::f16 : cpu::HalfForm::bf16_wide;
+  p->weights = cpu::half_panels(p->features, kTaps, p->channels, p->form);
   p->epilogue = cpu::conv_epilogue(problem);
   return p;
 }
@@ -62,8 +71,11 @@ int64_t u_floats(const Prepared& p) {
 int64_t m_floats(const Prepared& p) {
   return kPlanes * p.block * p.group_panels * kPanel;
 }
+int64_t widened_floats(const Prepared& p) {
+  return p.widened ? kTaps * p.channels * kPanel : 0;
+}
 int64_t member_floats(const Prepared& p) {
-  return u_floats(p) + m_floats(p) + kOut * kOut * p.group_panels * kPanel + cpu::kTileFloats;
+  return u_floats(p) + m_floats(p) + kOut * kOut * p.group_panels * kPanel + cpu::kTileFloats + widened_floats(p);
 }
 
 size_t scratch_size(const Problem& problem) {
@@ -79,6 +91,7 @@ struct Memory {
   float* m;      // [36][block][group_panels * 16]
   float* out;    // [16][group_panels * 16]
   float* sums;
+  float* panel;  // [9][channels][16]: widened weights
 };
 
 Memory memory_of(const GraphCall& call, const Prepared& p, int member) noexcept {
@@ -89,7 +102,20 @@ Memory memory_of(const GraphCall& call, const Prepared& p, int member) noexcept 
   memory.m = memory.u + u_floats(p);
   memory.out = memory.m + m_floats(p);
   memory.sums = memory.out + kOut * kOut * p.group_panels * kPanel;
+  memory.panel = memory.sums + cpu::kTileFloats;
   return memory;
+}
+
+// Panel `number` of the weights in f32, [9][channels][16].
+const float* panel_of(const GraphCall& call, const Prepared& p, const Memory& memory, int64_t number) noexcept {
+  if (!p.widened) return call.input(cpu::kConvWeights) + number * kTaps * p.channels * kPanel;
+  const cpu::HalfTier& tier = cpu::half_tier(*call.problem);
+  const auto widen = p.form == cpu::HalfForm::f16 ? tier.widen_f16 : tier.widen_bf16;
+  const uint16_t* panel = call.input<uint16_t>(cpu::kConvWeights) + number * p.weights.panel_numbers();
+  for (int64_t t = 0; t < kTaps; ++t) {
+    widen(panel + t * (p.weights.panel_numbers() / kTaps), p.channels, memory.panel + t * p.channels * kPanel);
+  }
+  return memory.panel;
 }
 
 // The features of group `number` for tiles [begin, begin + count).
@@ -100,8 +126,8 @@ void multiply_group(const GraphCall& call, const Prepared& p, const Memory& memo
   const int64_t panels = std::min(p.group_panels, p.panels - first);
   const int64_t width = panels * kPanel, panel_floats = p.channels * kPanel;
   for (int64_t i = 0; i < panels; ++i) {
-    tier.panel_weights(call.input(cpu::kConvWeights) + (first + i) * 9 * panel_floats, p.channels,
-                       memory.u + i * panel_floats, panels * panel_floats);
+    tier.panel_weights(panel_of(call, p, memory, first + i), p.channels, memory.u + i * panel_floats,
+                       panels * panel_floats);
   }
   for (int64_t plane = 0; plane < kPlanes; ++plane) {
     cpu::multiply_panels(cpu::conv_tier(*call.problem), {.a = memory.v + plane * p.block * p.channels,

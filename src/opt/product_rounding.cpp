@@ -1,0 +1,111 @@
+#include "opt/product_rounding.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/numbers.h"
+
+namespace lathe::opt {
+namespace {
+
+constexpr float kLargestF16 = 65504;
+// Of the weights, as root of the mean square: four times what f16 loses of numbers in its range.
+constexpr double kMostLost = 1.0 / 1024;
+constexpr int64_t kChunk = int64_t{1} << 16;  // numbers that are looked at together
+
+size_t weights_index(const ir::Node& node) {
+  return node.op == "lathe.Conv" ? 1 : 4;
+}
+
+bool is_roundable(const ir::Graph& graph, const ir::Node& node) {
+  const bool conv = node.op == "lathe.Conv";
+  if (!conv && node.op != "lathe.Linear") return false;
+  if (!conv && (node.attributes.get_int("parts", 1) != 1 || node.attributes.get_string("norm", "none") != "none")) {
+    return false;
+  }
+  const ir::Value w = node.inputs[weights_index(node)];
+  if (!graph.is_constant(w) || graph.type(w).dtype != tensor::DType::f32) return false;
+  if (graph.source(w)->encoding() != tensor::Encoding::plain) return false;
+  const auto& dims = graph.source(w)->dims();
+  return !conv || dims[1] > 1 || dims[0] == 1 || node.attributes.get_int("group", 1) != dims[0];
+}
+
+// Why f16 does not hold the numbers of a constant; nullopt where it does.
+std::optional<std::string> refusal_of_f16(const tensor::Source& source) {
+  const int64_t columns = std::max<int64_t>(1, source.row_elements());
+  const int64_t step = std::max<int64_t>(64, kChunk / columns);
+  double squares = 0, lost = 0;
+  float largest = 0;
+  std::vector<float> numbers;
+  for (int64_t row = 0; row < source.rows(); row += step) {
+    const int64_t count = std::min(step, source.rows() - row);
+    numbers.resize(size_t(count * source.row_elements()));
+    source.read_rows_f32(row, count, numbers);
+    for (const float number : numbers) {
+      largest = std::max(largest, std::abs(number));
+      const double difference = double(f16_to_f32(f32_to_f16(number))) - double(number);
+      squares += double(number) * double(number);
+      lost += difference * difference;
+    }
+  }
+  if (std::isinf(f16_to_f32(f32_to_f16(largest)))) {
+    return fmt::format("a weight of {:g} is beyond fp16, which ends at {:g}", largest, kLargestF16);
+  }
+  const double share = squares > 0 ? std::sqrt(lost / squares) : 0;
+  if (share <= kMostLost) return std::nullopt;
+  return fmt::format("weights of at most {:g} are so small that fp16 loses {:.2g} % of them (bound {:.2g} %)", largest,
+                     100 * share, 100 * kMostLost);
+}
+
+}  // namespace
+
+bool is_transformed(const ir::Graph& graph, const ir::Node& product) {
+  constexpr int64_t kLeastWidth = 64;
+  if (product.op != "lathe.Conv") return false;
+  const tensor::Dims& dims = graph.source(product.inputs[weights_index(product)])->dims();
+  const auto ones = [&](const char* name) {
+    const auto values = product.attributes.find_ints(name).value_or(tensor::Dims{});
+    return std::all_of(values.begin(), values.end(), [](int64_t value) { return value == 1; });
+  };
+  return dims.size() == 4 && dims[2] == 3 && dims[3] == 3 && product.attributes.get_int("group", 1) == 1 &&
+         ones("strides") && ones("dilations") && dims[0] >= kLeastWidth && dims[1] >= kLeastWidth;
+}
+
+std::vector<ir::NodeId> roundable_products(const ir::Graph& graph) {
+  std::vector<ir::NodeId> products;
+  for (const ir::NodeId id : graph.nodes()) {
+    if (is_roundable(graph, graph.node(id))) products.push_back(id);
+  }
+  return products;
+}
+
+void round_product(ir::Graph& graph, ir::NodeId node, const ProductRounding& rounding) {
+  if (rounding.x != "f32" && !is_transformed(graph, graph.node(node))) {
+    graph.set_attribute(node, "compute", rounding.x);
+  }
+  if (rounding.weights != "f32") graph.set_attribute(node, "weights", rounding.weights);
+}
+
+std::vector<KeptProduct> round_products(ir::Graph& graph, const ProductRounding& rounding,
+                                        const std::set<std::string>& kept) {
+  std::vector<KeptProduct> refused;
+  if (rounding.none()) return refused;
+  for (const ir::NodeId id : roundable_products(graph)) {
+    const ir::Node& node = graph.node(id);
+    const std::string name = graph.name(node.outputs[0]);
+    if (kept.contains(name)) continue;
+    if (rounding.weights == "f16") {
+      if (auto reason = refusal_of_f16(*graph.source(node.inputs[weights_index(node)]))) {
+        refused.push_back({name, std::move(*reason)});
+        continue;
+      }
+    }
+    round_product(graph, id, rounding);
+  }
+  return refused;
+}
+
+}  // namespace lathe::opt
