@@ -30,15 +30,16 @@ Tensor pack_matrix(const Tensor& plain) {
   return packed;
 }
 
-// Of weights that half_layouts.h stores.
-bool is_half(const Instruction& instruction) {
-  return instruction.attributes.get_string("weights", "f32") != "f32";
+// Of products that round: half_layouts.h has layouts for those that kernels compute.
+bool is_rounded(const Instruction& instruction) {
+  return instruction.attributes.get_string("weights", "f32") != "f32" ||
+         instruction.attributes.get_string("compute", "f32") != "f32";
 }
 
 bool is_linear_weight(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
   const auto parts = size_t(instruction.attributes.get_int("parts", 1));
   return instruction.op == "lathe.Linear" && input >= 4 && input < 4 + parts && dtype == DType::f32 &&
-         dims.size() == 2 && !is_half(instruction);
+         dims.size() == 2 && !is_rounded(instruction);
 }
 
 Tensor pack_linear(const Instruction&, const Tensor& plain) {
@@ -47,7 +48,7 @@ Tensor pack_linear(const Instruction&, const Tensor& plain) {
 
 bool is_conv_weight(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {
   return instruction.op == "lathe.Conv" && input == 1 && dtype == DType::f32 && dims.size() >= 3 && dims.size() <= 5 &&
-         !is_half(instruction);
+         !is_rounded(instruction);
 }
 
 bool is_depthwise(const Instruction& instruction, size_t input, DType dtype, const Dims& dims) {

@@ -45,15 +45,22 @@ int64_t group_of(const Instruction& instruction) {
   return instruction.attributes.get_int("group", 1);
 }
 
+// Whether kernels multiply weights of this type by rows that are rounded as the instruction says.
+bool is_rounded_to(const Instruction& instruction, std::string_view type) {
+  const std::string compute = instruction.attributes.get_string("compute", "f32");
+  return instruction.attributes.get_string("weights", "f32") == type &&
+         (compute == "f32" || (compute == "bf16" && type == "bf16"));
+}
+
 bool is_linear(const Instruction& instruction, size_t input, DType dtype, const Dims& dims, std::string_view type) {
   const auto parts = instruction.attributes.get_int("parts", 1);
   return instruction.op == "lathe.Linear" && input == 4 && parts == 1 && dtype == DType::f32 && dims.size() == 2 &&
-         instruction.attributes.get_string("weights", "f32") == type;
+         instruction.attributes.get_string("norm", "none") == "none" && is_rounded_to(instruction, type);
 }
 bool is_conv(const Instruction& instruction, size_t input, DType dtype, const Dims& dims, std::string_view type) {
   return instruction.op == "lathe.Conv" && input == 1 && dtype == DType::f32 && dims.size() >= 3 &&
          dims.size() <= 2 + kWindowAxes && tensor::element_count(std::span(dims).subspan(2)) <= kMaxTaps &&
-         instruction.attributes.get_string("weights", "f32") == type;
+         is_rounded_to(instruction, type);
 }
 
 // A panel as f32 [taps][columns of a step x steps][16]: features that there are not, and what fills the last step up,

@@ -40,8 +40,6 @@ std::optional<std::string> fit(Problem& problem) {
   const ProblemValue& w = problem.inputs[kWeights];
   if (w.layout != cpu::kConvBf16 && w.layout != cpu::kConvF16) return "weights that are not in 16 bits";
   if (problem.inputs[kX].dtype != tensor::DType::f32) return "x that is not f32";
-  const std::string compute = problem.attributes().get_string("compute", "f32");
-  if (compute != "f32" && (compute != "bf16" || w.layout != cpu::kConvBf16)) return "x rounded to something else";
   if (cpu::transforms_weights(problem)) return "3 x 3 that is worth Winograd's transforms";
   cpu::set_channels_last(problem);
   return std::nullopt;

@@ -31,8 +31,6 @@ std::optional<std::string> fit(Problem& problem) {
   if (!is_f32(problem.inputs[kX])) return "x that is not f32";
   if (attributes.get_string("norm", "none") != "none") return "a norm";
   if (!cpu::find_step(attributes.get_string("activation", "none"))) return "a gate";
-  const std::string compute = attributes.get_string("compute", "f32");
-  if (compute != "f32" && (compute != "bf16" || layout != cpu::kLinearBf16)) return "x rounded to something else";
   for (ProblemValue& input : problem.inputs) input.order = Order::plain;
   return std::nullopt;
 }
