@@ -196,7 +196,7 @@ def check_refusals(folder, decoder):
     run("run", engine, "-p", "hello", expect=4)
     run("chat", engine, expect=4)
     run("run", engine, *decoder.inputs, "--graph", "unet", expect=3)
-    run("build", MODEL, "-o", folder / "no.lathe", "--precision", "fp16", expect=2)
+    run("build", MODEL, "-o", folder / "no.lathe", "--kv", "fp16", expect=2)
     run("build", CASE.parent / "llama_gqa", "-o", folder / "no.lathe", "--max-shapes", "n=3", expect=2)
     run("inspect", engine, "--svg", folder / "no.svg", expect=2)
     data = bytearray(engine.read_bytes())
