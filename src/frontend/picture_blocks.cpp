@@ -85,7 +85,7 @@ Value build_silu(const Builder& b, Value x) {
 Value build_resnet(const Place& place, Value x, Value time, const ResnetShape& shape) {
   const Builder& b = place.b;
   // Before the rest: then nobody reads x behind the first norm, which takes its place. In the decoder's last level that is
-  // two fifths of the memory that a picture is drawn in.
+  // a fifth of the memory that a picture is drawn in.
   Value skip = x;
   if (shape.inputs != shape.outputs) {
     skip = build_conv(place.in("conv_shortcut"), x,
