@@ -1,5 +1,7 @@
 #include "frontend/low_rank_source.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace lathe::frontend {
@@ -7,6 +9,20 @@ namespace {
 
 using tensor::DType;
 using tensor::SourcePtr;
+
+// sums[j] += the sum over i of factors[i] * rows[i * stride + j], four rows at a time.
+void add_product(const float* factors, int64_t count, const float* rows, int64_t stride, int64_t columns,
+                 float* __restrict sums) {
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4, rows += 4 * stride) {
+    const float *a = rows, *b = rows + stride, *c = b + stride, *d = c + stride;
+    const float fa = factors[i], fb = factors[i + 1], fc = factors[i + 2], fd = factors[i + 3];
+    for (int64_t j = 0; j < columns; ++j) sums[j] += fa * a[j] + fb * b[j] + (fc * c[j] + fd * d[j]);
+  }
+  for (; i < count; ++i, rows += stride) {
+    for (int64_t j = 0; j < columns; ++j) sums[j] += factors[i] * rows[j];
+  }
+}
 
 class LowRankSource final : public tensor::Source {
  public:
@@ -34,12 +50,15 @@ class LowRankSource final : public tensor::Source {
     std::vector<float> up(size_t(count * rank)), down(size_t(rank * elements));
     up_->read_rows(first, count, std::as_writable_bytes(std::span(up)));
     down_->read_part(0, rank, begin, elements, std::as_writable_bytes(std::span(down)));
+    for (float& factor : up) factor *= scale_;
     auto* sums = reinterpret_cast<float*>(out.data());
-    for (int64_t row = 0; row < count; ++row, sums += elements) {
-      for (int64_t i = 0; i < rank; ++i) {
-        const float factor = scale_ * up[size_t(row * rank + i)];
-        const float* in = down.data() + i * elements;
-        for (int64_t column = 0; column < elements; ++column) sums[column] += factor * in[column];
+    // A stretch of down that stays in the cache meets all rows.
+    constexpr int64_t kColumns = 1024;
+    for (int64_t column = 0; column < elements; column += kColumns) {
+      const int64_t columns = std::min(kColumns, elements - column);
+      for (int64_t row = 0; row < count; ++row) {
+        add_product(up.data() + row * rank, rank, down.data() + column, elements, columns,
+                    sums + row * elements + column);
       }
     }
   }

@@ -238,7 +238,7 @@ void add_clip_tokens(ClipTokenizerFiles& files, const std::vector<std::string>& 
   const Tokenizer before = make_clip_tokenizer(files).tokenizer;
   const bool ready = !files.tokenizer.empty();
   Json json =
-      ready ? parse_json(files.tokenizer, "tokenizer.json") : parse_or_empty(files.added_tokens, "added_tokens");
+      ready ? parse_json(files.tokenizer, "tokenizer.json") : parse_or_empty(files.added_tokens, "added_tokens.json");
   Json* list = ready ? &json["added_tokens"] : &json;
   if (ready && list->is_null()) *list = Json::array();
   int64_t next = before.id_limit();

@@ -66,5 +66,31 @@ TEST(ClipTokenizer, BadFilesAreRefused) {
   EXPECT_THROW(read_clip_tokenizer_files(kData), Error);
 }
 
+// Concepts are added to either form of the files alike (tests/pictures/embeddings compares the second with diffusers).
+TEST(ClipTokenizer, AddedConcepts) {
+  ClipTokenizerFiles plain;
+  plain.vocab = read_text_file(kData / "clip/vocab.json");
+  plain.merges = read_text_file(kData / "clip/merges.txt");
+  ClipTokenizerFiles ready;
+  ready.tokenizer = clip_tokenizer_json(plain);
+  const int32_t first = make_clip_tokenizer(plain).tokenizer.id_limit();
+  for (ClipTokenizerFiles* files : {&plain, &ready}) {
+    SCOPED_TRACE(files == &plain ? "vocab.json" : "tokenizer.json");
+    add_clip_tokens(*files, {"<Cat>", "<Cat>_1", "<Cat>_2"});
+    add_clip_tokens(*files, {"dog style"});
+    const ClipTokenizer clip = make_clip_tokenizer(*files);
+    EXPECT_EQ(clip.encode("<cat>"), (std::vector<int32_t>{first, first + 1, first + 2}));
+    EXPECT_EQ(clip.encode("Dog style"), (std::vector<int32_t>{first + 3}));
+    // Found inside of words: what stands around it is read as if alone.
+    std::vector<int32_t> expected = clip.encode("red");
+    const std::vector<int32_t> concept_ids = clip.encode("<Cat>"), blue = clip.encode("blue");
+    expected.insert(expected.end(), concept_ids.begin(), concept_ids.end());
+    expected.insert(expected.end(), blue.begin(), blue.end());
+    EXPECT_EQ(clip.encode("red<CAT>blue"), expected);
+    EXPECT_THROW(add_clip_tokens(*files, {"<Cat>"}), Error);
+    EXPECT_THROW(add_clip_tokens(*files, {""}), Error);
+  }
+}
+
 }  // namespace
 }  // namespace lathe::text
