@@ -62,11 +62,14 @@ Exit compare_schedulers(PictureModel model, const pipeline::PictureRequest& requ
     pipeline::PictureRequest wish = request;
     wish.scheduler = name;
     wish.steps = steps;
-    return diffuser->run(wish, [&](int step, int count, std::span<const float>) {
+    pipeline::PictureResult result = diffuser->run(wish, [&](int step, int count, std::span<const float>) {
       progress(
           {.step = name.empty() ? "reference" : name, .done_bytes = uint64_t(step), .total_bytes = uint64_t(count)});
       return true;
     });
+    if (std::ranges::count(result.hidden, true) > 0)
+      output.note(fmt::format("{}: the safety checker hides this picture", result.scheduler_name));
+    return result;
   };
   const pipeline::PictureResult reference = draw("", flags.reference_steps);
   std::vector<image::Image> sheet = {images_of(reference)[0]};

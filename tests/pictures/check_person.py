@@ -164,6 +164,18 @@ class Terminal(Person):
         self.lathe("run", SHAPES, "-p", "x", "-o", self.out, "--width", "512", "--height", "256", "--steps", "2", "--preview", "1")
         self.assertEqual(png_size(self.temp / "out-preview.png"), (22 * 8, 11 * 8))  # means of 3 x 3 of 64 x 32
 
+    def test_no_preview_past_a_safety_checker(self):
+        model = self.temp / "checked"
+        shutil.copytree(TESTS / "pictures/sd15", model)
+        for part in ("safety_checker", "feature_extractor"):
+            shutil.copytree(TESTS / "pictures/checker" / part, model / part)
+        index = json.loads((model / "model_index.json").read_text())
+        index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+        (model / "model_index.json").write_text(json.dumps(index))
+        args = ("run", model, "-p", "x", "-o", self.out, "--steps", "2", "--seed", "1", "--preview", "1")
+        self.assertIn("--no-safety-checker", self.lathe(*args, code=2).stderr)
+        self.lathe(*args, "--no-safety-checker")
+
     def test_comparison_of_schedulers(self):
         result = self.json("run", SHAPES, "-p", "a red circle", "-o", self.out, *SMALL, "--compare", "ddim,heun,euler_a",
                            "--reference-steps", "4")
