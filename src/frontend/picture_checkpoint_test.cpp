@@ -173,7 +173,7 @@ TEST_F(DamagedPipeline, ChannelsThatNoPipelineHas) {
 
 TEST_F(DamagedPipeline, AConfigThatIsNotTheWeights) {
   set("unet/config.json", "block_out_channels", Json::array({16, 48}));
-  expect_refusal("expected [48, 16, 3, 3], found f16[32, 16, 3, 3]");
+  expect_refusal("conv_shortcut.weight\": expected [48, 16, 1, 1], found f16[32, 16, 1, 1]");
   set("unet/config.json", "block_out_channels", Json::array({16, 32}));
   set("unet/config.json", "layers_per_block", 2);
   expect_refusal("missing tensor \"down_blocks.0.resnets.1.norm1.weight\"");
