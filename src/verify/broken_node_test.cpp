@@ -286,6 +286,30 @@ TEST_F(BrokenNode, NanInTheWeightsIsAFailedGate) {
   EXPECT_NO_THROW(to_json(receipt));
 }
 
+// Rounded weights are another model to the band of a precision; gate 3b holds them to what was allowed.
+TEST_F(BrokenNode, QuantisedWeightsAreHeldToTheKlThatIsAllowed) {
+  rewrite([](plan::Manifest&) {},
+          [](const plan::Constant& constant, std::vector<std::byte>& bytes) {
+            if (constant.name != "model.norm.weight") return;
+            for (size_t at = 0; at + sizeof(float) <= bytes.size(); at += sizeof(float)) {
+              float weight;
+              std::memcpy(&weight, &bytes[at], sizeof weight);
+              weight = std::nearbyint(weight * 4) / 4;
+              std::memcpy(&bytes[at], &weight, sizeof weight);
+            }
+          });
+  EXPECT_FALSE(compare_engines(broken_, sound_, {}).pass);
+  VerifyOptions options;
+  options.max_kl = 10;
+  const plan::Receipt receipt = compare_engines(broken_, sound_, options);
+  EXPECT_TRUE(receipt.pass) << describe(receipt);
+  const plan::Gate& kl = gate(receipt, "3b A against B: mean KL");
+  EXPECT_GT(kl.value, 1e-6);
+  EXPECT_THAT(kl.note, testing::AllOf(testing::HasSubstr("99th percentile"), testing::HasSubstr("most likely token")));
+  options.max_kl = kl.value / 2;
+  EXPECT_FALSE(compare_engines(broken_, sound_, options).pass);
+}
+
 TEST_F(BrokenNode, ModelsOfOnePosition) {
   rewrite([](plan::Manifest& manifest) { manifest.contract.context_length = 1; });
   const plan::Receipt receipt = verify_engine(broken_, {});

@@ -38,6 +38,9 @@ class Gates {
   // figures.
   void add_rounding(const std::string& name, const Band& band, const LogitRows& expected, const LogitRows& found,
                     const std::string& note);
+  // Rows of quantised weights against the original's: mean KL within the bound; top-1 is reported.
+  void add_quantised(const std::string& name, double max_kl, const LogitRows& expected, const LogitRows& found,
+                     const std::string& note);
   // Two runs of the same computation in another order: where it is exact by the largest logit, otherwise by the
   // band's KL divergence.
   void add_same(const std::string& name, bool exact, const Band& band, const LogitRows& expected,

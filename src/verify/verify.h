@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -18,6 +19,9 @@ struct VerifyOptions {
   // without a tokenizer get a fixed pseudo-random sequence of tokens instead, and no perplexity.
   std::string text;
   std::string text_name;  // what the receipt calls it
+  // Of compare_engines: gate 3b. A holds the weights of B quantised, its distributions may be so far from B's (mean KL
+  // divergence in nats) and are not held to the band of its precision.
+  std::optional<double> max_kl;
   ProgressSink progress = null_progress();
 };
 

@@ -35,6 +35,7 @@ Exit run_graphs(const Options& options, const Output& output) {
     fail(ErrorCode::usage, "\"{}\" is a graph, \"{}\" is none: they cannot be compared", options.a, options.b);
   }
   if (!options.text_file.empty()) fail(ErrorCode::usage, "--text is not for graphs");
+  if (options.verify.max_kl) fail(ErrorCode::usage, "--max-kl is for language models");
   GraphVerifyFlags flags = options.graph;
   flags.precision = options.precision;
   if (options.b.empty() && !is_graph_file(options.a)) {
@@ -52,6 +53,10 @@ Exit run(Options& options, Output& output) {
   }
   if (options.write && !options.b.empty()) {
     fail(ErrorCode::usage, "--write goes with one engine: a comparison with another is no receipt");
+  }
+  if (options.verify.max_kl && options.b.empty()) fail(ErrorCode::usage, "--max-kl compares A with an original B");
+  if (options.verify.max_kl && !(*options.verify.max_kl >= 0)) {
+    fail(ErrorCode::usage, "--max-kl {}: expected 0 or more", *options.verify.max_kl);
   }
   if (!options.text_file.empty()) {
     options.verify.text = read_text_file(options.text_file);
@@ -83,6 +88,9 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("--precision", options->precision, "fp32 runs without rounding (default: the engine's own); of an .onnx file: fp32, bf16 or fp16 to compile it in");
   command.add_option("--text", options->text_file,
                      "file whose first 64 tokens (--full: 512) KL divergence and perplexity are measured on");
+  command.add_option("--max-kl", options->verify.max_kl,
+                     "A holds the weights of B quantised: the mean KL divergence in nats that A may be from B, instead of "
+                     "the band of its precision");
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
   command.add_option("--isa", options->verify.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
