@@ -26,7 +26,7 @@ install_packages() {
 # build TARGET...: the release build; ninja does only what changed.
 build() {
   say "building $* (release)"
-  cmake --preset release -DLATHE_TEST_PYTHON="$root/.venv/bin/python" > build-configure.log 2>&1 ||
+  cmake --preset release -DLATHE_PCH=ON -DLATHE_TEST_PYTHON="$root/.venv/bin/python" > build-configure.log 2>&1 ||
     { cat build-configure.log; return 1; }
   rm -f build-configure.log
   cmake --build --preset release --target "$@"
