@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tiny GGUF checkpoints in several block formats, with the logits and greedy tokens that transformers gives on the
 dequantised weights. Rows are put into GGUF's order here, as llama.cpp's converter documents it, so that reading them
-back right is what is tested. Run once (gguf 0.19, torch 2.15, transformers 5.23); results live in tests/arch."""
+back right is what is tested. Run once (gguf 0.19, torch 2.15, transformers 5.23); results live in tests/arch. All are
+written, from one stream of random numbers: new calls go to the end, or every later folder changes."""
 import json
 import pathlib
 import shutil
@@ -69,7 +70,8 @@ def llama(name, kinds, hidden=64, heads=4, kv_heads=2, inner=96, layers=2, vocab
             turn = {"attn_q": heads, "attn_k": kv_heads}.get(names[rest])
             kind = kinds.get(names[rest], kinds["default"])
         else:
-            stored = {"embed_tokens": "token_embd.weight", "norm": "output_norm.weight", "lm_head": "output.weight"}[part]
+            stored = {"embed_tokens": "token_embd.weight", "norm": "output_norm.weight",
+                      "lm_head": "output.weight"}[part]
             kind = kinds.get({"lm_head": "head", "embed_tokens": "embed"}.get(part, ""), kinds["default"])
         put(writer, stored, parameter, kind, turn)
     finish(name, folder, writer, model, vocab)
@@ -84,8 +86,9 @@ def neox(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
     writer.add_layer_norm_eps(1e-5)
     writer.add_parallel_residual(True)
     writer.add_rope_dimension_count(hidden // heads // 2)
-    names = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "attention.query_key_value":
-             "attn_qkv", "attention.dense": "attn_output", "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down"}
+    names = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+             "attention.query_key_value": "attn_qkv", "attention.dense": "attn_output",
+             "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down"}
     for key, parameter in model.named_parameters():
         part, kind_of = key.removeprefix("gpt_neox.").rsplit(".", 1)
         if part.startswith("layers."):

@@ -45,7 +45,7 @@ struct Generation {
 };
 
 struct Contract {
-  std::string architecture;  // "llama", as in config.json's model_type or GGUF's general.architecture
+  std::string architecture;  // "llama", as in config.json's model_type, of GGUF too
   std::string name;          // for people
   std::string licence;       // as the source names it, mostly an SPDX name ("apache-2.0"); empty: it does not say
   std::string source;        // where it was read from

@@ -27,10 +27,13 @@ bool is_gguf_head(std::string_view head) { return head.starts_with("GGUF"); }
 // What a file that is no checkpoint of ours begins like; empty: nothing we know.
 std::string_view foreign_kind(std::string_view head) {
   if (head.starts_with(std::string_view("LATHE\r\n\0", 8))) return "an engine, not a checkpoint";
-  if (io::TorchFile::begins_like(head))
+  if (io::TorchFile::begins_like(head)) {
     return "a file of torch.save or another zip archive; give the folder with its config.json";
+  }
   // Eight bytes of header length, then the header's JSON.
-  if (head.size() > 8 && head[6] == 0 && head[7] == 0 && head[8] == '{') return "a .safetensors file; give the folder with its config.json";
+  if (head.size() > 8 && head[6] == 0 && head[7] == 0 && head[8] == '{') {
+    return "a .safetensors file; give the folder with its config.json";
+  }
   return {};
 }
 

@@ -101,6 +101,8 @@ struct Architecture {
   std::span<const WeightName> weights;
   // Suffixes of tensors that old checkpoints carry and no model reads (masks, rotary tables).
   std::span<const std::string_view> ignored_suffixes;
+  // Throws unsupported, naming the key, where a key is on that changes the numbers and is not built: nothing else
+  // looks for such keys.
   DecoderConfig (*read_config)(const Json& config);
   // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null. Keys it reads
   // must be in gguf_config.cpp's table: others are refused.
@@ -110,7 +112,7 @@ struct Architecture {
   // A folder stores the matrices of layers as [inputs, outputs] (Conv1D), not as [outputs, inputs].
   bool hf_matrices_by_input = false;
   // How a GGUF of this architecture stores what a Hugging Face folder stores otherwise.
-  bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order (facts of GGUF's llama)
+  bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order, as GGUF's llama has them
   QkvForm gguf_qkv = QkvForm::separate;
 };
 

@@ -85,12 +85,14 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("a", options->a, "engine, folder, .gguf or .onnx file")->required();
   command.add_option("b", options->b, "another one to compare with (default: the reference executor of A's graph)");
-  command.add_option("--precision", options->precision, "fp32 runs without rounding (default: the engine's own); of an .onnx file: fp32, bf16 or fp16 to compile it in");
+  command.add_option("--precision", options->precision,
+                     "fp32 runs without rounding (default: the engine's own); of an .onnx file: fp32, bf16 or fp16 to "
+                     "compile it in");
   command.add_option("--text", options->text_file,
                      "file whose first 64 tokens (--full: 512) KL divergence and perplexity are measured on");
   command.add_option("--max-kl", options->verify.max_kl,
-                     "A holds the weights of B quantised: the mean KL divergence in nats that A may be from B, instead of "
-                     "the band of its precision");
+                     "A holds the weights of B quantised: the mean KL divergence in nats that A may be from B, instead "
+                     "of the band of its precision");
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
   command.add_option("--isa", options->verify.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
@@ -104,7 +106,8 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 
 const Verb& verify_verb() {
   static const Verb verb{.name = "verify",
-                         .description = "prove that an engine or an .onnx graph is the same model, or say where it differs",
+                         .description =
+                             "prove that an engine or an .onnx graph is the same model, or say where it differs",
                          .example = "lathe verify smollm2.lathe --full",
                          .add = add};
   return verb;

@@ -1,5 +1,7 @@
 // GPT-NeoX: Pythia, Dolly v2. Partial rotary, parallel residual, LayerNorm, one query-key-value matrix.
 // Config: transformers' GPTNeoXConfig; GGUF: general.architecture "gptneox".
+#include <algorithm>
+
 #include "frontend/decoder.h"
 
 namespace lathe::frontend {
@@ -60,7 +62,8 @@ DecoderConfig read_config(const Json& json) {
 
 void complete_gguf_config(Json& config, const io::GgufMetadata& metadata) {
   const int64_t rotary_dims = metadata.get_int("gptneox.rope.dimension_count");
-  const int64_t head_dim = get_int(config, "hidden_size") / std::max<int64_t>(get_int(config, "num_attention_heads"), 1);
+  const int64_t num_heads = std::max<int64_t>(get_int(config, "num_attention_heads"), 1);
+  const int64_t head_dim = get_int(config, "hidden_size") / num_heads;
   // Half a dimension more, so that int(head_dim * rotary_pct) gives the count back whatever the rounding.
   config["rotary_pct"] = (double(rotary_dims) + 0.5) / double(std::max<int64_t>(head_dim, 1));
   if (rotary_dims == head_dim) config["rotary_pct"] = 1.0;
