@@ -51,17 +51,25 @@ std::pair<int64_t, int64_t> rows_alike(const Tensor& expected, const Tensor& fou
 void Noise::add(std::span<const float> expected, std::span<const float> found) {
   LATHE_CHECK(expected.size() == found.size(), "{} elements against {}", expected.size(), found.size());
   for (size_t i = 0; i < expected.size(); ++i) {
+    const bool same = found[i] == expected[i] || (std::isnan(expected[i]) && std::isnan(found[i]));
+    if (same && !std::isfinite(expected[i])) continue;
     const double away = double(found[i]) - double(expected[i]);
     signal += double(expected[i]) * double(expected[i]);
     error += away * away;
     worst = std::max(worst, std::abs(away));
     largest = std::max(largest, std::abs(double(expected[i])));
+    ++count;
   }
 }
 
 double Noise::db() const {
   if (error == 0) return kNoNoise;
   return std::isfinite(error) ? 10 * std::log10(signal / error) : -kNoNoise;
+}
+
+double Noise::psnr() const {
+  if (error == 0) return kNoNoise;
+  return std::isfinite(error) ? 10 * std::log10(largest * largest * double(count) / error) : -kNoNoise;
 }
 
 std::vector<NodeCost> cost_of_nodes(const ir::Graph& floats, const ir::Graph& rounded,

@@ -19,10 +19,14 @@ struct Noise {
   double error = 0;
   double worst = 0;    // largest error of an element
   double largest = 0;  // magnitude
+  uint64_t count = 0;
 
+  // Elements that are not finite, as those of a mask, must be the same in both and do not count.
   void add(std::span<const float> expected, std::span<const float> found);
-  // 10 log10(signal / error); 200 where nothing differs.
+  // 10 log10(signal / error); 200 where nothing differs, -200 where an error is not finite.
   double db() const;
+  // The same with the square of the largest magnitude, for each element, instead of the signal.
+  double psnr() const;
 };
 
 struct NodeCost {

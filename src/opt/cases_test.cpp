@@ -7,6 +7,7 @@
 //   graph before { ... }       what goes in
 //   graph after { ... }        what must come out, but for names of results and constants (print_canonical)
 //   graph unchanged { ... }    instead of both: must not change
+//   // near: rule: text        what the report must say of a node at which the rule nearly fired
 // Each case also runs in checked mode, so a wrong `after` would be found by its numbers.
 #include <gtest/gtest.h>
 
@@ -30,6 +31,7 @@ struct Case {
   std::vector<std::string> run;
   std::string before;
   std::string after;  // equal to before: must not change
+  std::vector<std::pair<std::string, std::string>> near;  // rule, text of the reason
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.file << ".ir: " << c.name; }
@@ -57,7 +59,7 @@ std::string read_graph(std::istream& stream, std::string line, int& number) {
 }
 
 std::vector<Case> read_cases(const std::filesystem::path& path) {
-  constexpr std::string_view kRun = "// RUN: ", kCase = "// case: ";
+  constexpr std::string_view kRun = "// RUN: ", kCase = "// case: ", kNear = "// near: ";
   std::vector<Case> cases;
   std::vector<std::string> run;
   std::istringstream stream(read_text_file(path));
@@ -67,7 +69,11 @@ std::vector<Case> read_cases(const std::filesystem::path& path) {
     if (line.starts_with(kRun)) {
       run = split_names(line.substr(kRun.size()));
     } else if (line.starts_with(kCase)) {
-      cases.push_back({path.stem().string(), number, line.substr(kCase.size()), run, "", ""});
+      cases.push_back({path.stem().string(), number, line.substr(kCase.size()), run, "", "", {}});
+    } else if (line.starts_with(kNear)) {
+      const size_t colon = line.find(": ", kNear.size());
+      LATHE_CHECK(!cases.empty() && colon != std::string::npos, "{}:{}: {}", path.string(), number, line);
+      cases.back().near.emplace_back(line.substr(kNear.size(), colon - kNear.size()), line.substr(colon + 2));
     } else if (line.starts_with("graph ")) {
       LATHE_CHECK(!cases.empty(), "{}: a graph before the first case", path.string());
       Case& last = cases.back();
@@ -109,6 +115,17 @@ std::vector<Pass> passes_of(const Case& c) {
   return passes;
 }
 
+// What the reports say, one line for each.
+std::string near_misses(const std::vector<PassReport>& reports) {
+  std::string text;
+  for (const PassReport& report : reports) {
+    for (const auto& [rule, misses] : report.near_misses) {
+      for (const NearMiss& miss : misses) text += fmt::format("{}: {}: {}\n", rule, miss.place, miss.reason);
+    }
+  }
+  return text;
+}
+
 // Graph names differ by design ("before", "after").
 std::string canonical(const ir::Graph& graph) {
   const std::string text = ir::print_canonical(graph);
@@ -130,6 +147,12 @@ TEST_P(OptCase, Runs) {
     EXPECT_EQ(canonical(graph), canonical(expected));
     const bool changed =
         std::any_of(reports.begin(), reports.end(), [](const PassReport& r) { return r.changed; });
+    const std::string misses = near_misses(reports);
+    for (const auto& [rule, reason] : c.near) {
+      const size_t line = misses.find(rule + ": ");
+      EXPECT_TRUE(line != std::string::npos && misses.find(reason, line) != std::string::npos)
+          << "expected " << rule << ": " << reason << ", found " << misses;
+    }
     EXPECT_EQ(changed, c.before != c.after) << "a pass must say whether it changed anything";
     const auto again = run_passes(graph, passes_of(c), {.level = Level::o4});
     EXPECT_EQ(canonical(graph), canonical(expected)) << "a second run changed it again";

@@ -70,6 +70,16 @@ std::optional<ConstantConv> find_constant_conv(const ir::Graph& graph, Value val
   return ConstantConv{*node, *features};
 }
 
+bool miss_of_conv(const ir::Graph& graph, Value value, RuleContext& context) {
+  const ir::Node* node = find_producer(graph, value, "Conv");
+  if (!node) return false;
+  if (!used_once(graph, value)) return context.miss("the convolution's result is read by others, too");
+  if (graph.type(value).dtype != tensor::DType::f32) {
+    return context.miss("the convolution is in {}", to_string(graph.type(value).dtype));
+  }
+  return context.miss("the convolution's weights or bias are not constant");
+}
+
 bool replace_with_scaled(ir::Graph& graph, ir::NodeId at, const ConstantConv& conv, const std::vector<double>& scale,
                          const std::vector<double>& shift) {
   const Value w = conv.node.inputs[1];

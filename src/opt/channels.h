@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "opt/match.h"
+#include "opt/rule.h"
 
 namespace lathe::opt {
 
@@ -20,6 +21,9 @@ struct ConstantConv {
   int64_t features = 0;
 };
 std::optional<ConstantConv> find_constant_conv(const ir::Graph& graph, ir::Value value);
+
+// Where `value` is a convolution's, but not one that find_constant_conv finds: false, with the reason as a near miss.
+bool miss_of_conv(const ir::Graph& graph, ir::Value value, RuleContext& context);
 
 // Puts Conv(x, w * scale, bias * scale + shift), by feature, in the place of `at`. Returns true.
 bool replace_with_scaled(ir::Graph& graph, ir::NodeId at, const ConstantConv& conv, const std::vector<double>& scale,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "opt/match.h"
 
 namespace lathe::opt {
@@ -61,6 +62,15 @@ Found polynomial(const ir::Graph& graph, ir::Value value, ir::Value x, int depth
 }
 
 }  // namespace
+
+std::string to_string(const Polynomial& polynomial) {
+  constexpr std::array<std::string_view, 4> kPowers = {"", " x", " x^2", " x^3"};
+  std::vector<std::string> terms;
+  for (size_t i = 0; i < polynomial.size(); ++i) {
+    if (polynomial[i] != 0) terms.push_back(fmt::format("{:g}{}", polynomial[i], kPowers[i]));
+  }
+  return terms.empty() ? "0" : fmt::format("{}", fmt::join(terms, " + "));
+}
 
 std::optional<double> find_number(const ir::Graph& graph, ir::Value value) {
   const tensor::Tensor* tensor = value ? graph.small_constant(value) : nullptr;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "ir/graph.h"
@@ -24,6 +25,7 @@ std::optional<WithNumber> find_with_number(const ir::Graph& graph, ir::Value val
 
 // c[0] + c[1] x + c[2] x^2 + c[3] x^3, element by element.
 using Polynomial = std::array<double, 4>;
+std::string to_string(const Polynomial& polynomial);  // "0.5 x + 0.1 x^3"
 // `value` as a polynomial of x, where sums, products and whole powers of x and of single numbers make it up, in any
 // order. The value may have a higher rank than x, where a number has.
 std::optional<Polynomial> find_polynomial(const ir::Graph& graph, ir::Value value, ir::Value x);

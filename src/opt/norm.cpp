@@ -47,7 +47,6 @@ std::optional<double> find_epsilon(const ir::Graph& graph, ir::Value value, ir::
 }  // namespace
 
 std::optional<Normalized> find_normalized(const ir::Graph& graph, ir::Value value) {
-  if (graph.type(value).dtype != tensor::DType::f32) return std::nullopt;
   if (const ir::Node* quotient = find_producer(graph, value, "Div")) {
     const ir::Value x = quotient->inputs[0];
     const auto epsilon = find_epsilon(graph, find_root(graph, quotient->inputs[1]), x);

@@ -12,8 +12,8 @@ struct Normalized {
   ir::Value x;
   double epsilon = 0;
 };
-// Division by the root, or product with its inverse. Only in f32, in which the operators of ONNX compute this part; in
-// a narrower type the steps would round.
+// Division by the root, or product with its inverse. The operators of ONNX compute this part in f32: for values of a
+// narrower type, whose steps round, they are something else.
 std::optional<Normalized> find_normalized(const ir::Graph& graph, ir::Value value);
 
 // x where `value` is x - mean(x, last axis); absent if it is something else.

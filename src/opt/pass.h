@@ -32,6 +32,13 @@ constexpr double kTolerance = 1e-4;
 
 class NumericCheck;
 
+// A node at which a rule nearly fired.
+struct NearMiss {
+  std::string place;  // the node's name
+  std::string reason;
+};
+using NearMisses = std::map<std::string, std::vector<NearMiss>>;  // by rule
+
 // What a pass may look at besides the graph, and where it reports.
 struct PassContext {
   Level level = Level::o1;
@@ -40,6 +47,7 @@ struct PassContext {
   std::map<std::string, int64_t> rewrites;      // counted by rule
   // By rule: the names of the nodes it was applied at, as they were then, in order.
   std::map<std::string, std::vector<std::string>> places = {};
+  NearMisses near_misses = {};  // at nodes that are still there at the end, in order
 };
 
 struct Pass {

@@ -31,6 +31,7 @@ PassReport run_pass(ir::Graph& graph, const Pass& pass, const PassOptions& optio
   report.nodes_after = int64_t(graph.nodes().size());
   report.rewrites = std::move(context.rewrites);
   report.places = std::move(context.places);
+  report.near_misses = std::move(context.near_misses);
   if (!report.changed) return report;
   graph.infer_types();
   ir::verify(graph);

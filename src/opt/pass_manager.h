@@ -35,6 +35,7 @@ struct PassReport {
   int64_t nodes_after = 0;
   std::map<std::string, int64_t> rewrites;  // by rule
   std::map<std::string, std::vector<std::string>> places = {};  // PassContext::places
+  NearMisses near_misses = {};
 };
 
 // Runs the passes in order, once each. After a change types are inferred again and the graph is verified.

@@ -1,20 +1,12 @@
 #include "opt/product_rounding.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
-#include "base/numbers.h"
+#include "opt/half_range.h"
 
 namespace lathe::opt {
 namespace {
-
-constexpr float kLargestF16 = 65504;
-// Of the weights, as root of the mean square: four times what f16 loses of numbers in its range.
-constexpr double kMostLost = 1.0 / 1024;
-constexpr int64_t kChunk = int64_t{1} << 16;  // numbers that are looked at together
 
 size_t weights_index(const ir::Node& node) {
   return node.op == "lathe.Conv" ? 1 : 4;
@@ -31,33 +23,6 @@ bool is_roundable(const ir::Graph& graph, const ir::Node& node) {
   if (graph.source(w)->encoding() != tensor::Encoding::plain) return false;
   const auto& dims = graph.source(w)->dims();
   return !conv || dims[1] > 1 || dims[0] == 1 || node.attributes.get_int("group", 1) != dims[0];
-}
-
-// Why f16 does not hold the numbers of a constant; nullopt where it does.
-std::optional<std::string> refusal_of_f16(const tensor::Source& source) {
-  const int64_t columns = std::max<int64_t>(1, source.row_elements());
-  const int64_t step = std::max<int64_t>(64, kChunk / columns);
-  double squares = 0, lost = 0;
-  float largest = 0;
-  std::vector<float> numbers;
-  for (int64_t row = 0; row < source.rows(); row += step) {
-    const int64_t count = std::min(step, source.rows() - row);
-    numbers.resize(size_t(count * source.row_elements()));
-    source.read_rows_f32(row, count, numbers);
-    for (const float number : numbers) {
-      largest = std::max(largest, std::abs(number));
-      const double difference = double(f16_to_f32(f32_to_f16(number))) - double(number);
-      squares += double(number) * double(number);
-      lost += difference * difference;
-    }
-  }
-  if (std::isinf(f16_to_f32(f32_to_f16(largest)))) {
-    return fmt::format("a weight of {:g} is beyond fp16, which ends at {:g}", largest, kLargestF16);
-  }
-  const double share = squares > 0 ? std::sqrt(lost / squares) : 0;
-  if (share <= kMostLost) return std::nullopt;
-  return fmt::format("weights of at most {:g} are so small that fp16 loses {:.2g} % of them (bound {:.2g} %)", largest,
-                     100 * share, 100 * kMostLost);
 }
 
 }  // namespace
@@ -98,7 +63,7 @@ std::vector<KeptProduct> round_products(ir::Graph& graph, const ProductRounding&
     const std::string name = graph.name(node.outputs[0]);
     if (kept.contains(name)) continue;
     if (rounding.weights == "f16") {
-      if (auto reason = refusal_of_f16(*graph.source(node.inputs[weights_index(node)]))) {
+      if (auto reason = refusal_of(*graph.source(node.inputs[weights_index(node)]), tensor::DType::f16)) {
         refused.push_back({name, std::move(*reason)});
         continue;
       }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -66,6 +67,9 @@ class Rewriter {
       graph_.infer_types();
       changed = true;
     }
+    for (auto& [where, miss] : misses_) {
+      if (graph_.contains(where.second)) context_.near_misses[where.first].push_back(std::move(miss));
+    }
     return changed || erased_;
   }
 
@@ -107,7 +111,11 @@ class Rewriter {
     RuleContext context{context_.level};
     const bool applied =
         with_context(fmt::format("rule {}", rule.name), [&] { return rule.apply(graph_, id, context); });
-    if (!applied) return false;
+    misses_.erase({rule.name, id});
+    if (!applied) {
+      if (!context.nearly.empty()) misses_[{rule.name, id}] = {std::move(place), std::move(context.nearly)};
+      return false;
+    }
     LATHE_CHECK(--budget_ > 0, "rule {} is applied without end", rule.name);
     ++context_.rewrites[rule.name];
     context_.places[rule.name].push_back(std::move(place));
@@ -144,6 +152,7 @@ class Rewriter {
   ir::Graph& graph_;
   PassContext& context_;
   std::map<std::string, std::vector<const Rule*>, std::less<>> rules_;  // by root
+  std::map<std::pair<std::string, ir::NodeId>, NearMiss> misses_;  // by rule and node: of the last visit
   Worklist worklist_;
   bool erased_ = false;
   int64_t budget_;  // rewrites left before we call it a loop

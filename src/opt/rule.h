@@ -8,16 +8,27 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "ir/graph.h"
 #include "opt/pass.h"
 
 namespace lathe::opt {
 
-// What a rule may assume.
+// What a rule may assume, and where it says why it did nothing.
 struct RuleContext {
   Level level = Level::o1;
+  std::string nearly = {};  // set by miss()
+
+  // For a node at which all of the equation is there but what this says: `return context.miss(..)`. What is not nearly
+  // the equation is no miss: a report lists these for people who expected the rule to fire.
+  template <class... Args>
+  bool miss(fmt::format_string<Args...> format, Args&&... args) {
+    nearly = fmt::format(format, std::forward<Args>(args)...);
+    return false;
+  }
 };
 
 struct Rule {

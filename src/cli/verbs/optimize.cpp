@@ -2,8 +2,10 @@
 #include <algorithm>
 
 #include "base/fields.h"
+#include "cli/calibration_samples.h"
 #include "cli/graph_lengths.h"
 #include "cli/model.h"
+#include "cli/optimize_report.h"
 #include "cli/pass_flags.h"
 #include "cli/verb.h"
 #include "frontend/lowering.h"
@@ -13,11 +15,10 @@
 #include "opt/extract.h"
 #include "opt/fix_lengths.h"
 #include "opt/pipeline.h"
+#include "opt/rule.h"
 
 namespace lathe::cli {
 namespace {
-
-constexpr size_t kShownPlaces = 3;  // of a rule; --json has all
 
 struct Options {
   std::string source;
@@ -28,12 +29,21 @@ struct Options {
   std::vector<std::string> extract_inputs;
   std::vector<std::string> extract_outputs;
   std::vector<std::string> statics;  // NAME=1x3x224x224, SYMBOL=8
+  std::string precision = "fp16";    // of -O4
+  std::string calibration;           // a folder; empty: made-up inputs
+  size_t samples = 0;                // 0: all of the folder, or one that is made up
+  std::vector<std::string> keep;
+  int threads = 0;
   PassFlags passes;
 };
 
-void check_level(int level) {
-  if (level < 0 || level > 4) fail(ErrorCode::usage, "-O{}: expected -O0 to -O4", level);
-  if (level > 2) fail(ErrorCode::unsupported, "-O{}: only -O1 and -O2 exist so far", level);
+void check(const Options& options) {
+  if (options.level < 0 || options.level > 4) fail(ErrorCode::usage, "-O{}: expected -O0 to -O4", options.level);
+  if (options.precision != "fp16" && options.precision != "bf16") {
+    fail(ErrorCode::usage, "--precision {}: expected fp16 or bf16", options.precision);
+  }
+  if (options.level < 4 && !options.keep.empty()) fail(ErrorCode::usage, "--keep goes with -O4");
+  if (options.level < 3 && !options.calibration.empty()) fail(ErrorCode::usage, "--calibration goes with -O3 and -O4");
 }
 
 std::string names_of(const ir::Graph& graph, std::span<const ir::Value> values) {
@@ -55,63 +65,123 @@ void cut_and_fix(ir::Graph& graph, const Options& options, const Output& output)
   opt::fix_lengths(graph, lengths);
 }
 
-// Pass by pass what it took and left, and below it what its rules did and where.
-void print_report(const std::vector<opt::PassReport>& reports, const Output& output) {
-  output.print(fmt::format("{:<28} {:>9} {:>8} {:>8}", "pass", "ms", "nodes", "after"));
-  for (const opt::PassReport& report : reports) {
-    output.print(fmt::format("{:<28} {:>9.2f} {:>8} {:>8}{}", report.name, report.ms, report.nodes_before,
-                             report.nodes_after, report.changed ? "" : "  nothing to do"));
-    for (const auto& [rule, count] : report.rewrites) {
-      const std::vector<std::string>& places = report.places.at(rule);
-      const size_t shown = std::min(places.size(), kShownPlaces);
-      const std::vector<std::string> first(places.begin(), places.begin() + std::ptrdiff_t(shown));
-      output.print(fmt::format("  {:<26} {:>6} x  {}{}", rule, count, fmt::join(first, ", "),
-                               places.size() > shown ? fmt::format(" and {} more", places.size() - shown) : ""));
+int source_opset(const io::OnnxFile& file) {
+  int opset = frontend::OnnxExportOptions{}.opset;
+  for (const io::OnnxOpset& of : file.model().opsets) {
+    if (of.domain.empty() || of.domain == "ai.onnx") opset = int(of.version);
+  }
+  return opset;
+}
+
+std::map<std::string, tensor::Tensor> tensors_of(const calibrate::GraphData& inputs) {
+  std::map<std::string, tensor::Tensor> tensors;
+  for (const auto& [name, datum] : inputs) {
+    if (datum.is_tensor()) tensors.emplace(name, datum.tensor());
+  }
+  return tensors;
+}
+
+class Optimisation {
+ public:
+  Optimisation(const Options& options, const Output& output) : options_(options), output_(output) {
+    check(options);
+    file_ = io::OnnxFile::open(options.source);
+    graph_ = frontend::import_onnx(file_);
+    cut_and_fix(graph_, options, output);
+    opset_ = options.opset != 0
+                 ? options.opset
+                 : std::clamp(source_opset(*file_), frontend::kOldestExportOpset, frontend::kNewestExportOpset);
+    if (options.opset == 0 && opset_ != source_opset(*file_)) {
+      output.note(fmt::format("opset {} becomes {}", source_opset(*file_), opset_));
     }
+    run_.threads = options.threads;
   }
-}
 
-Exit run(const Options& options, Output& output) {
-  check_level(options.level);
-  const auto file = io::OnnxFile::open(options.source);
-  ir::Graph graph = frontend::import_onnx(file);
-  cut_and_fix(graph, options, output);
-  opt::PassOptions passes = pass_options(options.passes);
-  passes.level = opt::Level(options.level);
-  const size_t before = graph.nodes().size();
-  const auto reports = opt::optimise(graph, passes);
-  frontend::OnnxExportOptions onnx;
-  for (const io::OnnxOpset& opset : file->model().opsets) {
-    if (opset.domain.empty() || opset.domain == "ai.onnx") onnx.opset = int(opset.version);
-  }
-  const int source_opset = onnx.opset;
-  onnx.opset = std::clamp(onnx.opset, frontend::kOldestExportOpset, frontend::kNewestExportOpset);
-  if (onnx.opset != source_opset && options.opset == 0) {
-    output.note(fmt::format("opset {} becomes {}", source_opset, onnx.opset));
-  }
-  if (options.opset != 0) onnx.opset = options.opset;
-  const io::OnnxModel model = frontend::to_onnx(frontend::lower_to_opset(graph, onnx.opset), onnx);
-  io::OnnxWriteOptions write;
-  write.progress = output.progress();
-  io::write_onnx(options.destination, model, write);
+  Exit run() {
+    const ir::Graph source = graph_;
+    opt::PassOptions passes = pass_options(options_.passes);
+    passes.level = opt::Level(options_.level);
+    const auto reports = opt::optimise(graph_, passes);
+    ir::Graph written = frontend::lower_to_opset(graph_, opset_);
+    Json json = {{"nodes_before", source.nodes().size()}, {"passes", passes_as_json(reports)}};
+    if (options_.report) print_passes(reports, output_);
+    if (options_.level == 3) measure_approximations(source, reports, json);
+    if (options_.level == 4) round(source, written, json);
+    const io::OnnxModel model = frontend::to_onnx(written, {.opset = opset_});
+    io::OnnxWriteOptions write;
+    write.progress = output_.progress();
+    io::write_onnx(options_.destination, model, write);
+    if (options_.report) report_work(source, written, json);
 
-  Json json = {{"nodes_before", before}, {"nodes_after", model.graph.nodes.size()}, {"passes", Json::array()}};
-  for (const opt::PassReport& report : reports) {
-    json["passes"].push_back({{"name", report.name},
-                              {"ms", report.ms},
-                              {"changed", report.changed},
-                              {"nodes_before", report.nodes_before},
-                              {"nodes_after", report.nodes_after},
-                              {"rewrites", Json(report.rewrites)},
-                              {"places", Json(report.places)}});
+    const size_t before = source.nodes().size(), after = graph_.nodes().size(), nodes = model.graph.nodes.size();
+    const std::string as_written = fmt::format(", which opset {} writes with {}", opset_, nodes);
+    output_.print(fmt::format("{} nodes became {}{}", before, after, nodes == after ? "" : as_written));
+    json["nodes_after"] = nodes;
+    output_.result(json);
+    return Exit::good;
   }
-  if (options.report) print_report(reports, output);
-  const size_t after = graph.nodes().size(), written = model.graph.nodes.size();
-  const std::string as_written = fmt::format(", which opset {} writes with {}", onnx.opset, written);
-  output.print(fmt::format("{} nodes became {}{}", before, after, written == after ? "" : as_written));
-  output.result(json);
-  return Exit::good;
-}
+
+ private:
+  calibrate::Samples find_samples(const ir::Graph& graph) const {
+    if (!options_.calibration.empty()) return read_samples(options_.calibration, options_.samples, graph);
+    output_.note("no --calibration: what it costs is measured on made-up inputs");
+    return made_up_samples(options_.samples > 0 ? options_.samples : 1, graph);
+  }
+
+  // -O3: the outputs beside those without its approximations.
+  void measure_approximations(const ir::Graph& source, const std::vector<opt::PassReport>& reports, Json& json) const {
+    const bool any = std::any_of(reports.begin(), reports.end(), [](const opt::PassReport& report) {
+      return std::any_of(report.rewrites.begin(), report.rewrites.end(),
+                         [](const auto& rule) { return opt::find_rule(rule.first)->level == opt::Level::o3; });
+    });
+    if (!any) return output_.note("-O3 found nothing to approximate");
+    const auto progress = output_.progress(ProgressUnit::steps);
+    const auto outputs = calibrate::cost_of_outputs(source, graph_, find_samples(source), run_, progress);
+    output_.end_progress();
+    print_outputs(outputs, output_);
+    json["outputs"] = outputs_as_json(outputs);
+  }
+
+  // -O4: `written`, lowered, in 16 bits where samples allow it.
+  void round(const ir::Graph& source, ir::Graph& written, Json& json) const {
+    opt::SixteenBitOptions wish{.type = options_.precision == "bf16" ? tensor::DType::bf16 : tensor::DType::f16,
+                                .opset = opset_};
+    for (const std::string& name : options_.keep) wish.keep[name] = "asked for";
+    const auto progress = output_.progress(ProgressUnit::steps);
+    const calibrate::Samples samples = find_samples(source);
+    const auto cost = calibrate::find_sixteen_bits(written, wish, calibrate::sixteen_bit_bounds(wish.type), samples,
+                                                   run_, progress);
+    ir::Graph rounded = written;
+    opt::round_to_sixteen_bits(rounded, cost.options);
+    const auto outputs = calibrate::cost_of_outputs(source, rounded, samples, run_, progress);  // with those of -O3
+    output_.end_progress();
+    opt::to_sixteen_bits(written, cost.options);
+    print_sixteen_bits(cost, output_);
+    print_outputs(outputs, output_);
+    json["precision"] = sixteen_bits_as_json(cost);
+    json["outputs"] = outputs_as_json(outputs);
+  }
+
+  void report_work(const ir::Graph& source, const ir::Graph& written, Json& json) const {
+    const std::map<std::string, tensor::Tensor> inputs = tensors_of(samples_quietly(source).load(0));
+    opt::Lengths lengths;
+    for (const auto& [name, tensor] : inputs) lengths.emplace(name, tensor.dims());
+    const GraphWork before = work_of(source, lengths), after = work_of(written, lengths);
+    print_work(before, after, ir::bind_symbols(source, inputs), output_);
+    json["work"] = {{"before", work_as_json(before)}, {"after", work_as_json(after)}};
+  }
+
+  calibrate::Samples samples_quietly(const ir::Graph& graph) const {
+    return options_.calibration.empty() ? made_up_samples(1, graph) : read_samples(options_.calibration, 1, graph);
+  }
+
+  const Options& options_;
+  const Output& output_;
+  std::shared_ptr<const io::OnnxFile> file_;
+  ir::Graph graph_;
+  int opset_ = 0;
+  runtime::GraphOptions run_;
+};
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
@@ -119,10 +189,22 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
   command.add_option("-O", options->level,
                      "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, "
-                     "activations, rotary embedding and attention fused")
+                     "activations, rotary embedding and attention fused; -O3: Gelu by its tanh approximation, too; -O4: "
+                     "and weights, values and operations in 16 bits, but for nodes that samples show not to bear it. -O3 "
+                     "and -O4 say what that costs")
       ->capture_default_str();
   command.add_flag("--report", options->report,
-                   "nodes before and after each pass, and which rule fired how often and at which nodes");
+                   "nodes before and after each pass, which rule fired how often and at which nodes, where one nearly "
+                   "did and why not, and predicted cost before and after");
+  command.add_option("--precision", options->precision, "of -O4: fp16 or bf16; inputs and outputs keep their types")
+      ->capture_default_str();
+  command.add_option("--calibration", options->calibration,
+                     "inputs on which -O3 and -O4 measure: a folder with a folder for each sample, each with NAME.npy (or "
+                     ".pb) for each input (default: made-up inputs)");
+  command.add_option("--samples", options->samples, "so many of them");
+  command.add_option("--keep", options->keep, "nodes that -O4 leaves in f32, by their name or that of their result")
+      ->delimiter(',');
+  command.add_option("-t,--threads", options->threads, "threads to measure on (default: as many as the process may use)");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
   command.add_option("--extract-inputs", options->extract_inputs,
                      "write the part that begins at these values, separated by commas (default: the graph's inputs)")
@@ -133,7 +215,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("--static", options->statics,
                      "fixed lengths: NAME=1x3x224x224 of an input, batch=1,sequence=128 of symbols");
   add_pass_flags(command, options->passes);
-  return [options](Output& output) { return run(*options, output); };
+  return [options](Output& output) { return Optimisation(*options, output).run(); };
 }
 
 }  // namespace

@@ -5,14 +5,13 @@
 #include "base/fields.h"
 #include "calibrate/cost.h"
 #include "calibrate/ranges.h"
-#include "cli/run_graph.h"
+#include "cli/calibration_samples.h"
 #include "cli/text_io.h"
 #include "cli/verb.h"
 #include "frontend/lowering.h"
 #include "frontend/onnx_export.h"
 #include "frontend/onnx_import.h"
 #include "io/onnx_write.h"
-#include "op/bindings.h"
 #include "opt/quantize.h"
 
 namespace lathe::cli {
@@ -36,39 +35,6 @@ struct Options {
   int threads = 0;
 };
 
-// Sets of inputs: a folder with one folder for each, or of one set.
-calibrate::Samples find_samples(const Options& options, const ir::Graph& graph) {
-  if (!fs::is_directory(options.calibration)) {
-    fail(ErrorCode::not_found, "--calibration {}: expected a folder with a folder of inputs for each sample",
-         options.calibration);
-  }
-  std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator(options.calibration)) {
-    if (entry.is_directory()) folders.push_back(entry.path());
-  }
-  if (folders.empty()) folders.push_back(options.calibration);
-  std::sort(folders.begin(), folders.end());
-  if (options.samples > 0 && options.samples < folders.size()) folders.resize(options.samples);
-  std::map<std::string, op::TypeInfo> inputs;
-  for (const ir::Value input : graph.inputs()) inputs.emplace(graph.name(input), graph.type(input));
-  const auto load = [folders, inputs](size_t index) {
-    std::vector<std::string> texts;
-    for (const auto& [name, type] : inputs) {
-      const fs::path stem = folders[index] / file_stem(name);
-      const auto file = [&](const char* extension) { return fs::path(stem.string() + extension); };
-      const fs::path path = fs::exists(file(".npy")) ? file(".npy") : file(".pb");
-      if (fs::exists(path)) {
-        texts.push_back(name + "=" + path.string());
-      } else if (!op::is_optional(type)) {
-        fail(ErrorCode::not_found, "{}: no {}.npy or .pb for input \"{}\" {}", folders[index].string(), file_stem(name),
-             name, op::to_string(type));
-      }
-    }
-    return read_graph_inputs(texts);
-  };
-  return {folders.size(), load};
-}
-
 struct Result {
   ir::Graph graph;
   std::vector<opt::QuantizedPlace> places;
@@ -89,7 +55,7 @@ class Quantization {
   }
 
   Exit run() {
-    samples_ = find_samples(options_, floats_);
+    samples_ = read_samples(options_.calibration, options_.samples, floats_);
     fed_ = opt::activations_to_quantize(floats_, quantize_);
     if (fed_.empty()) {
       fail(ErrorCode::unsupported, "{}: nothing to quantise: no Conv, Gemm or MatMul of f32 with constant weights",

@@ -72,47 +72,67 @@ Value without_nan_guard(const Graph& graph, Value p) {
   return guards ? choice->inputs[2] : p;
 }
 
-std::optional<Match> find_scores(const Graph& graph, Value scores) {
+std::optional<Match> find_scores(const Graph& graph, Value scores, RuleContext& context) {
   Match match;
   scores = without_scale(graph, scores, match.scale);
   const Node* product = find_producer(graph, scores, "MatMul");
   if (!product) return std::nullopt;
   match.q = without_scale(graph, product->inputs[0], match.scale);
   const Node* transpose = find_producer(graph, without_scale(graph, product->inputs[1], match.scale), "Transpose");
-  if (!transpose) return std::nullopt;
+  if (!transpose) {
+    context.miss("the keys \"{}\" are not transposed here", graph.name(product->inputs[1]));
+    return std::nullopt;
+  }
   const std::vector<int64_t> perm = permutation(graph, *transpose);
   match.rows_first = perm == std::vector<int64_t>{0, 2, 3, 1};
-  if (!match.rows_first && perm != std::vector<int64_t>{0, 1, 3, 2}) return std::nullopt;
+  if (!match.rows_first && perm != std::vector<int64_t>{0, 1, 3, 2}) {
+    context.miss("the keys are transposed by {}", tensor::to_string(std::span(perm)));
+    return std::nullopt;
+  }
   match.k = without_scale(graph, transpose->inputs[0], match.scale);
   return match;
 }
 
-std::optional<Match> find_match(const Graph& graph, const Node& node) {
+// Why q, k and v, one of them [batch, heads, len, dim], do not belong together; empty where they do.
+std::string misfit(const Graph& graph, const Match& match) {
+  const tensor::Shape& q = graph.type(match.q).shape;
+  tensor::Shape k = graph.type(match.k).shape;
+  if (match.rows_first && k.size() == 4) std::swap(k[1], k[2]);
+  const tensor::Shape& v = graph.type(match.v).shape;
+  if (q.size() != 4 || k.size() != 4 || v.size() != 4 || k[1] != v[1] || k[2] != v[2]) {
+    return fmt::format("queries {}, keys {} and values {} do not fit each other", tensor::to_string(q),
+                       tensor::to_string(k), tensor::to_string(v));
+  }
+  // A mask that is too short for Attention hides the rest; one that is added is broadcast.
+  if (match.mask && (graph.type(match.mask).shape.empty() || graph.type(match.mask).shape.back() != k[2])) {
+    return fmt::format("the mask {} is not as long as the keys, {}", op::to_string(graph.type(match.mask)),
+                       k[2].to_string());
+  }
+  const auto heads = q[1].constant(), kv_heads = k[1].constant();
+  if (heads && kv_heads && *kv_heads >= 1 && *heads % *kv_heads == 0) return "";
+  return fmt::format("{} heads cannot share {}", q[1].to_string(), k[1].to_string());
+}
+
+std::optional<Match> find_match(const Graph& graph, const Node& node, RuleContext& context) {
   const Node* softmax = find_producer(graph, without_nan_guard(graph, node.inputs[0]), "Softmax");
   if (!softmax || graph.type(node.outputs[0]).shape.size() != 4) return std::nullopt;
   const int64_t axis = softmax->attributes.get_int("axis", -1);
   if (axis != -1 && axis != 3) return std::nullopt;
-  std::optional<Match> match = find_scores(graph, softmax->inputs[0]);
+  std::optional<Match> match = find_scores(graph, softmax->inputs[0], context);
   if (const Node* sum = match ? nullptr : find_producer(graph, softmax->inputs[0], "Add")) {
     for (size_t i = 0; i < 2 && !match; ++i) {
-      match = find_scores(graph, sum->inputs[i]);
+      match = find_scores(graph, sum->inputs[i], context);
       if (match) match->mask = mask_of(graph, sum->inputs[1 - i]);
     }
   }
   if (!match) return std::nullopt;
   if (!match->rows_first) match->k = without_repeats(graph, match->k);
   match->v = without_repeats(graph, node.inputs[1]);
-  const tensor::Shape& q = graph.type(match->q).shape;
-  tensor::Shape k = graph.type(match->k).shape;
-  if (match->rows_first && k.size() == 4) std::swap(k[1], k[2]);
-  const tensor::Shape& v = graph.type(match->v).shape;
-  if (q.size() != 4 || k.size() != 4 || v.size() != 4 || k[1] != v[1] || k[2] != v[2]) return std::nullopt;
-  // A mask that is too short for Attention hides the rest; one that is added is broadcast.
-  if (match->mask && (graph.type(match->mask).shape.empty() || graph.type(match->mask).shape.back() != k[2])) {
+  if (const std::string reason = misfit(graph, *match); !reason.empty()) {
+    context.miss("{}", reason);
     return std::nullopt;
   }
-  const auto heads = q[1].constant(), kv_heads = k[1].constant();
-  if (!heads || !kv_heads || *kv_heads < 1 || *heads % *kv_heads != 0) return std::nullopt;
+  context.nearly.clear();  // of a side that was not it
   return match;
 }
 
@@ -139,9 +159,9 @@ NodeId place_of(const Graph& graph, const std::vector<Value>& reads, Value key, 
   return order[size_t(place)];
 }
 
-bool apply(Graph& graph, NodeId id, RuleContext&) {
+bool apply(Graph& graph, NodeId id, RuleContext& context) {
   const Node node = graph.node(id);
-  auto match = find_match(graph, node);
+  auto match = find_match(graph, node, context);
   if (!match) return false;
   if (match->rows_first) {
     const std::vector<int64_t> to_heads{0, 2, 1, 3};
@@ -168,7 +188,7 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
   if (match->mask) inputs.push_back(match->mask);
   if (replace_same_type(graph, id, graph.add_node("Attention", inputs, attributes, node.name, 1, id))) return true;
   if (match->rows_first) graph.erase(graph.producer(match->k));
-  return false;
+  return context.miss("Attention of these would not be {}", op::to_string(graph.type(node.outputs[0])));
 }
 
 }  // namespace

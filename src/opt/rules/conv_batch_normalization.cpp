@@ -8,15 +8,17 @@
 namespace lathe::opt {
 namespace {
 
-bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
+bool apply(ir::Graph& graph, ir::NodeId id, RuleContext& context) {
   const ir::Node node = graph.node(id);
   if (node.outputs.size() != 1 || node.attributes.get_int("training_mode", 0) != 0) return false;
   const auto conv = find_constant_conv(graph, node.inputs[0]);
-  if (!conv) return false;
+  if (!conv) return miss_of_conv(graph, node.inputs[0], context);
   std::vector<std::vector<double>> numbers;  // scale, bias, mean, variance
   for (size_t i = 1; i < 5; ++i) {
     auto values = constant_numbers(graph, node.inputs[i]);
-    if (!values || int64_t(values->size()) != conv->features) return false;
+    if (!values || int64_t(values->size()) != conv->features) {
+      return context.miss("\"{}\" is not {} constant numbers of f32", graph.name(node.inputs[i]), conv->features);
+    }
     numbers.push_back(std::move(*values));
   }
   const double epsilon = node.attributes.get_float("epsilon", 1e-5);

@@ -39,26 +39,30 @@ bool all_close(const Polynomial& found, const Polynomial& expected, tensor::DTyp
 }
 
 // The form of Gelu where `gate` is 1 + erf(..) or 1 + tanh(..) of x, else "".
-std::string_view find_form(const ir::Graph& graph, ir::Value gate, ir::Value x) {
+std::string_view find_form(const ir::Graph& graph, ir::Value gate, ir::Value x, RuleContext& context) {
   const auto sum = find_with_number(graph, gate, "Add");
   if (!sum || sum->number != 1) return "";
   const tensor::DType dtype = graph.type(x).dtype;
   if (const ir::Node* erf = find_producer(graph, sum->value, "Erf")) {
     const auto inner = find_polynomial(graph, erf->inputs[0], x);
-    return inner && all_close(*inner, {0, std::numbers::sqrt2 / 2, 0, 0}, dtype) ? "none" : "";
+    if (inner && all_close(*inner, {0, std::numbers::sqrt2 / 2, 0, 0}, dtype)) return "none";
+    if (inner) context.miss("the argument of Erf is not x / sqrt(2) but {}", to_string(*inner));
+    return "";
   }
   const ir::Node* tanh = find_producer(graph, sum->value, "Tanh");
   const auto inner = tanh ? find_polynomial(graph, tanh->inputs[0], x) : std::nullopt;
   const double slope = std::sqrt(2 / std::numbers::pi);
-  return inner && all_close(*inner, {0, slope, 0, slope * 0.044715}, dtype) ? "tanh" : "";
+  if (inner && all_close(*inner, {0, slope, 0, slope * 0.044715}, dtype)) return "tanh";
+  if (inner) context.miss("the argument of Tanh is not sqrt(2/pi) (x + 0.044715 x^3) but {}", to_string(*inner));
+  return "";
 }
 
-bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
+bool apply(ir::Graph& graph, ir::NodeId id, RuleContext& context) {
   const ir::Node node = graph.node(id);
   const auto factors = find_half_product(graph, node.outputs[0]);
   if (!factors) return false;
   for (const auto& [x, gate] : {*factors, std::pair(factors->second, factors->first)}) {
-    const std::string_view form = find_form(graph, gate, x);
+    const std::string_view form = find_form(graph, gate, x, context);
     if (form.empty()) continue;
     op::Attributes attributes;
     if (form != "none") attributes.set("approximate", std::string(form));

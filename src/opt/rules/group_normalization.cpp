@@ -34,25 +34,34 @@ std::optional<std::pair<Value, Value>> with_constant(const Graph& graph, Value v
   return std::nullopt;
 }
 
-bool apply(Graph& graph, ir::NodeId id, RuleContext&) {
+bool apply(Graph& graph, ir::NodeId id, RuleContext& context) {
   const Node node = graph.node(id);
   const auto sum = with_constant(graph, node.outputs[0], "Add");
   const auto product = sum ? with_constant(graph, sum->first, "Mul") : std::nullopt;
   const Node* back = product ? find_producer(graph, product->first, "Reshape") : nullptr;
   const Node* norm = back ? find_producer(graph, back->inputs[0], "InstanceNormalization") : nullptr;
   const Node* split = norm ? find_producer(graph, norm->inputs[0], "Reshape") : nullptr;
-  if (!split || !all_equal(graph, norm->inputs[1], 1) || !all_equal(graph, norm->inputs[2], 0)) return false;
+  if (!split) return false;
+  if (!all_equal(graph, norm->inputs[1], 1) || !all_equal(graph, norm->inputs[2], 0)) {
+    return context.miss("the groups have a scale or a bias of their own");
+  }
   const Value x = split->inputs[0];
   const tensor::Shape shape = graph.type(x).shape;
   const tensor::Shape& grouped = graph.type(split->outputs[0]).shape;
-  if (shape.size() < 3 || !same_type(graph, x, node.outputs[0]) || !same_type(graph, x, back->outputs[0])) return false;
-  if (grouped.size() < 3 || grouped[0] != shape[0] || !grouped[1].is_constant() || !shape[1].is_constant()) return false;
-  const int64_t groups = grouped[1].value();
-  if (groups < 1 || shape[1].value() % groups != 0) return false;
+  if (shape.size() < 3 || !same_type(graph, x, node.outputs[0]) || !same_type(graph, x, back->outputs[0])) {
+    return context.miss("it takes {} and gives {}", op::to_string(graph.type(x)),
+                        op::to_string(graph.type(node.outputs[0])));
+  }
+  const int64_t groups = grouped.size() < 3 ? 0 : grouped[1].constant().value_or(0);
+  const int64_t channels = shape[1].constant().value_or(0);
+  if (groups < 1 || channels < 1 || channels % groups != 0 || grouped[0] != shape[0]) {
+    return context.miss("{} does not make groups of the channels of {}", tensor::to_string(grouped),
+                        op::to_string(graph.type(x)));
+  }
   const op::Attributes attributes{{"epsilon", norm->attributes.get_float("epsilon", 1e-5)}, {"num_groups", groups}};
   const Value scale = per_channel(graph, product->second, shape[1], shape.size());
   const Value bias = per_channel(graph, sum->second, shape[1], shape.size());
-  if (!scale || !bias) return false;
+  if (!scale || !bias) return context.miss("scale or bias is not one number for each of {} channels", channels);
   return replace_same_type(graph, id,
                            graph.add_node("GroupNormalization", {x, scale, bias}, attributes, node.name, 1, id));
 }

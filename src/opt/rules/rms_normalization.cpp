@@ -14,7 +14,7 @@ std::optional<Normalized> find_rounded(const ir::Graph& graph, ir::Value value) 
   const ir::Node* narrowed = find_producer(graph, value, "Cast");
   if (!narrowed) return find_normalized(graph, value);
   auto normalized = find_normalized(graph, narrowed->inputs[0]);
-  if (!normalized) return std::nullopt;
+  if (!normalized || graph.type(narrowed->inputs[0]).dtype != tensor::DType::f32) return std::nullopt;
   const ir::Node* widened = find_producer(graph, normalized->x, "Cast");
   const tensor::DType dtype = graph.type(value).dtype;
   const bool narrow = dtype == tensor::DType::f16 || dtype == tensor::DType::bf16;
@@ -23,14 +23,19 @@ std::optional<Normalized> find_rounded(const ir::Graph& graph, ir::Value value) 
   return normalized;
 }
 
-bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
+bool apply(ir::Graph& graph, ir::NodeId id, RuleContext& context) {
   const ir::Node node = graph.node(id);
   for (size_t i = 0; i < 2; ++i) {
     const ir::Value weight = node.inputs[i];
     const auto normalized = find_rounded(graph, node.inputs[1 - i]);
     if (!normalized || find_centred(graph, normalized->x)) continue;  // centred: a layer normalisation
     const ir::Value x = normalized->x;
-    if (!is_along_last_axis(graph, weight, x) || !same_type(graph, x, node.outputs[0])) continue;
+    const bool wide = find_producer(graph, node.inputs[1 - i], "Cast") || graph.type(x).dtype == tensor::DType::f32;
+    if (!wide) return context.miss("its steps round to {}", to_string(graph.type(x).dtype));
+    if (!is_along_last_axis(graph, weight, x) || !same_type(graph, x, node.outputs[0])) {
+      return context.miss("the factor {} is not a vector along the last axis of {}", op::to_string(graph.type(weight)),
+                          op::to_string(graph.type(x)));
+    }
     op::Attributes attributes = {{"axis", int64_t{-1}}, {"epsilon", normalized->epsilon}};
     return replace_same_type(
         graph, id, graph.add_node("RMSNormalization", {x, weight}, std::move(attributes), node.name, 1, id));

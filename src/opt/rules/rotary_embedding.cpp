@@ -35,7 +35,7 @@ Value rotated_half(const Graph& graph, Value value) {
   return halves ? first->of : Value{};
 }
 
-bool apply(Graph& graph, ir::NodeId id, RuleContext&) {
+bool apply(Graph& graph, ir::NodeId id, RuleContext& context) {
   const Node sum = graph.node(id);
   for (const size_t side : {size_t{0}, size_t{1}}) {
     const Node* straight = find_producer(graph, sum.inputs[side], "Mul");
@@ -48,7 +48,10 @@ bool apply(Graph& graph, ir::NodeId id, RuleContext&) {
       if (straight->inputs[k] != x) continue;
       const Value cos = table_behind(graph, straight->inputs[1 - k]);
       const Value sin = table_behind(graph, turned->inputs[1 - i]);
-      if (!cos || !sin || !same_type(graph, x, sum.outputs[0])) continue;
+      if (!cos || !sin || !same_type(graph, x, sum.outputs[0])) {
+        context.miss("cos or sin is not [batch, 1, positions, n] of two equal halves");
+        continue;
+      }
       const Value half_cos = half_of(graph, cos, id);
       const Value half_sin = half_of(graph, sin, id);
       return replace(

@@ -1,0 +1,38 @@
+// A graph of f32 written as one of f16 or bf16 (-O4): weights, values and the types that nodes compute in, with Cast
+// where something stays wide (docs/adr/0013).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace lathe::opt {
+
+struct SixteenBitOptions {
+  tensor::DType type = tensor::DType::f16;  // or bf16
+  int opset = 18;  // that the graph is lowered to and will be written in: not every one has every operator in 16 bits
+  std::map<std::string, std::string, std::less<>> keep = {};  // nodes (by name, or that of a result): reason
+};
+
+// What was decided of a node that computes with f32.
+struct SixteenBitPlace {
+  std::string node;   // its name, or that of its first result
+  std::string value;  // its first result, f32 in every form of the graph
+  std::string op;
+  std::string kept;  // why it stays in f32; empty: it does not
+};
+
+// Inputs and outputs of the graph keep their types. Nodes that only move numbers follow what they move and are no
+// places. A node stays in f32 where `keep` says so, where the opset has no such operator in that type, where it holds a
+// graph, draws random numbers or quantises, and where a weight of it would be lost (half_range.h). Throws usage for a
+// name in `keep` that no node has.
+std::vector<SixteenBitPlace> to_sixteen_bits(ir::Graph& graph, const SixteenBitOptions& options);
+
+// The same decisions, but every value stays f32: what would be 16 bits is rounded to them, by a pair of Casts before each
+// node that reads it and behind each that computes it. Gives what to_sixteen_bits gives, to the bit, where operators
+// compute in f32 and round their results, as those of op/ do.
+std::vector<SixteenBitPlace> round_to_sixteen_bits(ir::Graph& graph, const SixteenBitOptions& options);
+
+}  // namespace lathe::opt
