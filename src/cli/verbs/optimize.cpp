@@ -90,6 +90,7 @@ Exit run(const Options& options, Output& output) {
     output.note(fmt::format("opset {} becomes {}", source_opset, onnx.opset));
   }
   if (options.opset != 0) onnx.opset = options.opset;
+  onnx.declared = frontend::declared_types(file->model());
   const io::OnnxModel model = frontend::to_onnx(frontend::lower_to_opset(graph, onnx.opset), onnx);
   io::OnnxWriteOptions write;
   write.progress = output.progress();
