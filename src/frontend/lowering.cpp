@@ -6,6 +6,8 @@
 #include <numbers>
 
 #include "frontend/expansion.h"
+#include "frontend/node_bodies.h"
+#include "ir/body.h"
 
 namespace lathe::frontend {
 namespace {
@@ -188,35 +190,93 @@ const Rule* find_rule(std::string_view op) {
   return nullptr;
 }
 
+// Of an input of a body: the outer constant that it captures, if it is one.
+struct Known {
+  std::string name;
+  tensor::SourcePtr source;
+};
+
+// One graph, and the graphs in its nodes.
+class Lowering {
+ public:
+  Lowering(const ir::Graph& graph, int opset) : graph_(graph), opset_(opset), lowered_(graph.name()) {}
+
+  // Inputs that are `known` become constants, as the importer has them; of the others there is an input each.
+  ir::Graph run(const std::vector<Known>& known) {
+    for (size_t i = 0; i < graph_.inputs().size(); ++i) {
+      const Value input = graph_.inputs()[i];
+      const bool constant = i < known.size() && known[i].source;
+      mapped_[input] = constant ? lowered_.add_constant(known[i].name, known[i].source)
+                                : lowered_.add_input(graph_.name(input), graph_.type(input));
+    }
+    for (const Value constant : graph_.constants()) {
+      mapped_[constant] = lowered_.add_constant(graph_.name(constant), graph_.source(constant));
+    }
+    for (const ir::NodeId id : graph_.nodes()) {
+      const Node& node = graph_.node(id);
+      const Results results =
+          with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] { return lower(node); });
+      for (size_t i = 0; i < node.outputs.size(); ++i) {
+        if (node.outputs[i]) keep(node.outputs[i], results[i]);
+      }
+    }
+    for (const Value output : graph_.outputs()) lowered_.add_output(mapped_.at(output), graph_.name(output));
+    return std::move(lowered_);
+  }
+
+ private:
+  // Results keep their names: bodies see them by these.
+  void keep(Value old, Value result) {
+    mapped_[old] = result;
+    if (lowered_.kind(result) == ir::ValueKind::result) lowered_.rename(result, graph_.name(old));
+  }
+
+  Results lower(const Node& node) {
+    std::vector<Value> inputs;
+    for (const Value input : node.inputs) inputs.push_back(input ? mapped_.at(input) : Value{});
+    const Rule* rule = find_rule(node.op);
+    const op::OpDef& def = op::get_op(node.op);
+    if (rule && (opset_ < std::max(def.since, rule->meaning_since) || node.op.starts_with("lathe."))) {
+      return rule->expand({Builder(lowered_, node.name), node, std::move(inputs)});
+    }
+    op::check_opset(def, inputs.size(), node.attributes, opset_);
+    Attributes attributes = node.attributes;
+    lower_bodies(bodies_of(node), inputs, attributes);
+    const ir::NodeId copy =
+        lowered_.add_node(node.op, std::move(inputs), std::move(attributes), node.name, int(node.outputs.size()));
+    return lowered_.node(copy).outputs;
+  }
+
+  // From the last one on, so that the inputs of those before stay where they are.
+  void lower_bodies(const NodeBodies& node, std::vector<Value>& inputs, Attributes& attributes) {
+    int64_t gone = 0;
+    for (auto body = node.bodies.rbegin(); body != node.bodies.rend(); ++body) {
+      std::vector<Known> known(body->graph->inputs().size());
+      for (size_t i = body->captures(); i-- > 0;) {
+        const auto at = inputs.begin() + std::ptrdiff_t(body->first_capture + i);
+        if (!lowered_.is_constant(*at)) continue;
+        known[body->formal + i] = {lowered_.source_name(*at), lowered_.source(*at)};
+        inputs.erase(at);
+        ++gone;
+      }
+      attributes.set(body->attribute, with_context(fmt::format("attribute \"{}\"", body->attribute), [&] {
+                       return std::make_shared<const ir::Body>(Lowering(*body->graph, opset_).run(known));
+                     }));
+    }
+    const auto captures = attributes.find_int("num_captures");
+    if (captures) attributes.set("num_captures", *captures - gone);
+  }
+
+  const ir::Graph& graph_;
+  const int opset_;
+  ir::Graph lowered_;
+  std::map<Value, Value> mapped_;  // old -> new
+};
+
 }  // namespace
 
 ir::Graph lower_to_opset(const ir::Graph& graph, int opset) {
-  ir::Graph lowered(graph.name());
-  std::map<Value, Value> mapped;  // old -> new
-  for (const Value input : graph.inputs()) mapped[input] = lowered.add_input(graph.name(input), graph.type(input));
-  for (const Value constant : graph.constants()) {
-    mapped[constant] = lowered.add_constant(graph.name(constant), graph.source(constant));
-  }
-  for (const ir::NodeId id : graph.nodes()) {
-    const Node& node = graph.node(id);
-    std::vector<Value> inputs;
-    for (const Value input : node.inputs) inputs.push_back(input ? mapped.at(input) : Value{});
-    const Rule* rule = find_rule(node.op);
-    const op::OpDef& def = op::get_op(node.op);
-    const bool expand = rule && (opset < std::max(def.since, rule->meaning_since) || node.op.starts_with("lathe."));
-    const std::vector<Value> results = with_context(fmt::format("node \"{}\" ({})", node.name, node.op), [&] {
-      if (expand) return rule->expand({Builder(lowered, node.name), node, std::move(inputs)});
-      op::check_opset(def, inputs.size(), node.attributes, opset);
-      const ir::NodeId copy =
-          lowered.add_node(node.op, std::move(inputs), node.attributes, node.name, int(node.outputs.size()));
-      return lowered.node(copy).outputs;
-    });
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (node.outputs[i]) mapped[node.outputs[i]] = results[i];
-    }
-  }
-  for (const Value output : graph.outputs()) lowered.add_output(mapped.at(output), graph.name(output));
-  return lowered;
+  return Lowering(graph, opset).run({});
 }
 
 }  // namespace lathe::frontend

@@ -16,7 +16,12 @@ struct OnnxExportOptions {
   int opset = 18;  // kOldestExportOpset to kNewestExportOpset
   // Block-quantised constants as DequantizeLinear (opset 21 or higher) where that is lossless; else as floats.
   bool keep_quantized = false;
+  // Of outputs whose type only the run knows, and ONNX wants to be told: see declared_types.
+  std::map<std::string, io::OnnxType> declared = {};
 };
+
+// What a model says of its outputs and of values on the way.
+std::map<std::string, io::OnnxType> declared_types(const io::OnnxModel& model);
 
 // What became of the block-quantised constants.
 struct QuantizedReport {

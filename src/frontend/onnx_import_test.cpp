@@ -243,23 +243,5 @@ TEST(OnnxExport, OtherDomainsAndTypesThatAreNotPlainComeBack) {
   EXPECT_EQ(run(written), expected);
 }
 
-TEST(OnnxExport, GraphsInsideNodesAreRefused) {
-  OnnxGraph plain;
-  plain.name = "plain";
-  plain.nodes = {node("Identity", {"x"}, {"plain_y"})};
-  plain.outputs = {value("plain_y", tensor::DType::f32, {2, 3})};
-  OnnxModel m = model(18, {node("If", {"condition"}, {"y"},
-                                {attribute("then_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain}),
-                                 attribute("else_branch", OnnxAttributeType::graph, std::vector<OnnxGraph>{plain})})});
-  m.graph.initializers = {io::OnnxTensor::of("condition", Tensor::scalar(true))};
-  const ir::Graph graph = imported(m);
-  try {
-    to_onnx(graph, OnnxExportOptions{});
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::unsupported) << error.what();
-  }
-}
-
 }  // namespace
 }  // namespace lathe::frontend

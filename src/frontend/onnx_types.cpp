@@ -40,6 +40,41 @@ const OnnxType& element_of(const OnnxType& type) {
   return type.element[0];
 }
 
+OnnxType wrapped(OnnxType::Kind kind, OnnxType element) {
+  OnnxType result;
+  result.kind = kind;
+  result.element.push_back(std::move(element));
+  return result;
+}
+
+// The text between `open` and the end of `text`, less the bracket that closes it; `text` itself without `open`.
+bool strip(std::string_view& text, std::string_view open) {
+  if (!text.starts_with(open)) return false;
+  text.remove_prefix(open.size());
+  text.remove_suffix(1);
+  return true;
+}
+
+// The inverse of op::to_string(TypeInfo), for what an Optional may hold.
+op::TypeInfo read_type(std::string_view text) {
+  const std::string_view whole = text;
+  const bool sequence = strip(text, "sequence(");
+  const std::string_view element = text.substr(0, text.find('['));
+  const auto dtype = tensor::find_dtype(element);
+  if (!dtype) fail(ErrorCode::unsupported, "type \"{}\" cannot be written", whole);
+  if (sequence) return op::TypeInfo::sequence(*dtype);
+  text.remove_prefix(element.size());
+  if (!strip(text, "[") || text == "...") return op::TypeInfo::unranked(*dtype);
+  op::TypeInfo type{*dtype, {}};
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    const std::string_view dim = text.substr(text.starts_with(' ') ? 1 : 0, comma - (text.starts_with(' ') ? 1 : 0));
+    type.shape.push_back(tensor::Dim::from_text(dim));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return type;
+}
+
 }  // namespace
 
 op::TypeInfo type_of(const OnnxType& type, UnknownDims& unknown) {
@@ -124,6 +159,75 @@ op::AttributeValue attribute_of(const io::OnnxAttribute& attribute, const io::On
     default:
       fail(ErrorCode::unsupported, "attribute \"{}\" of kind {}", attribute.name, io::to_string(attribute.type));
   }
+}
+
+OnnxType onnx_type(const op::TypeInfo& type) {
+  using Kind = OnnxType::Kind;
+  if (type.dtype == DType::undefined) fail(ErrorCode::unsupported, "only the run knows its type");
+  OnnxType result;
+  result.kind = Kind::tensor;
+  result.elem_type = int32_t(type.dtype);
+  switch (type.form) {
+    case op::Form::tensor:
+      break;
+    case op::Form::sequence:
+      return wrapped(Kind::sequence, std::move(result));
+    case op::Form::optional_tensor:
+      return wrapped(Kind::optional, std::move(result));
+    case op::Form::optional_sequence:
+      return wrapped(Kind::optional, wrapped(Kind::sequence, std::move(result)));
+  }
+  if (!type.ranked) return result;
+  result.shape.emplace();
+  for (const tensor::Dim& dim : type.shape) {
+    io::OnnxDim& to = result.shape->emplace_back();
+    if (dim.is_constant()) {
+      to.value = dim.value();
+    } else {
+      to.value = dim.to_string();
+    }
+  }
+  return result;
+}
+
+io::OnnxAttribute onnx_attribute(const std::string& name, const op::AttributeValue& value) {
+  io::OnnxAttribute result;
+  result.name = name;
+  const auto set = [&](OnnxAttributeType type, auto converted) {
+    result.type = type;
+    result.value = std::move(converted);
+  };
+  std::visit(
+      [&](const auto& v) {
+        using T = std::decay_t<decltype(v)>;
+        if constexpr (std::is_same_v<T, int64_t>) {
+          set(OnnxAttributeType::i64, v);
+        } else if constexpr (std::is_same_v<T, double>) {
+          set(OnnxAttributeType::f32, float(v));
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          set(OnnxAttributeType::string, v);
+        } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+          set(OnnxAttributeType::ints, v);
+        } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+          set(OnnxAttributeType::floats, std::vector<float>(v.begin(), v.end()));
+        } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+          set(OnnxAttributeType::strings, v);
+        } else if constexpr (std::is_same_v<T, tensor::Tensor>) {
+          set(OnnxAttributeType::tensor, std::vector<io::OnnxTensor>{io::OnnxTensor::of("", v)});
+        } else {
+          LATHE_CHECK(false, "attribute \"{}\" is a graph", name);
+        }
+      },
+      value);
+  return result;
+}
+
+io::OnnxAttribute onnx_type_attribute(const std::string& name, std::string_view text) {
+  io::OnnxAttribute result;
+  result.name = name;
+  result.type = OnnxAttributeType::type;
+  result.value = std::vector<OnnxType>{onnx_type(read_type(text))};
+  return result;
 }
 
 }  // namespace lathe::frontend

@@ -1,4 +1,4 @@
-// What ONNX's structs say in our types: value types, attributes, sparse tensors.
+// What ONNX's structs say in our types: value types, attributes, sparse tensors; and the way back.
 #pragma once
 
 #include <string>
@@ -23,5 +23,12 @@ op::TypeInfo type_of(const io::OnnxType& type, UnknownDims& unknown);
 op::AttributeValue attribute_of(const io::OnnxAttribute& attribute, const io::OnnxFile& file);
 // The tensor with all its zeros.
 tensor::Tensor dense(const io::OnnxSparseTensor& sparse, const io::OnnxFile& file);
+
+// The inverse of type_of. Throws unsupported for a type whose elements only the run knows.
+io::OnnxType onnx_type(const op::TypeInfo& type);
+// The inverse of attribute_of, but for types; the name goes with it. Throws internal for a graph.
+io::OnnxAttribute onnx_attribute(const std::string& name, const op::AttributeValue& value);
+// A type that attribute_of made a string, as the attribute that it was.
+io::OnnxAttribute onnx_type_attribute(const std::string& name, std::string_view text);
 
 }  // namespace lathe::frontend

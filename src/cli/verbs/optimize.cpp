@@ -107,7 +107,10 @@ class Optimisation {
     if (options_.report) print_passes(reports, output_);
     if (options_.level == 3) measure_approximations(source, reports, json);
     if (options_.level == 4) round(source, written, json);
-    const io::OnnxModel model = frontend::to_onnx(written, {.opset = opset_});
+    frontend::OnnxExportOptions onnx;
+    onnx.opset = opset_;
+    onnx.declared = frontend::declared_types(file_->model());
+    const io::OnnxModel model = frontend::to_onnx(written, onnx);
     io::OnnxWriteOptions write;
     write.progress = output_.progress();
     io::write_onnx(options_.destination, model, write);

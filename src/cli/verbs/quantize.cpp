@@ -108,6 +108,7 @@ class Quantization {
     }
     onnx.opset = std::clamp(onnx.opset, kOldestOpset, frontend::kNewestExportOpset);
     if (options_.opset != 0) onnx.opset = options_.opset;
+    onnx.declared = frontend::declared_types(file_->model());
     io::OnnxWriteOptions write;
     write.progress = output_.progress();
     io::write_onnx(options_.destination, frontend::to_onnx(frontend::lower_to_opset(graph, onnx.opset), onnx), write);
