@@ -46,6 +46,37 @@ Magnitudes measure_magnitudes(const ir::Graph& graph, const Samples& samples, co
   return magnitudes;
 }
 
+// Operators whose result may be as large as an input: where that is a constant of a mask, samples that mask nothing do
+// not show it.
+bool passes_on(std::string_view op) {
+  static constexpr std::string_view kOps[] = {"Add",      "Concat", "Expand",  "Flatten", "Gather",    "Identity", "Mul",
+                                              "Neg",      "Pad",    "Reshape", "Slice",   "Split",     "Squeeze",  "Sub",
+                                              "Tile",     "Transpose", "Unsqueeze", "Where"};
+  return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
+}
+
+// Adds what constants beyond `largest` may make of values.
+void add_reach_of_constants(const ir::Graph& graph, double largest, Magnitudes& magnitudes) {
+  const auto reach = [&](ir::Value value) {
+    if (!value || !graph.type(value).is_plain() || graph.type(value).dtype != DType::f32) return 0.0;
+    const tensor::Tensor* constant = graph.small_constant(value);
+    if (constant) return magnitude(*constant);
+    const auto seen = magnitudes.find(graph.name(value));
+    return seen == magnitudes.end() ? 0.0 : seen->second;
+  };
+  for (const ir::NodeId id : graph.nodes()) {
+    const ir::Node& node = graph.node(id);
+    if (!passes_on(node.op)) continue;
+    double most = 0;
+    for (const ir::Value input : node.inputs) most = std::max(most, reach(input));
+    if (most <= largest) continue;
+    for (const ir::Value output : node.outputs) {
+      double& known = magnitudes[graph.name(output)];
+      known = std::max(known, most);
+    }
+  }
+}
+
 class Search {
  public:
   Search(const ir::Graph& floats, const opt::SixteenBitOptions& options, const SixteenBitBounds& bounds,
@@ -62,6 +93,8 @@ class Search {
       fail(ErrorCode::unsupported, "no node can be of {} in opset {}", to_string(cost_.options.type), cost_.options.opset);
     }
     magnitudes_ = measure_magnitudes(floats_, samples_, run_, progress_);
+    shown_ = magnitudes_;
+    add_reach_of_constants(floats_, opt::largest_of(cost_.options.type), magnitudes_);
     if (keep_beyond_range()) rounded = round();
     measure_nodes(rounded);
     if (keep_noisy()) rounded = round();
@@ -93,7 +126,7 @@ class Search {
         for (const ir::Value value : *values) {
           const auto seen = value ? magnitudes_.find(floats_.name(value)) : magnitudes_.end();
           if (seen == magnitudes_.end() || seen->second <= largest) continue;
-          keep(place.value, fmt::format("\"{}\" reaches {:g}, beyond {:g}", seen->first, seen->second, largest));
+          keep(place.value, fmt::format("\"{}\" can reach {:g}, beyond {:g}", seen->first, seen->second, largest));
           any = true;
         }
       }
@@ -106,7 +139,7 @@ class Search {
     for (const opt::SixteenBitPlace& place : cost_.places) {
       const auto value = floats_.find(place.value);
       const bool f32 = value && floats_.type(*value).dtype == DType::f32;
-      if (place.kept.empty() && f32 && magnitudes_.contains(place.value)) values.push_back(place.value);
+      if (place.kept.empty() && f32 && shown_.contains(place.value)) values.push_back(place.value);
     }
     cost_.nodes = cost_of_nodes(floats_, rounded, values, values, samples_, run_, progress_);
   }
@@ -203,7 +236,8 @@ class Search {
   const Samples& samples_;
   const runtime::GraphOptions& run_;
   const ProgressSink& progress_;
-  Magnitudes magnitudes_;
+  Magnitudes shown_;       // by runs
+  Magnitudes magnitudes_;  // and by constants
   SixteenBitCost cost_;
 };
 

@@ -38,7 +38,7 @@ class Model:
         onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", opset)], ir_version=10), path)
 
 
-def block(path, opset, factor=0.7071067811865475):
+def block(path, opset, factor=0.7071067811865475, hidden_from=6):
     """A layer of a transformer: masked attention, GELU, and something whose numbers are beyond f16."""
     m = Model(1)
     q, k, v = (m.node("MatMul", ["x", m.weights(f"w{n}", 32, 32)], n) for n in "qkv")
@@ -57,7 +57,7 @@ def block(path, opset, factor=0.7071067811865475):
     m.save(path, [("x", [1, "n", 32]), ("mask", [1, 1, "n"])], [("y", [1, "n", 32])], opset)
     def sample(i):
         mask = np.ones((1, 1, 9), np.float32)
-        mask[..., 6 + i:] = 0
+        mask[..., hidden_from + i:] = 0
         return {"x": m.rng.standard_normal((1, 9, 32)).astype(np.float32), "mask": mask}
     return [sample(i) for i in range(SAMPLES)]
 
@@ -164,6 +164,18 @@ def check_sixteen_bits(folder):
     assert psnr(expected, in_onnxruntime(folder / "made_up.onnx", samples)) >= 50, kept(made_up)
 
 
+def check_masks_that_samples_do_not_show(folder):
+    source = folder / "block.onnx"
+    write_samples(folder / "samples", block(source, 17, hidden_from=9))
+    report = optimize(source, folder / "f16.onnx", "-O4", "--calibration", folder / "samples")
+    for value in ("hidden", "masked", "p"):
+        assert "beyond" in kept(report)[value], (value, kept(report))
+    samples = block(source, 17)
+    for sample in samples:
+        sample["mask"][:] = 0  # every position is hidden: the same weight for all, not NaN
+    assert psnr(in_onnxruntime(source, samples), in_onnxruntime(folder / "f16.onnx", samples)) >= 50
+
+
 def check_opsets(folder):
     source = folder / "picture.onnx"
     samples = picture(source, 18)
@@ -206,7 +218,7 @@ def check_refusals(folder):
 
 ort.set_default_logger_severity(3)
 with tempfile.TemporaryDirectory() as temporary:
-    for check in (check_approximations, check_sixteen_bits, check_opsets, check_report, check_refusals):
+    for check in (check_approximations, check_sixteen_bits, check_masks_that_samples_do_not_show, check_opsets, check_report, check_refusals):
         folder = pathlib.Path(temporary) / check.__name__
         folder.mkdir()
         check(folder)
