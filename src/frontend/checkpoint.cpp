@@ -10,6 +10,7 @@
 #include "frontend/meta_checkpoint.h"
 #include "io/tensor_file.h"
 #include "io/torch_file.h"
+#include "text/sentencepiece.h"
 
 namespace lathe::frontend {
 namespace {
@@ -90,6 +91,28 @@ void set_licence(Json& config, std::string_view name) {
   }
 }
 
+std::map<std::string, std::string> assets_of(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> assets;
+  for (const std::string_view name : kAssets) {
+    const std::filesystem::path file = folder / name;
+    if (file_kind(file) != FileKind::nothing) assets.emplace(name, read_text_file(file));
+  }
+  return assets;
+}
+
+// The tokenizer of Meta's folders, and of Hugging Face's without a tokenizer.json; ids that the config lacks are its own.
+void add_sentencepiece(const std::filesystem::path& folder, std::map<std::string, std::string>& assets, Json& config) {
+  const std::filesystem::path file = folder / "tokenizer.model";
+  if (assets.contains("tokenizer.json") || file_kind(file) == FileKind::nothing) return;
+  const std::string bytes = read_text_file(file);
+  const auto span = std::as_bytes(std::span(bytes));
+  const text::GgufTokenizer tokenizer = text::read_sentencepiece(span, "tokenizer.model");
+  assets["tokenizer.json"] = text::tokenizer_json_from_sentencepiece(span, "tokenizer.model").dump() + "\n";
+  for (const auto& [key, id] : {std::pair{"bos_token_id", tokenizer.bos_token_id}, {"eos_token_id", tokenizer.eos_token_id}}) {
+    if (id && !config.contains(key)) config[key] = *id;
+  }
+}
+
 // The file that holds the weights, or their index: of the usual names, else the only .safetensors.
 io::TensorFile open_weights(const std::filesystem::path& folder) {
   const std::filesystem::path file = io::find_weight_file(folder, "model", "pytorch_model", "");
@@ -127,12 +150,10 @@ const Architecture& Checkpoint::architecture() const {
 }
 
 void Checkpoint::open_meta() {
-  for (const std::string_view name : kAssets) {
-    const std::filesystem::path file = path_ / name;
-    if (file_kind(file) != FileKind::nothing) assets_.emplace(name, read_text_file(file));
-  }
+  assets_ = assets_of(path_);
   MetaCheckpoint meta = MetaCheckpoint::open(path_);
   config_ = std::move(meta.config);
+  add_sentencepiece(path_, assets_, config_);
   assets_["config.json"] = config_.dump(2);
   tensors_ = std::move(meta.tensors);
   files_ = std::move(meta.files);
@@ -144,11 +165,9 @@ void Checkpoint::open_folder() {
     if (MetaCheckpoint::recognises(path_)) return open_meta();
     fail(ErrorCode::invalid_input, "no config.json in this folder");
   }
-  for (const std::string_view name : kAssets) {
-    const std::filesystem::path file = path_ / name;
-    if (file_kind(file) != FileKind::nothing) assets_.emplace(name, read_text_file(file));
-  }
+  assets_ = assets_of(path_);
   config_ = parse_config(assets_.at("config.json"));
+  add_sentencepiece(path_, assets_, config_);
   set_licence(config_, licence_of_card(path_ / "README.md"));
   if (file_kind(path_ / "model.onnx") == FileKind::file &&
       io::find_weight_file(path_, "model", "pytorch_model", "").empty()) {

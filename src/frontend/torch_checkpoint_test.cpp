@@ -5,6 +5,7 @@
 #include "frontend/checkpoint_testing.h"
 #include "frontend/decoder.h"
 #include "frontend/picture_checkpoint.h"
+#include "text/tokenizer.h"
 
 namespace lathe::frontend {
 namespace {
@@ -89,6 +90,23 @@ TEST(TorchCheckpoints, AMetaFolder) {
     EXPECT_EQ(found.config()[key], expected.config()[key]) << key;
   }
   build_decoder(found, natural_dtype(found));
+}
+
+// Meta's folders have SentencePiece's file; so have some of Hugging Face's, where a tokenizer.json goes before it.
+TEST(TorchCheckpoints, ATokenizerModelBecomesATokenizerJson) {
+  const TemporaryFolder folder;
+  fs::copy(kTests / "frontend/meta", folder.path());
+  fs::copy(kTests / "text/sentencepiece/llama.model", folder.path() / "tokenizer.model");
+  const Checkpoint found = Checkpoint::open(folder.path());
+  EXPECT_EQ(found.config()["bos_token_id"], 1);
+  EXPECT_EQ(found.config()["eos_token_id"], 2);
+  const auto tokenizer = text::Tokenizer::from_text(found.assets().at("tokenizer.json"));
+  EXPECT_EQ(tokenizer.vocab_size(), 600u);
+  std::ofstream(folder.path() / "tokenizer.json") << "{}";
+  EXPECT_EQ(Checkpoint::open(folder.path()).assets().at("tokenizer.json"), "{}");
+  fs::remove(folder.path() / "tokenizer.json");
+  fs::resize_file(folder.path() / "tokenizer.model", 5000);
+  EXPECT_THROW(Checkpoint::open(folder.path()), Error);
 }
 
 TEST(TorchCheckpoints, AMetaFolderWithoutAShard) {

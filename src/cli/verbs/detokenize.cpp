@@ -41,7 +41,7 @@ Exit run(const Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("model", options->model, "model, engine, or a tokenizer.json")->required();
+  command.add_option("model", options->model, "model, engine, tokenizer.json or tokenizer.model")->required();
   command.add_option("ids", options->ids, "token ids, unless --stdin-json is given");
   command.add_flag("--stdin-json", options->from_stdin, "read a JSON list of lists of ids from standard input");
   return [options](Output& output) { return run(*options, output); };

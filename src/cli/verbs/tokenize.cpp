@@ -36,7 +36,7 @@ Exit run(const Options& options, Output& output) {
 
 std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("model", options->model, "model, engine, or a tokenizer.json")->required();
+  command.add_option("model", options->model, "model, engine, tokenizer.json or tokenizer.model")->required();
   command.add_option("text", options->text, "the text, unless --stdin-json is given");
   command.add_flag("--stdin-json", options->from_stdin, "read a JSON list of texts from standard input");
   command.add_flag("--special", options->special, "add the special tokens of the post-processor");
