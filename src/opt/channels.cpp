@@ -1,5 +1,8 @@
 #include "opt/channels.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "opt/linear.h"
 #include "tensor/source.h"
 
@@ -10,23 +13,24 @@ using tensor::Tensor;
 
 namespace {
 
-// Weights [features, ...] of f32, each feature times its factor, as they are read: a model's folded weights are never
-// in memory all at once.
 class ScaledSource final : public tensor::Source {
  public:
-  ScaledSource(tensor::SourcePtr base, std::vector<double> scale)
+  ScaledSource(tensor::SourcePtr base, std::vector<double> scale, bool by_column)
       : Source(tensor::DType::f32, tensor::Encoding::plain, base->dims(), base->origin()),
         base_(std::move(base)),
-        scale_(std::move(scale)) {}
+        scale_(std::move(scale)),
+        by_column_(by_column) {}
 
   void read_rows(int64_t first, int64_t count, std::span<std::byte> out) const override {
     base_->read_rows(first, count, out);
     if (count == 0) return;
-    const int64_t rows_each = rows() / int64_t(scale_.size()), width = row_elements();
+    const int64_t width = row_elements();
+    const int64_t rows_each = by_column_ ? 1 : std::max<int64_t>(1, rows() / int64_t(scale_.size()));
     auto* row = reinterpret_cast<float*>(out.data());
     for (int64_t r = first; r < first + count; ++r, row += width) {
-      const double factor = scale_[size_t(r / rows_each)];
-      for (int64_t i = 0; i < width; ++i) row[i] = float(double(row[i]) * factor);
+      for (int64_t i = 0; i < width; ++i) {
+        row[i] = float(double(row[i]) * scale_[size_t(by_column_ ? i : r / rows_each)]);
+      }
     }
   }
 
@@ -35,9 +39,35 @@ class ScaledSource final : public tensor::Source {
  private:
   tensor::SourcePtr base_;
   std::vector<double> scale_;
+  bool by_column_;
 };
 
 }  // namespace
+
+tensor::SourcePtr scaled_rows(tensor::SourcePtr base, std::vector<double> scale) {
+  return std::make_shared<ScaledSource>(std::move(base), std::move(scale), false);
+}
+
+tensor::SourcePtr scaled_columns(tensor::SourcePtr base, std::vector<double> scale) {
+  return std::make_shared<ScaledSource>(std::move(base), std::move(scale), true);
+}
+
+std::optional<ScaleShift> find_batch_normalization(const ir::Graph& graph, const ir::Node& node) {
+  if (node.outputs.size() != 1 || node.attributes.get_int("training_mode", 0) != 0) return std::nullopt;
+  std::vector<std::vector<double>> numbers;  // scale, bias, mean, variance
+  for (size_t i = 1; i < 5; ++i) {
+    auto values = constant_numbers(graph, node.inputs[i]);
+    if (!values || (i > 1 && values->size() != numbers[0].size())) return std::nullopt;
+    numbers.push_back(std::move(*values));
+  }
+  const double epsilon = node.attributes.get_float("epsilon", 1e-5);
+  ScaleShift result;
+  for (size_t f = 0; f < numbers[0].size(); ++f) {
+    result.scale.push_back(numbers[0][f] / std::sqrt(numbers[3][f] + epsilon));
+    result.shift.push_back(numbers[1][f] - numbers[2][f] * result.scale.back());
+  }
+  return result;
+}
 
 std::optional<std::vector<double>> constant_numbers(const ir::Graph& graph, Value value) {
   if (!graph.is_constant(value) || graph.type(value).dtype != tensor::DType::f32) return std::nullopt;
@@ -93,7 +123,7 @@ bool replace_with_scaled(ir::Graph& graph, ir::NodeId at, const ConstantConv& co
   const bool plain = weights->encoding() == tensor::Encoding::plain;
   const tensor::SourcePtr f32 = plain ? weights : tensor::memory_source(tensor::load(*weights), w_name);
   for (size_t f = 0; f < biases.size(); ++f) new_biases.data<float>()[f] = float(biases[f] * scale[f] + shift[f]);
-  const Value scaled = graph.add_constant(w_name, std::make_shared<ScaledSource>(f32, scale));
+  const Value scaled = graph.add_constant(w_name, scaled_rows(f32, scale));
   const Value shifted = graph.add_constant(bias_name, new_biases);
   return replace_with(graph, at, "Conv", {conv.node.inputs[0], scaled, shifted}, conv.node.attributes);
 }

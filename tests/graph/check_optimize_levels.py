@@ -52,8 +52,8 @@ def block(path, opset, factor=0.7071067811865475, hidden_from=6):
     g = m.node("Mul", [m.node("Mul", [u, m.node("Add", [e, m.constant("one", 1.0)], "gate")], "gated"),
                        m.constant("gelu half", 0.5)], "g")
     d = m.node("MatMul", [g, m.weights("down", 64, 32)], "d")
-    large = m.node("Mul", [d, m.constant("large factor", 50000.0)], "large")
-    m.node("Add", [a, m.node("Div", [large, m.constant("large divisor", 60000.0)], "small")], "y")
+    large = m.node("Mul", [m.node("Tanh", [d], "bounded"), m.constant("large factor", 99000.0)], "large")
+    m.node("Add", [a, m.node("Div", [large, m.constant("large divisor", 90000.0)], "small")], "y")
     m.save(path, [("x", [1, "n", 32]), ("mask", [1, 1, "n"])], [("y", [1, "n", 32])], opset)
     def sample(i):
         mask = np.ones((1, 1, 9), np.float32)

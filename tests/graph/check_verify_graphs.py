@@ -99,7 +99,7 @@ def check_part(folder):
         flags.append(f"--input={name}={folder / name}.npy")
     run("run", MODEL, *flags, "--reference", "--dump-tensors", "--output-dir", whole)
     middle = ["/model/layers.1/Add_output_0", "/model/layers.1/mlp/down_proj/MatMul_output_0"]
-    run("optimize", MODEL, tail, "-O1", "--extract-inputs", ",".join(middle), "--extract-outputs", "logits")
+    run("optimize", MODEL, tail, "-O0", "--extract-inputs", ",".join(middle), "--extract-outputs", "logits")
     given = [f"--input={name}={whole / name.replace('/', '_')}.npy" for name in middle]
     run("run", tail, *given, "--reference", "--output-dir", folder / "behind")
     assert (folder / "behind/logits.npy").read_bytes() == (whole / "logits.npy").read_bytes()

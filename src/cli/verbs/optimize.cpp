@@ -103,6 +103,7 @@ class Optimisation {
     passes.level = opt::Level(options_.level);
     const auto reports = opt::optimise(graph_, passes);
     ir::Graph written = frontend::lower_to_opset(graph_, opset_);
+    if (options_.level > 0) tidy(written, passes);
     Json json = {{"nodes_before", source.nodes().size()}, {"passes", passes_as_json(reports)}};
     if (options_.report) print_passes(reports, output_);
     if (options_.level == 3) measure_approximations(source, reports, json);
@@ -125,6 +126,13 @@ class Optimisation {
   }
 
  private:
+  // What expansions wrote once for each node, and what they compute of lengths that are known.
+  void tidy(ir::Graph& written, opt::PassOptions passes) const {
+    passes.level = opt::Level::o1;
+    passes.dump = {};
+    opt::optimise(written, passes);
+  }
+
   calibrate::Samples find_samples(const ir::Graph& graph) const {
     if (!options_.calibration.empty()) return read_samples(options_.calibration, options_.samples, graph);
     output_.note("no --calibration: what it costs is measured on made-up inputs");
