@@ -4,6 +4,8 @@
 // Inputs are the operator's, absent ones too; the meaning takes those that are there. Attributes besides the four below
 // are the operator's own.
 #include <algorithm>
+#include <map>
+#include <string>
 
 #include "op/inference.h"
 #include "op/subgraph.h"
@@ -11,16 +13,34 @@
 namespace lathe::op {
 namespace {
 
+using Lengths = std::map<std::string, int64_t, std::less<>>;
+
+// Lengths that the meaning leaves open and an input gives.
+void bind(Lengths& lengths, const TypeInfo& open, const TypeInfo& given) {
+  for (size_t axis = 0; axis < std::min(open.shape.size(), given.shape.size()); ++axis) {
+    const auto symbols = open.shape[axis].symbols();
+    const bool alone = symbols.size() == 1 && open.shape[axis] == tensor::Dim::symbol(*symbols.begin());
+    if (alone && given.shape[axis].is_constant()) lengths.emplace(*symbols.begin(), given.shape[axis].value());
+  }
+}
+
 void infer(InferContext& context) {
   const Subgraph& meaning = context.attributes.get_graph("meaning");
-  const size_t given = size_t(std::count_if(context.inputs.begin(), context.inputs.end(),
-                                            [](const TypeInfo* input) { return input != nullptr; }));
-  const std::vector<TypeInfo> results = meaning.output_types();
-  if (meaning.input_types().size() != given || results.size() != context.outputs.size()) {
-    bad(context, "{} inputs and {} outputs, but {} and {} of the meaning", given, context.outputs.size(),
-        meaning.input_types().size(), results.size());
+  const std::vector<TypeInfo> inputs = meaning.input_types();
+  std::vector<TypeInfo> results = meaning.output_types();
+  std::vector<const TypeInfo*> given;
+  std::copy_if(context.inputs.begin(), context.inputs.end(), std::back_inserter(given),
+               [](const TypeInfo* input) { return input != nullptr; });
+  if (inputs.size() != given.size() || results.size() != context.outputs.size()) {
+    bad(context, "{} inputs and {} outputs, but {} and {} of the meaning", given.size(), context.outputs.size(),
+        inputs.size(), results.size());
   }
-  for (size_t i = 0; i < results.size(); ++i) context.outputs[i] = seen_outside(context, results[i], i);
+  Lengths lengths;
+  for (size_t i = 0; i < given.size(); ++i) bind(lengths, inputs[i], *given[i]);
+  for (size_t i = 0; i < results.size(); ++i) {
+    for (tensor::Dim& dim : results[i].shape) dim = dim.bind(lengths);
+    context.outputs[i] = seen_outside(context, results[i], i);
+  }
 }
 
 void evaluate(DataContext& context) {

@@ -2,24 +2,19 @@
 #pragma once
 
 #include <limits>
-#include <optional>
 
 #include "ir/graph.h"
 
 namespace lathe::opt {
 
+// By default nothing is known.
 struct ValueRange {
-  double low = 0;
-  double high = 0;
-
-  bool is_finite_f32() const {
-    constexpr double kLimit = std::numeric_limits<float>::max();
-    return low >= -kLimit && high <= kLimit;
-  }
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
 };
 
-// For masks: numbers put together by choices, sums, products and moves. Integers that a graph is given are taken to be
-// 0 and 1, as attention masks are. nullopt where nothing is known.
-std::optional<ValueRange> find_range(const ir::Graph& graph, ir::Value value);
+// For masks in f32: numbers put together by choices, sums, products and moves. Integers that a graph is given are taken
+// to be 0 and 1, as attention masks are.
+ValueRange find_range(const ir::Graph& graph, ir::Value value);
 
 }  // namespace lathe::opt

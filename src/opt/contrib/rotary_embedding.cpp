@@ -31,7 +31,7 @@ Table table_of(Graph& graph, Value cos, Value sin, NodeId before) {
   return {node("Reshape", {cos, lines}), node("Reshape", {sin, lines}), positions};
 }
 
-bool apply(Graph& graph, NodeId id, RuleContext&) {
+bool apply(Graph& graph, NodeId id, RuleContext& context) {
   const Node node = graph.node(id);
   if (!all_f32(graph, {node.inputs[0], node.inputs[1], node.inputs[2]})) return false;
   const bool looked_up = node.inputs.size() > 3 && node.inputs[3];
@@ -39,7 +39,7 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
   const tensor::Shape& cos = graph.type(node.inputs[1]).shape;
   if (!cos.back().is_constant() || (looked_up && graph.type(node.inputs[3]).shape.size() != 2)) return false;
   const auto heads = x.size() == 4 ? x[1].constant() : node.attributes.find_int("num_heads");
-  if (!heads || *heads < 1) return false;
+  if (!heads || *heads < 1) return context.miss("the number of heads is not known");
   op::Attributes attributes{{"interleaved", node.attributes.get_int("interleaved", 0)}, {"num_heads", *heads}};
   if (const int64_t turned = node.attributes.get_int("rotary_embedding_dim", 0); turned != 0) {
     attributes.set("rotary_embedding_dim", turned);
@@ -56,8 +56,8 @@ bool apply(Graph& graph, NodeId id, RuleContext&) {
 }  // namespace
 
 const ContribRule& rotary_embedding_contrib() {
-  static const ContribRule rule{.rule = {.name = "contrib_rotary_embedding", .roots = {"RotaryEmbedding"}, .apply = apply},
-                                .until = 23};
+  static const ContribRule rule{
+      .rule = {.name = "contrib_rotary_embedding", .roots = {"RotaryEmbedding"}, .apply = apply}, .until = 23};
   return rule;
 }
 
