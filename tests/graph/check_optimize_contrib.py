@@ -118,6 +118,18 @@ def network(path):
     return lambda rng: {"x": rng.standard_normal((2, 3, 6, 6)).astype(np.float32)}
 
 
+def branches(path):
+    """Rules reach into graphs inside nodes."""
+    m = Maker(3)
+    inside = [h.make_node("Add", ["x", "b"], ["s"]), h.make_node("Gelu", ["s"], ["g"], approximate="tanh")]
+    some = h.make_graph(inside, "some", [], [h.make_tensor_value_info("g", T.FLOAT, ["n", 4])])
+    none = h.make_graph([h.make_node("Swish", ["x"], ["z"])], "none", [], [h.make_tensor_value_info("z", T.FLOAT, ["n", 4])])
+    m.tensors.append(nh.from_array(np.array([1, -2, 3, 0.5], np.float32), "b"))
+    m.nodes.append(h.make_node("If", ["which"], ["y"], then_branch=some, else_branch=none))
+    m.save(path, [("x", T.FLOAT, ["n", 4]), ("which", T.BOOL, [])], [("y", T.FLOAT, ["n", 4])], 24)
+    return lambda rng: {"x": rng.standard_normal((3, 4)).astype(np.float32), "which": np.array(True)}
+
+
 def decoder(path):
     """A step of two rows behind a past, the first padded, for a decoder that Optimum exported. Without a past the first
     tokens of that row see nothing."""
@@ -152,12 +164,20 @@ def lathe(*arguments, code=0):
     return json.loads(done.stdout)
 
 
+def each_node(graph):
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from each_node(attribute.g)
+
+
 def used(path):
     """Operators of com.microsoft, and the domains that the file imports."""
     model = onnx.load(path, load_external_data=False)
-    operators = collections.Counter(node.op_type for node in model.graph.node if node.domain == "com.microsoft")
+    operators = collections.Counter(node.op_type for node in each_node(model.graph) if node.domain == "com.microsoft")
     domains = {opset.domain for opset in model.opset_import}
-    assert {node.domain for node in model.graph.node} <= domains
+    assert {node.domain for node in each_node(model.graph)} <= domains
     return operators, domains
 
 
@@ -203,6 +223,8 @@ def main():
               {13: {**norms, ATTENTION: 2}, 17: {**norms, ATTENTION: 2}, 23: norms}, work)
         check("network", work / "network.onnx", network(work / "network.onnx"),
               {13: {"FusedConv": 4, "FusedMatMul": 1, "QuickGelu": 1}, 24: {"FusedConv": 4, "FusedMatMul": 1}}, work)
+        check("branches", work / "branches.onnx", branches(work / "branches.onnx"),
+              {18: {"FastGelu": 1, "QuickGelu": 1}, 24: {"FastGelu": 1}}, work)
         for name, always, before_23 in DECODERS:
             path = ARCH / f"optimum_{name}/model.onnx"
             check(name, path, decoder(path), {18: {**always, **before_23}, 24: always}, work)
