@@ -16,13 +16,18 @@ using ir::Node;
 using op::Attributes;
 using tensor::DType;
 
+// x^2 spelled as ONNX Runtime's own rewrites know norms by: they make one kernel of what follows.
+Value squared(const Builder& b, Value x) {
+  return b.node("Pow", {x, b.scalar(2, DType::f32)});
+}
+
 // y = x / sqrt(mean(x^2) + epsilon) * scale, computed in f32 (ONNX RMSNormalization-23).
 Results expand_rms_normalization(const Expansion& e) {
   const Builder& b = e.b;
   if (e.node.attributes.get_int("axis", -1) != -1) fail(ErrorCode::unsupported, "only axis -1 has an expansion");
   const double epsilon = e.node.attributes.get_float("epsilon", 1e-5);
   const Value x = b.cast(e.inputs[0], DType::f32);
-  const Value variance = e.mean(b.mul(x, x));
+  const Value variance = e.mean(squared(b, x));
   const Value root = b.node("Sqrt", {b.add(variance, b.scalar(epsilon, DType::f32))});
   return {b.mul(b.cast(b.div(x, root), e.type(1).dtype), e.inputs[1])};
 }
@@ -36,7 +41,7 @@ Results expand_layer_normalization(const Expansion& e) {
   const DType dtype = e.type(0).dtype;
   const Value x = b.cast(e.inputs[0], DType::f32);
   const Value centred = b.sub(x, e.mean(x));
-  const Value variance = e.mean(b.mul(centred, centred));
+  const Value variance = e.mean(squared(b, centred));
   const Value root = b.node("Sqrt", {b.add(variance, b.scalar(epsilon, DType::f32))});
   const Value scaled = b.mul(b.cast(b.div(centred, root), dtype), e.inputs[1]);
   return {e.has(2) ? b.add(scaled, e.inputs[2]) : scaled};
@@ -239,12 +244,24 @@ class Lowering {
     if (rule && (opset_ < std::max(def.since, rule->meaning_since) || node.op.starts_with("lathe."))) {
       return rule->expand({Builder(lowered_, node.name), node, std::move(inputs)});
     }
-    op::check_opset(def, inputs.size(), node.attributes, opset_);
+    if (node.op != "lathe.Contrib") op::check_opset(def, inputs.size(), node.attributes, opset_);
+    if (node.op == "Attention") fill_mask(node, inputs);
     Attributes attributes = node.attributes;
     lower_bodies(bodies_of(node), inputs, attributes);
     const ir::NodeId copy =
         lowered_.add_node(node.op, std::move(inputs), std::move(attributes), node.name, int(node.outputs.size()));
     return lowered_.node(copy).outputs;
+  }
+
+  // Layers share a mask.
+  void fill_mask(const Node& node, std::vector<Value>& inputs) {
+    if (inputs.size() < 4 || !inputs[3]) return;
+    const Value mask = inputs[3];
+    const auto key = std::pair(mask, tensor::to_string(lowered_.type(inputs[0]).shape));
+    const auto known = masks_.find(key);
+    const Value full = known != masks_.end() ? known->second : full_mask({Builder(lowered_, node.name), node, inputs});
+    masks_[key] = full;
+    if (full) inputs[3] = full;
   }
 
   // From the last one on, so that the inputs of those before stay where they are.
@@ -271,6 +288,7 @@ class Lowering {
   const int opset_;
   ir::Graph lowered_;
   std::map<Value, Value> mapped_;  // old -> new
+  std::map<std::pair<Value, std::string>, Value> masks_;  // with a row for each query, by the type of queries
 };
 
 }  // namespace

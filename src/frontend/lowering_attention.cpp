@@ -91,6 +91,18 @@ Value attention_weights(const Expansion& e, Value scores, Value mask) {
 
 }  // namespace
 
+Value full_mask(const Expansion& e) {
+  if (!e.has(3)) return {};
+  const tensor::Shape& mask = e.type(3).shape;
+  const int axis = e.type(0).shape.size() == 4 ? 2 : 1;
+  if (mask.size() < 2 || mask[mask.size() - 2] != tensor::Dim(1) || e.type(0).shape[size_t(axis)] == tensor::Dim(1)) {
+    return {};
+  }
+  const Builder& b = e.b;
+  const Value sequence = b.slice(b.node("Shape", {e.inputs[0]}), axis, axis + 1, 0);
+  return b.node("Expand", {e.inputs[3], b.concat({sequence, b.ints({1})}, 0)});
+}
+
 // Grouped-query attention with a mask, additive or boolean (ONNX Attention-23). The query heads of a key-value head
 // become rows of one product, so nothing is repeated.
 Results expand_attention(const Expansion& e) {

@@ -157,6 +157,26 @@ TEST(Lowering, NormsActivationsAndRotation) {
   }
 }
 
+// ONNX Runtime wants a row of the mask for each query where ONNX broadcasts one; layers share what is made of it.
+TEST(Lowering, AMaskOfOneRowHasOneForEachQuery) {
+  const std::string text = R"(graph g {
+    input %q: f32[2, 3, 8] input %k: f32[2, 5, 8] input %v: f32[2, 5, 8] input %mask: f32[2, 1, 1, 5]
+    %a = Attention(%q, %k, %v, %mask) {kv_num_heads = 2, q_num_heads = 2}
+    %b = Attention(%a, %k, %v, %mask) {kv_num_heads = 2, q_num_heads = 2}
+    output %b
+  })";
+  expect_same(text, 23);
+  const ir::Graph lowered = lower_to_opset(ir::parse(text, {}), 23);
+  int expanded = 0;
+  for (const ir::NodeId id : lowered.nodes()) {
+    const ir::Node& node = lowered.node(id);
+    expanded += node.op == "Expand";
+    if (node.op != "Attention") continue;
+    EXPECT_EQ(op::to_string(lowered.type(node.inputs[3])), "f32[2, 1, 3, 5]");
+  }
+  EXPECT_EQ(expanded, 1);
+}
+
 std::string refusal(const std::string& text, int opset) {
   try {
     lower_to_opset(ir::parse(text, {}), opset);

@@ -15,7 +15,7 @@ using ir::Value;
 
 // Versions of the domains beside ONNX's own, in which our operators of their names are.
 constexpr std::pair<std::string_view, int64_t> kDomains[] = {
-    {"ai.onnx.ml", 5}, {"ai.onnx.preview", 1}, {"ai.onnx.preview.training", 1}};
+    {"ai.onnx.ml", 5}, {"ai.onnx.preview", 1}, {"ai.onnx.preview.training", 1}, {"com.microsoft", 1}};
 
 void check(const OnnxExportOptions& options) {
   if (options.opset < kOldestExportOpset || options.opset > kNewestExportOpset) {

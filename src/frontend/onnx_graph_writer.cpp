@@ -228,7 +228,26 @@ void OnnxGraphWriter::write_quantized(const std::string& name, const tensor::Sou
   add_node("Reshape", name + ".to_matrix", {sum, plain_shape}, {name});
 }
 
+// An operator of another domain: its outputs that nobody asks for have no name.
+void OnnxGraphWriter::write_contrib(const Node& node) {
+  const op::Attributes& attributes = node.attributes;
+  OnnxNode& to = add_node(attributes.get_string("operator", ""), node.name, {}, {});
+  to.domain = attributes.get_string("domain", "");
+  for (const Value input : node.inputs) to.inputs.push_back(name_of(input));
+  const auto places = attributes.find_ints("outputs");
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const size_t place = places ? size_t(places->at(i)) : i;
+    to.outputs.resize(std::max(to.outputs.size(), place + 1));
+    to.outputs[place] = name_of(node.outputs[i]);
+  }
+  for (const auto& [name, value] : attributes) {
+    const bool ours = name == "operator" || name == "domain" || name == "meaning" || name == "outputs";
+    if (!ours) to.attributes.push_back(onnx_attribute(name, value));
+  }
+}
+
 void OnnxGraphWriter::write_node(const Node& node) {
+  if (node.op == "lathe.Contrib") return write_contrib(node);
   const NodeBodies bodies = bodies_of(node);
   const size_t dot = node.op.rfind('.');  // "ai.onnx.ml.Scaler": domain and name
   OnnxNode& to = add_node(dot == std::string::npos ? node.op : node.op.substr(dot + 1), node.name, {}, {});

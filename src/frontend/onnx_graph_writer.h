@@ -57,6 +57,7 @@ class OnnxGraphWriter {
   io::OnnxNode& add_node(std::string op, std::string name, std::vector<std::string> inputs,
                          std::vector<std::string> outputs);
   void write_node(const ir::Node& node);
+  void write_contrib(const ir::Node& node);
   void write_attributes(const ir::Node& node, const NodeBodies& bodies, io::OnnxNode& to);
 
   const ir::Graph& graph_;

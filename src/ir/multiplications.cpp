@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/checked.h"
+#include "ir/body.h"
 
 namespace lathe::ir {
 namespace {
@@ -108,12 +109,30 @@ Count count_for(const std::string& op) {
   return it == kCounts.end() ? nullptr : it->second;
 }
 
+// What a lathe.Contrib means, with the lengths that its inputs have here.
+Multiplications count_meaning(const Graph& graph, const Node& node) {
+  Graph meaning = graph_of(node.attributes.get_graph("meaning"));
+  const std::vector<Value> formal(meaning.inputs().begin(), meaning.inputs().end());
+  size_t next = 0;
+  for (const Value input : node.inputs) {
+    if (input) meaning.set_type(formal.at(next++), graph.type(input));
+  }
+  meaning.infer_types();
+  return count_multiplications(meaning);
+}
+
 }  // namespace
 
 Multiplications count_multiplications(const Graph& graph) {
   Multiplications result;
   for (const NodeId id : graph.nodes()) {
     const Node& node = graph.node(id);
+    if (node.op == "lathe.Contrib") {
+      const Multiplications meant = count_meaning(graph, node);
+      for (const auto& [op, number] : meant.by_op) result.by_op[op] += number;
+      result.total += meant.total;
+      result.unknown += meant.unknown;
+    }
     const Count count = count_for(node.op);
     if (!count) continue;
     const auto number = count(Work(graph, node));

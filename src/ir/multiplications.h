@@ -11,7 +11,7 @@
 namespace lathe::ir {
 
 // Multiply-accumulates by operator: convolutions, matrix products, attention, recurrent layers. The graphs inside nodes
-// are not counted.
+// are not counted, but for what a lathe.Contrib means.
 struct Multiplications {
   std::map<std::string, int64_t> by_op;
   int64_t total = 0;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace lathe::ir {
 namespace {
 
@@ -39,6 +41,28 @@ TEST(Multiplications, OfAttention) {
   EXPECT_EQ(count("Attention", "  input %q: f32[2, 5, 128]\n  input %k: f32[2, 9, 64]\n  input %v: f32[2, 9, 64]\n"
                                "  %y = Attention(%q, %k, %v) {q_num_heads = 8, kv_num_heads = 4}\n  output %y\n"),
             2 * 8 * 5 * 9 * (16 + 16));
+}
+
+// With the lengths of its inputs, whatever the meaning leaves open.
+TEST(Multiplications, OfWhatAForeignOperatorMeans) {
+  const std::string call = R"(graph g {
+    input %a: f32[2, 5, 3]
+    input %b: f32[2, 7, 3]
+    %y = lathe.Contrib(%a, _, %b) {domain = "com.microsoft", meaning = graph meaning {
+      input %x0: f32[b, n, 3]
+      input %x2: f32[b, m, 3]
+      %t = Transpose(%x2) {perm = [0, 2, 1]}
+      %p = MatMul(%x0, %t)
+      output %p
+    }, operator = "FusedMatMul", transB = 1}
+    output %y
+  })";
+  const Graph graph = parse(call, {});
+  EXPECT_EQ(op::to_string(graph.type(graph.outputs()[0])), "f32[2, 5, 7]");
+  EXPECT_EQ(count_multiplications(graph).by_op.at("MatMul"), 2 * 5 * 7 * 3);
+  std::string wrong = call;
+  wrong.replace(wrong.find("%a, _, %b"), 9, "%a, %a, %b");
+  EXPECT_THROW(parse(wrong, {}), Error);
 }
 
 TEST(Multiplications, OpenLengthsAreCountedAsSuch) {

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "opt/case_files.h"
+#include "opt/contrib.h"
 #include "opt/pass_manager.h"
 #include "opt/rule.h"
 
@@ -178,6 +179,10 @@ TEST(OptCases, CoverEveryRuleAndPass) {
   for (const Rule* rule : all_rules()) {
     EXPECT_GT(must[rule->name], 0) << rule->name;
     EXPECT_GT(must_not[rule->name], 0) << rule->name;
+  }
+  for (const ContribRule* rule : contrib_rules()) {
+    EXPECT_GT(must[rule->rule.name], 0) << rule->rule.name;
+    EXPECT_GT(must_not[rule->rule.name], 0) << rule->rule.name;
   }
   for (const Pass* pass : all_passes()) {
     EXPECT_GT(must[pass->name], 0) << pass->name;

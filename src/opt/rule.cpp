@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "opt/contrib.h"
 #include "opt/lowering.h"
 #include "opt/numeric_check.h"
 
@@ -171,6 +172,9 @@ const Rule* find_rule(std::string_view name) {
   }
   for (const Rule* rule : lowering_rules()) {
     if (rule->name == name) return rule;
+  }
+  for (const ContribRule* rule : contrib_rules()) {
+    if (rule->rule.name == name) return &rule->rule;
   }
   return nullptr;
 }

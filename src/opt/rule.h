@@ -43,7 +43,7 @@ struct Rule {
 
 // All rules, sorted by name.
 std::span<const Rule* const> all_rules();
-// Of those and of the lowerings (lowering.h); nullptr when there is none.
+// Of those, of the lowerings (lowering.h) and of those for com.microsoft (contrib.h); nullptr when there is none.
 const Rule* find_rule(std::string_view name);
 
 // Applies the rules until none of them fits anywhere. Rules above the context's level or disabled there are

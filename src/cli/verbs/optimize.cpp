@@ -12,6 +12,7 @@
 #include "frontend/onnx_export.h"
 #include "frontend/onnx_import.h"
 #include "io/onnx_write.h"
+#include "opt/contrib.h"
 #include "opt/extract.h"
 #include "opt/fix_lengths.h"
 #include "opt/pipeline.h"
@@ -25,6 +26,7 @@ struct Options {
   std::string destination;
   int level = 1;
   bool report = false;
+  bool contrib = false;
   int opset = 0;
   std::vector<std::string> extract_inputs;
   std::vector<std::string> extract_outputs;
@@ -41,6 +43,9 @@ void check(const Options& options) {
   if (options.level < 0 || options.level > 4) fail(ErrorCode::usage, "-O{}: expected -O0 to -O4", options.level);
   if (options.precision != "fp16" && options.precision != "bf16") {
     fail(ErrorCode::usage, "--precision {}: expected fp16 or bf16", options.precision);
+  }
+  if (options.level == 4 && options.contrib) {
+    fail(ErrorCode::usage, "--contrib goes with -O0 to -O3: its operators compute in f32 on CPUs");
   }
   if (options.level < 4 && !options.keep.empty()) fail(ErrorCode::usage, "--keep goes with -O4");
   if (options.level < 3 && !options.calibration.empty()) fail(ErrorCode::usage, "--calibration goes with -O3 and -O4");
@@ -101,8 +106,8 @@ class Optimisation {
     const ir::Graph source = graph_;
     opt::PassOptions passes = pass_options(options_.passes);
     passes.level = opt::Level(options_.level);
-    const auto reports = opt::optimise(graph_, passes);
-    ir::Graph written = frontend::lower_to_opset(graph_, opset_);
+    auto reports = opt::optimise(graph_, passes);
+    ir::Graph written = options_.contrib ? with_contrib(passes, reports) : frontend::lower_to_opset(graph_, opset_);
     if (options_.level > 0) tidy(written, passes);
     Json json = {{"nodes_before", source.nodes().size()}, {"passes", passes_as_json(reports)}};
     if (options_.report) print_passes(reports, output_);
@@ -137,6 +142,14 @@ class Optimisation {
     if (!options_.calibration.empty()) return read_samples(options_.calibration, options_.samples, graph);
     output_.note("no --calibration: what it costs is measured on made-up inputs");
     return made_up_samples(options_.samples > 0 ? options_.samples : 1, graph);
+  }
+
+  ir::Graph with_contrib(const opt::PassOptions& passes, std::vector<opt::PassReport>& reports) const {
+    ir::Graph graph = graph_;
+    opt::use_contrib(graph, opset_, passes, reports);
+    graph = frontend::lower_to_opset(graph, opset_);
+    opt::use_contrib(graph, opset_, passes, reports);  // in what lowering wrote
+    return graph;
   }
 
   // -O3: the outputs beside those without its approximations.
@@ -217,6 +230,10 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       ->delimiter(',');
   command.add_option("-t,--threads", options->threads, "threads to measure on (default: as many as the process may use)");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
+  command.add_flag("--contrib", options->contrib,
+                   "also write operators of com.microsoft that ONNX Runtime has kernels for on CPUs, where ONNX wants "
+                   "several (with -O2: attention, norms of sums, activations with their bias, convolutions with what "
+                   "follows); other programs may refuse such a file");
   command.add_option("--extract-inputs", options->extract_inputs,
                      "write the part that begins at these values, separated by commas (default: the graph's inputs)")
       ->delimiter(',');
