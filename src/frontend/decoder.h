@@ -71,22 +71,29 @@ int64_t head_dim_of(const Json& config, int64_t hidden_size, int64_t num_heads);
 MlpKind gated_mlp(std::string_view hidden_act);
 MlpKind plain_mlp(std::string_view hidden_act);
 
-// The roles tensors play. Names hold "{}" for the layer.
-enum class Slot {
-  embed, positions,
-  attn_norm, attn_norm_bias,
-  q, k, v, qkv,
-  q_bias, k_bias, v_bias, qkv_bias,
-  o, o_bias,
-  mlp_norm, mlp_norm_bias,
-  gate, up, down,
-  gate_bias, up_bias, down_bias,
-  final_norm, final_norm_bias,
-  head, head_bias,
-  rope_factors,  // [rotary / 2], divide the frequencies
+// A role that tensors play.
+struct Slot {
+  std::string_view name;      // as errors say it
+  bool layer_matrix = false;  // [outputs, inputs] of each layer
+  friend bool operator==(const Slot& a, const Slot& b) { return a.name == b.name; }
 };
 
-// One record a line in an architecture's table.
+// All of them.
+namespace slots {
+inline constexpr Slot embed{"embed"}, positions{"positions"};
+inline constexpr Slot attn_norm{"attn_norm"}, attn_norm_bias{"attn_norm_bias"};
+inline constexpr Slot q{"q", true}, k{"k", true}, v{"v", true}, qkv{"qkv", true};
+inline constexpr Slot q_bias{"q_bias"}, k_bias{"k_bias"}, v_bias{"v_bias"}, qkv_bias{"qkv_bias"};
+inline constexpr Slot o{"o", true}, o_bias{"o_bias"};
+inline constexpr Slot mlp_norm{"mlp_norm"}, mlp_norm_bias{"mlp_norm_bias"};
+inline constexpr Slot gate{"gate", true}, up{"up", true}, down{"down", true};
+inline constexpr Slot gate_bias{"gate_bias"}, up_bias{"up_bias"}, down_bias{"down_bias"};
+inline constexpr Slot final_norm{"final_norm"}, final_norm_bias{"final_norm_bias"};
+inline constexpr Slot head{"head"}, head_bias{"head_bias"};
+inline constexpr Slot rope_factors{"rope_factors"};  // [rotary / 2], divide the frequencies
+}  // namespace slots
+
+// One record a line in an architecture's table. Names hold "{}" for the layer.
 struct WeightName {
   Slot slot;
   std::string_view hf;
