@@ -246,10 +246,8 @@ void refuse_quantised(const Json& config) {
 }
 
 ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
-  const DecoderConfig config = with_context("config.json", [&] {
-    refuse_quantised(checkpoint.config());
-    return checkpoint.architecture().read_config(checkpoint.config());
-  });
+  const DecoderConfig config =
+      with_context("config.json", [&] { return checkpoint.architecture().read_config(checkpoint.config()); });
   check(config);
   Weights weights(checkpoint, config, dtype);
   ir::Graph graph("main");
