@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "frontend/builder.h"
+#include "frontend/config_keys.h"
 #include "frontend/contract_from.h"
 #include "frontend/weights.h"
 
@@ -247,7 +248,7 @@ void refuse_quantised(const Json& config) {
 
 ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
   const DecoderConfig config =
-      with_context("config.json", [&] { return checkpoint.architecture().read_config(checkpoint.config()); });
+      with_context("config.json", [&] { return decoder_config(checkpoint.architecture(), checkpoint.config()); });
   check(config);
   Weights weights(checkpoint, config, dtype);
   ir::Graph graph("main");
@@ -292,6 +293,11 @@ Json parse_config(std::string_view text) {
   Json config = parse_json(text, "config.json");
   with_context("config.json", [&] { refuse_quantised(config); });
   return config;
+}
+
+DecoderConfig decoder_config(const Architecture& architecture, const Json& config) {
+  refuse_unread_keys(config, architecture.read_keys);
+  return architecture.read_config(config);
 }
 
 ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {

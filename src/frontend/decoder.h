@@ -108,9 +108,9 @@ struct Architecture {
   std::span<const WeightName> weights;
   // Suffixes of tensors that old checkpoints carry and no model reads (masks, rotary tables).
   std::span<const std::string_view> ignored_suffixes;
-  // Throws unsupported, naming the key, where a key is on that changes the numbers and is not built: nothing else
-  // looks for such keys.
-  DecoderConfig (*read_config)(const Json& config);
+  // Keys of the table in config_keys.cpp that read_config reads: the others are refused where they are on.
+  std::span<const std::string_view> read_keys = {};
+  DecoderConfig (*read_config)(const Json& config);  // called by decoder_config alone
   // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null. Keys it reads
   // must be in gguf_config.cpp's table: others are refused.
   void (*complete_gguf_config)(Json& config, const io::GgufMetadata& metadata) = nullptr;
@@ -122,6 +122,10 @@ struct Architecture {
   bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order, as GGUF's llama has them
   QkvForm gguf_qkv = QkvForm::separate;
 };
+
+// What a config.json says of a model of this architecture. Throws unsupported, naming the key, where one is on that
+// changes the numbers and that nobody reads; what read_config throws.
+DecoderConfig decoder_config(const Architecture& architecture, const Json& config);
 
 std::span<const Architecture* const> all_architectures();
 // By config.json's model_type, and by GGUF's general.architecture. Throw unsupported, listing those known.

@@ -1,6 +1,5 @@
 // GPT-2 and its kin (DistilGPT-2, DialoGPT): learned positions, LayerNorm, one query-key-value matrix, matrices stored
 // by input. Config: transformers' GPT2Config; GGUF: general.architecture "gpt2", which stores matrices by output.
-#include "base/error.h"
 #include "frontend/decoder.h"
 
 namespace lathe::frontend {
@@ -34,18 +33,7 @@ int64_t get_size(const Json& json, std::string_view own, std::string_view usual)
   return size ? *size : get_int(json, own);
 }
 
-// What would change the numbers, where it is on.
-void refuse_variants(const Json& json) {
-  for (const char* key : {"scale_attn_by_inverse_layer_idx", "add_cross_attention"}) {
-    if (find_bool(json, key).value_or(false)) fail(ErrorCode::unsupported, "{} = true is not supported", key);
-  }
-  if (!find_bool(json, "scale_attn_weights").value_or(true)) {
-    fail(ErrorCode::unsupported, "scale_attn_weights = false is not supported");
-  }
-}
-
 DecoderConfig read_config(const Json& json) {
-  refuse_variants(json);
   DecoderConfig config;
   config.vocab_size = get_int(json, "vocab_size");
   config.hidden_size = get_size(json, "n_embd", "hidden_size");

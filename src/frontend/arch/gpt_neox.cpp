@@ -28,13 +28,7 @@ constexpr WeightName kWeights[] = {
 
 constexpr std::string_view kIgnored[] = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
 
-// transformers 5 keeps the fraction in rope_parameters, published folders in rotary_pct.
-double rotary_fraction(const Json& json) {
-  if (const Json* rope = find_member(json, "rope_parameters")) {
-    if (const auto fraction = find_number(*rope, "partial_rotary_factor")) return *fraction;
-  }
-  return find_number(json, "rotary_pct").value_or(0.25);
-}
+constexpr std::string_view kReadKeys[] = {"rotary_pct", "use_parallel_residual"};
 
 DecoderConfig read_config(const Json& json) {
   DecoderConfig config;
@@ -49,8 +43,8 @@ DecoderConfig read_config(const Json& json) {
   config.norm = NormKind::layer;
   config.norm_epsilon = find_number(json, "layer_norm_eps").value_or(1e-5);
   config.mlp = plain_mlp(find_string(json, "hidden_act").value_or("gelu"));
-  const auto rotary_dims = int64_t(double(config.head_dim) * rotary_fraction(json));
-  config.rope = read_rope(json, rotary_dims, config.context_length, 10000);
+  const double fraction = rotary_fraction(json, "rotary_pct", 0.25);
+  config.rope = read_rope(json, config.head_dim, fraction, config.context_length, 10000);
   config.parallel_residual = find_bool(json, "use_parallel_residual").value_or(true);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.qkv = QkvForm::per_head;
@@ -80,6 +74,7 @@ const Architecture& gpt_neox_architecture() {
       .gguf_name = "gptneox",
       .weights = kWeights,
       .ignored_suffixes = kIgnored,
+      .read_keys = kReadKeys,
       .read_config = read_config,
       .complete_gguf_config = complete_gguf_config,
       .gguf_qkv = QkvForm::concatenated,

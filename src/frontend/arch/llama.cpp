@@ -43,7 +43,7 @@ DecoderConfig read_config(const Json& json) {
   config.norm = NormKind::rms;
   config.norm_epsilon = find_number(json, "rms_norm_eps").value_or(1e-6);
   config.mlp = gated_mlp(find_string(json, "hidden_act").value_or("silu"));
-  config.rope = read_rope(json, config.head_dim, config.context_length, 10000);
+  config.rope = read_rope(json, config.head_dim, 1, config.context_length, 10000);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.attention_bias = find_bool(json, "attention_bias");
   config.o_bias = config.attention_bias;
