@@ -1,11 +1,18 @@
 #!/usr/bin/env python3
 """Tiny GGUF checkpoints in several block formats, with the logits and greedy tokens that transformers gives on the
 dequantised weights. Rows are put into GGUF's order here, as llama.cpp's converter documents it, so that reading them
-back right is what is tested. Run once (gguf 0.19, torch 2.15, transformers 5.23); results live in tests/arch. All are
-written, from one stream of random numbers: new calls go to the end, or every later folder changes."""
+back right is what is tested. Run once (gguf 0.19, torch 2.15, transformers 5.23); results live in tests/arch.
+
+Usage: make_gguf_goldens.py [NAME ...]
+
+Names are those of CASES; without one, all are written. All draw from one stream of random numbers, so the cases before
+a named one are made too, in a temporary folder, and a new case goes to the end of CASES: the others stay as they are.
+"""
 import json
 import pathlib
 import shutil
+import sys
+import tempfile
 
 import gguf
 import numpy as np
@@ -49,12 +56,12 @@ def from_meta_order(rows, heads):
     return rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def llama(name, kinds, hidden=64, heads=4, kv_heads=2, inner=96, layers=2, vocab=70):
+def llama(folder, kinds, hidden=64, heads=4, kv_heads=2, inner=96, layers=2, vocab=70):
     config = LlamaConfig(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
                          num_attention_heads=heads, num_key_value_heads=kv_heads, max_position_embeddings=128,
                          rms_norm_eps=1e-5, tie_word_embeddings="head" not in kinds, bos_token_id=1, eos_token_id=2)
     model = LlamaForCausalLM(config).eval()
-    folder, writer = start(name, "llama", config)
+    writer = start(folder, "llama", config)
     writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(hidden // heads)
@@ -74,15 +81,15 @@ def llama(name, kinds, hidden=64, heads=4, kv_heads=2, inner=96, layers=2, vocab
                       "lm_head": "output.weight"}[part]
             kind = kinds.get({"lm_head": "head", "embed_tokens": "embed"}.get(part, ""), kinds["default"])
         put(writer, stored, parameter, kind, turn)
-    finish(name, folder, writer, model, vocab)
+    finish(folder, writer, model, vocab)
 
 
-def neox(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
+def neox(folder, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
     config = GPTNeoXConfig(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
                            num_attention_heads=heads, max_position_embeddings=128, rotary_pct=0.5,
                            use_parallel_residual=True, bos_token_id=0, eos_token_id=0)
     model = GPTNeoXForCausalLM(config).eval()
-    folder, writer = start(name, "gptneox", config)
+    writer = start(folder, "gptneox", config)
     writer.add_layer_norm_eps(1e-5)
     writer.add_parallel_residual(True)
     writer.add_rope_dimension_count(hidden // heads // 2)
@@ -102,15 +109,15 @@ def neox(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
                 put(writer, stored, parameter, kinds["default"], None, split_heads=heads)
         else:
             put(writer, stored, parameter, kinds["default"], None)
-    finish(name, folder, writer, model, vocab)
+    finish(folder, writer, model, vocab)
 
 
-def gpt2(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
+def gpt2(folder, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
     config = GPT2Config(vocab_size=vocab, n_embd=hidden, n_inner=inner, n_layer=layers, n_head=heads, n_positions=128,
                         tie_word_embeddings="head" not in kinds, bos_token_id=0, eos_token_id=0)
     config.intermediate_size = inner
     model = GPT2LMHeadModel(config).eval()
-    folder, writer = start(name, "gpt2", config, rotary=False)
+    writer = start(folder, "gpt2", config, rotary=False)
     writer.add_layer_norm_eps(1e-5)
     names = {"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
              "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
@@ -126,7 +133,7 @@ def gpt2(name, kinds, hidden=64, heads=4, inner=96, layers=2, vocab=70):
             stored, value = f"{stored}.{kind_of}", parameter
         kind = kinds.get({"lm_head": "head", "wte": "embed", "wpe": "positions"}.get(part, ""), kinds["default"])
         put(writer, stored, value, kind, None)
-    finish(name, folder, writer, model, vocab)
+    finish(folder, writer, model, vocab)
 
 
 def put(writer, stored, parameter, kind, turn, split_heads=None):
@@ -156,8 +163,7 @@ def put(writer, stored, parameter, kind, turn, split_heads=None):
         parameter.copy_(torch.from_numpy(np.ascontiguousarray(final, dtype=np.float32)))
 
 
-def start(name, architecture, config, rotary=True):
-    folder = ROOT / name
+def start(folder, architecture, config, rotary=True):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     writer = gguf.GGUFWriter(folder / "model.gguf", architecture)
@@ -168,10 +174,10 @@ def start(name, architecture, config, rotary=True):
     writer.add_head_count(config.num_attention_heads)
     if rotary:
         writer.add_rope_freq_base(10000.0)
-    return folder, writer
+    return writer
 
 
-def finish(name, folder, writer, model, vocab):
+def finish(folder, writer, model, vocab):
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -182,17 +188,37 @@ def finish(name, folder, writer, model, vocab):
         tokens = model.generate(prompt, max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 21:]
     np.save(folder / "logits.npy", logits.numpy().astype(np.float32))
     (folder / "golden.json").write_text(json.dumps({"prompt": prompt[0].tolist(), "greedy": tokens.tolist()}) + "\n")
-    print(name, sum(p.stat().st_size for p in folder.iterdir()), "bytes")
+    print(folder, sum(p.stat().st_size for p in folder.iterdir()), "bytes")
 
 
-llama("gguf_llama_q4_0", {"default": Q.Q4_0, "head": Q.Q8_0})
-llama("gguf_llama_q4_1_tied", {"default": Q.Q4_1, "embed": Q.Q8_0})
-llama("gguf_llama_q5_mix", {"default": Q.Q5_0, "ffn_down": Q.Q5_1, "attn_v": Q.Q8_0, "head": Q.F16, "embed": Q.F32})
-llama("gguf_llama_f16", {"default": Q.F16})
-llama("gguf_llama_q4_k_m", {"default": Q.Q4_K, "attn_v": Q.Q6_K, "ffn_down": Q.Q6_K, "ffn_up": Q.Q5_K, "head": Q.Q6_K},
-      hidden=256, heads=4, kv_heads=2, inner=256, layers=1)
-neox("gguf_neox_q8_0", {"default": Q.Q8_0})
-# A format without packed layout of its own: the engine holds its matrices in f32.
-llama("gguf_llama_q3_k", {"default": Q.Q3_K, "attn_v": Q.Q4_K, "head": Q.Q6_K}, hidden=256, heads=4, kv_heads=2,
-      inner=256, layers=1)
-gpt2("gguf_gpt2_q4_1", {"default": Q.Q4_1, "embed": Q.Q8_0, "positions": Q.F32})
+# How it is made, in which types, and sizes other than the usual.
+CASES = {
+    "gguf_llama_q4_0": (llama, {"default": Q.Q4_0, "head": Q.Q8_0}),
+    "gguf_llama_q4_1_tied": (llama, {"default": Q.Q4_1, "embed": Q.Q8_0}),
+    "gguf_llama_q5_mix": (llama, {"default": Q.Q5_0, "ffn_down": Q.Q5_1, "attn_v": Q.Q8_0, "head": Q.F16,
+                                  "embed": Q.F32}),
+    "gguf_llama_f16": (llama, {"default": Q.F16}),
+    "gguf_llama_q4_k_m": (llama, {"default": Q.Q4_K, "attn_v": Q.Q6_K, "ffn_down": Q.Q6_K, "ffn_up": Q.Q5_K,
+                                  "head": Q.Q6_K}, dict(hidden=256, heads=4, kv_heads=2, inner=256, layers=1)),
+    "gguf_neox_q8_0": (neox, {"default": Q.Q8_0}),
+    # A format without packed layout of its own: the engine holds its matrices in f32.
+    "gguf_llama_q3_k": (llama, {"default": Q.Q3_K, "attn_v": Q.Q4_K, "head": Q.Q6_K},
+                        dict(hidden=256, heads=4, kv_heads=2, inner=256, layers=1)),
+    "gguf_gpt2_q4_1": (gpt2, {"default": Q.Q4_1, "embed": Q.Q8_0, "positions": Q.F32}),
+}
+
+
+def main(wanted):
+    unknown = wanted - CASES.keys()
+    if unknown:
+        sys.exit(f"no case {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
+    left = set(wanted)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, (make, kinds, *sizes) in CASES.items():
+            make((ROOT if name in wanted else pathlib.Path(scratch)) / name, kinds, **dict(*sizes))
+            left.discard(name)
+            if not left:
+                break
+
+
+main(set(sys.argv[1:]) or set(CASES))

@@ -100,7 +100,8 @@ std::map<std::string, std::string> assets_of(const std::filesystem::path& folder
   return assets;
 }
 
-// The tokenizer of Meta's folders, and of Hugging Face's without a tokenizer.json; ids that the config lacks are its own.
+// The tokenizer of Meta's folders, and of Hugging Face's without a tokenizer.json; ids that the config lacks are its
+// own.
 void add_sentencepiece(const std::filesystem::path& folder, std::map<std::string, std::string>& assets, Json& config) {
   const std::filesystem::path file = folder / "tokenizer.model";
   if (assets.contains("tokenizer.json") || file_kind(file) == FileKind::nothing) return;
@@ -108,7 +109,8 @@ void add_sentencepiece(const std::filesystem::path& folder, std::map<std::string
   const auto span = std::as_bytes(std::span(bytes));
   const text::GgufTokenizer tokenizer = text::read_sentencepiece(span, "tokenizer.model");
   assets["tokenizer.json"] = text::tokenizer_json_from_sentencepiece(span, "tokenizer.model").dump() + "\n";
-  for (const auto& [key, id] : {std::pair{"bos_token_id", tokenizer.bos_token_id}, {"eos_token_id", tokenizer.eos_token_id}}) {
+  for (const auto& [key, id] :
+       {std::pair{"bos_token_id", tokenizer.bos_token_id}, {"eos_token_id", tokenizer.eos_token_id}}) {
     if (id && !config.contains(key)) config[key] = *id;
   }
 }

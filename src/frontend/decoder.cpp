@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "frontend/builder.h"
+#include "frontend/config_keys.h"
 #include "frontend/contract_from.h"
 #include "frontend/weights.h"
 
@@ -50,7 +51,7 @@ struct StepValues {
 std::vector<Value> build_rotary_tables(const Builder& b, const DecoderConfig& config, Weights& weights,
                                        Value position_ids) {
   RopeTable table = rope_table(config.rope);
-  if (const auto factors = weights.find_floats(Slot::rope_factors, config.rope.dims / 2)) {
+  if (const auto factors = weights.find_floats(slots::rope_factors, config.rope.dims / 2)) {
     for (size_t i = 0; i < factors->size(); ++i) table.inverse_frequencies[i] /= (*factors)[i];
   }
   const int64_t half = int64_t(table.inverse_frequencies.size());
@@ -114,8 +115,8 @@ AttentionResult build_attention(const Builder& b, const DecoderConfig& config, W
                                 {"scale", 1.0 / std::sqrt(double(config.head_dim))}},
                                3, "attention");
   const int64_t width = config.num_heads * config.head_dim;
-  const Value weight = weights.get(b.graph(), Slot::o, layer, {config.hidden_size, width});
-  const Value bias = weights.bias(b.graph(), Slot::o_bias, layer, {config.hidden_size}, config.o_bias, "o_bias");
+  const Value weight = weights.get(b.graph(), slots::o, layer, {config.hidden_size, width});
+  const Value bias = weights.bias(b.graph(), slots::o_bias, layer, {config.hidden_size}, config.o_bias, "o_bias");
   return {b.linear(outputs[0], weight, bias, "o"), outputs[1], outputs[2]};
 }
 
@@ -152,22 +153,22 @@ Value build_mlp(const Builder& b, const DecoderConfig& config, Weights& weights,
   const int64_t inner = config.intermediate_size;
   Value h;
   if (is_gated(config.mlp)) {
-    const Value gate = matrix(Slot::gate, Slot::gate_bias, inner, hidden, x, "gate");
-    const Value up = matrix(Slot::up, Slot::up_bias, inner, hidden, x, "up");
+    const Value gate = matrix(slots::gate, slots::gate_bias, inner, hidden, x, "gate");
+    const Value up = matrix(slots::up, slots::up_bias, inner, hidden, x, "up");
     h = b.mul(build_activation(b, config.mlp, gate), up);
   } else {
-    h = build_activation(b, config.mlp, matrix(Slot::up, Slot::up_bias, inner, hidden, x, "up"));
+    h = build_activation(b, config.mlp, matrix(slots::up, slots::up_bias, inner, hidden, x, "up"));
   }
-  return matrix(Slot::down, Slot::down_bias, hidden, inner, h, "down");
+  return matrix(slots::down, slots::down_bias, hidden, inner, h, "down");
 }
 
 // One layer: x in, x out; presents are added to the graph's outputs by the caller.
 AttentionResult build_layer(const Builder& b, const DecoderConfig& config, Weights& weights, int64_t layer,
                             const StepValues& step, Value x, Value past_key, Value past_value) {
-  const Value attn_in = build_norm(b, config, weights, Slot::attn_norm, Slot::attn_norm_bias, layer, x, "attn_norm");
+  const Value attn_in = build_norm(b, config, weights, slots::attn_norm, slots::attn_norm_bias, layer, x, "attn_norm");
   AttentionResult attention = build_attention(b, config, weights, layer, step, attn_in, past_key, past_value);
   const Value after_attention = b.add(x, attention.output);
-  const Value mlp_in = build_norm(b, config, weights, Slot::mlp_norm, Slot::mlp_norm_bias, layer,
+  const Value mlp_in = build_norm(b, config, weights, slots::mlp_norm, slots::mlp_norm_bias, layer,
                                   config.parallel_residual ? x : after_attention, "mlp_norm");
   attention.output = b.add(after_attention, build_mlp(b, config, weights, layer, mlp_in));
   return attention;
@@ -246,20 +247,18 @@ void refuse_quantised(const Json& config) {
 }
 
 ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
-  const DecoderConfig config = with_context("config.json", [&] {
-    refuse_quantised(checkpoint.config());
-    return checkpoint.architecture().read_config(checkpoint.config());
-  });
+  const DecoderConfig config =
+      with_context("config.json", [&] { return decoder_config(checkpoint.architecture(), checkpoint.config()); });
   check(config);
   Weights weights(checkpoint, config, dtype);
   ir::Graph graph("main");
   const Builder b(graph);
   const Inputs inputs = declare_inputs(graph, config, dtype);
 
-  const Value embed = weights.get(graph, Slot::embed, 0, {config.vocab_size, config.hidden_size});
+  const Value embed = weights.get(graph, slots::embed, 0, {config.vocab_size, config.hidden_size});
   Value x = b.node("Gather", {embed, inputs.input_ids}, {{"axis", int64_t{0}}}, "embed");
   if (config.learned_positions) {
-    const Value table = weights.get(graph, Slot::positions, 0, {config.context_length, config.hidden_size});
+    const Value table = weights.get(graph, slots::positions, 0, {config.context_length, config.hidden_size});
     x = b.add(x, b.node("Gather", {table, inputs.position_ids}, {{"axis", int64_t{0}}}, "positions"));
   }
   const StepValues step = build_step_values(b, config, weights, inputs, dtype);
@@ -270,10 +269,10 @@ ir::Model build_model(const Checkpoint& checkpoint, DType dtype) {
                                  inputs.past_keys[size_t(layer)], inputs.past_values[size_t(layer)]));
     x = layers.back().output;
   }
-  x = build_norm(b, config, weights, Slot::final_norm, Slot::final_norm_bias, 0, x, "final_norm");
+  x = build_norm(b, config, weights, slots::final_norm, slots::final_norm_bias, 0, x, "final_norm");
   const Value head =
-      config.tied_embeddings ? embed : weights.get(graph, Slot::head, 0, {config.vocab_size, config.hidden_size});
-  const Value head_bias = config.head_bias ? weights.get(graph, Slot::head_bias, 0, {config.vocab_size}) : Value{};
+      config.tied_embeddings ? embed : weights.get(graph, slots::head, 0, {config.vocab_size, config.hidden_size});
+  const Value head_bias = config.head_bias ? weights.get(graph, slots::head_bias, 0, {config.vocab_size}) : Value{};
   graph.add_output(b.linear(x, head, head_bias, "head"), "logits");
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     graph.add_output(layers[layer].present_key, fmt::format("present.{}.key", layer));
@@ -296,6 +295,11 @@ Json parse_config(std::string_view text) {
   return config;
 }
 
+DecoderConfig decoder_config(const Architecture& architecture, const Json& config) {
+  refuse_unread_keys(config, architecture.read_keys);
+  return architecture.read_config(config);
+}
+
 ir::Model build_decoder(const Checkpoint& checkpoint, DType dtype) {
   return with_context(checkpoint.path().string(), [&] { return build_model(checkpoint, dtype); });
 }
@@ -304,7 +308,7 @@ contract::Precision natural_precision(const Checkpoint& checkpoint) {
   for (const std::string& name : checkpoint.tensor_names()) {
     if (checkpoint.find_tensor(name)->encoding() != tensor::Encoding::plain) return contract::Precision::q8;
   }
-  for (const Slot slot : {Slot::q, Slot::qkv}) {
+  for (const Slot slot : {slots::q, slots::qkv}) {
     const tensor::SourcePtr source = checkpoint.find_tensor(stored_name(checkpoint, slot, 0));
     if (source && source->dtype() == DType::f16) return contract::Precision::fp16;
     if (source && source->dtype() == DType::bf16) return contract::Precision::bf16;

@@ -71,22 +71,29 @@ int64_t head_dim_of(const Json& config, int64_t hidden_size, int64_t num_heads);
 MlpKind gated_mlp(std::string_view hidden_act);
 MlpKind plain_mlp(std::string_view hidden_act);
 
-// The roles tensors play. Names hold "{}" for the layer.
-enum class Slot {
-  embed, positions,
-  attn_norm, attn_norm_bias,
-  q, k, v, qkv,
-  q_bias, k_bias, v_bias, qkv_bias,
-  o, o_bias,
-  mlp_norm, mlp_norm_bias,
-  gate, up, down,
-  gate_bias, up_bias, down_bias,
-  final_norm, final_norm_bias,
-  head, head_bias,
-  rope_factors,  // [rotary / 2], divide the frequencies
+// A role that tensors play.
+struct Slot {
+  std::string_view name;      // as errors say it
+  bool layer_matrix = false;  // [outputs, inputs] of each layer
+  friend bool operator==(const Slot& a, const Slot& b) { return a.name == b.name; }
 };
 
-// One record a line in an architecture's table.
+// All of them.
+namespace slots {
+inline constexpr Slot embed{"embed"}, positions{"positions"};
+inline constexpr Slot attn_norm{"attn_norm"}, attn_norm_bias{"attn_norm_bias"};
+inline constexpr Slot q{"q", true}, k{"k", true}, v{"v", true}, qkv{"qkv", true};
+inline constexpr Slot q_bias{"q_bias"}, k_bias{"k_bias"}, v_bias{"v_bias"}, qkv_bias{"qkv_bias"};
+inline constexpr Slot o{"o", true}, o_bias{"o_bias"};
+inline constexpr Slot mlp_norm{"mlp_norm"}, mlp_norm_bias{"mlp_norm_bias"};
+inline constexpr Slot gate{"gate", true}, up{"up", true}, down{"down", true};
+inline constexpr Slot gate_bias{"gate_bias"}, up_bias{"up_bias"}, down_bias{"down_bias"};
+inline constexpr Slot final_norm{"final_norm"}, final_norm_bias{"final_norm_bias"};
+inline constexpr Slot head{"head"}, head_bias{"head_bias"};
+inline constexpr Slot rope_factors{"rope_factors"};  // [rotary / 2], divide the frequencies
+}  // namespace slots
+
+// One record a line in an architecture's table. Names hold "{}" for the layer.
 struct WeightName {
   Slot slot;
   std::string_view hf;
@@ -101,9 +108,9 @@ struct Architecture {
   std::span<const WeightName> weights;
   // Suffixes of tensors that old checkpoints carry and no model reads (masks, rotary tables).
   std::span<const std::string_view> ignored_suffixes;
-  // Throws unsupported, naming the key, where a key is on that changes the numbers and is not built: nothing else
-  // looks for such keys.
-  DecoderConfig (*read_config)(const Json& config);
+  // Keys of the table in config_keys.cpp that read_config reads: the others are refused where they are on.
+  std::span<const std::string_view> read_keys = {};
+  DecoderConfig (*read_config)(const Json& config);  // called by decoder_config alone
   // Adds to a config.json made from GGUF metadata what is special to this architecture. May be null. Keys it reads
   // must be in gguf_config.cpp's table: others are refused.
   void (*complete_gguf_config)(Json& config, const io::GgufMetadata& metadata) = nullptr;
@@ -115,6 +122,10 @@ struct Architecture {
   bool gguf_interleaves_rotary = false;  // query and key rows in Meta's order, as GGUF's llama has them
   QkvForm gguf_qkv = QkvForm::separate;
 };
+
+// What a config.json says of a model of this architecture. Throws unsupported, naming the key, where one is on that
+// changes the numbers and that nobody reads; what read_config throws.
+DecoderConfig decoder_config(const Architecture& architecture, const Json& config);
 
 std::span<const Architecture* const> all_architectures();
 // By config.json's model_type, and by GGUF's general.architecture. Throw unsupported, listing those known.

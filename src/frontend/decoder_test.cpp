@@ -153,19 +153,19 @@ TEST(Decoder, WhereTheConfigIsSilentAllLayersHaveTheSameBiases) {
 }
 
 TEST(Decoder, NamesThatAContainerLacksAreSkipped) {
-  static constexpr WeightName kWeights[] = {{Slot::q, "h.{}.q", ""},
-                                            {Slot::qkv, "", "blk.{}.qkv"},
-                                            {Slot::up, "", "blk.{}.up"},
-                                            {Slot::up, "h.{}.up", ""}};
+  static constexpr WeightName kWeights[] = {{slots::q, "h.{}.q", ""},
+                                            {slots::qkv, "", "blk.{}.qkv"},
+                                            {slots::up, "", "blk.{}.up"},
+                                            {slots::up, "h.{}.up", ""}};
   Architecture architecture{};
   architecture.weights = kWeights;
-  EXPECT_EQ(tensor_name(architecture, false, Slot::q, 3), "h.3.q");
-  EXPECT_EQ(tensor_name(architecture, true, Slot::q, 3), "");
-  EXPECT_EQ(tensor_name(architecture, false, Slot::qkv, 3), "");
-  EXPECT_EQ(tensor_name(architecture, true, Slot::qkv, 12), "blk.12.qkv");
-  EXPECT_EQ(tensor_name(architecture, false, Slot::up, 0), "h.0.up");
-  EXPECT_EQ(tensor_name(architecture, true, Slot::up, 0), "blk.0.up");
-  EXPECT_EQ(tensor_name(architecture, true, Slot::head, 0), "");
+  EXPECT_EQ(tensor_name(architecture, false, slots::q, 3), "h.3.q");
+  EXPECT_EQ(tensor_name(architecture, true, slots::q, 3), "");
+  EXPECT_EQ(tensor_name(architecture, false, slots::qkv, 3), "");
+  EXPECT_EQ(tensor_name(architecture, true, slots::qkv, 12), "blk.12.qkv");
+  EXPECT_EQ(tensor_name(architecture, false, slots::up, 0), "h.0.up");
+  EXPECT_EQ(tensor_name(architecture, true, slots::up, 0), "blk.0.up");
+  EXPECT_EQ(tensor_name(architecture, true, slots::head, 0), "");
 }
 
 TEST(Decoder, PrecisionComesFromTheProjectionsWhateverTheirForm) {

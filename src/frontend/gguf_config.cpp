@@ -108,7 +108,7 @@ void check_widths(const Json& config, const io::GgufMetadata& metadata, const Ar
   const auto rotary = metadata.find_int(prefix + "rope.dimension_count");
   const auto value_width = metadata.find_int(prefix + "attention.value_length");
   if (!rotary && !value_width) return;
-  const DecoderConfig read = architecture.read_config(config);
+  const DecoderConfig read = decoder_config(architecture, config);
   const auto expect = [&](std::string_view key, std::optional<int64_t> stated, int64_t width) {
     if (stated && *stated != width) {
       fail(ErrorCode::unsupported, "metadata {}{} = {} is not supported with heads of {}: expected {}", prefix, key,

@@ -75,14 +75,14 @@ TEST(GgufConfig, KeysThatSayWhatIsTheCaseAnywayPass) {
   // Another architecture's keys are not this model's.
   EXPECT_EQ(code_with("qwen2.expert_count", uint32_t{8}), std::nullopt);
   const Checkpoint plain = changed({});
-  const DecoderConfig config = plain.architecture().read_config(plain.config());
+  const DecoderConfig config = decoder_config(plain.architecture(), plain.config());
   EXPECT_EQ(code_with("llama.rope.dimension_count", uint32_t(config.head_dim)), std::nullopt);
   EXPECT_EQ(code_with("llama.attention.value_length", uint32_t(config.head_dim)), std::nullopt);
 }
 
 RopeConfig rope_of(const AddKeys& add) {
   const Checkpoint checkpoint = changed(add);
-  return checkpoint.architecture().read_config(checkpoint.config()).rope;
+  return decoder_config(checkpoint.architecture(), checkpoint.config()).rope;
 }
 
 TEST(GgufConfig, RopeScaling) {

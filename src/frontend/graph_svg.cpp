@@ -35,7 +35,8 @@ std::string escaped(std::string_view raw) {
 }
 
 size_t letters(std::string_view line) {
-  return size_t(std::count_if(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return size_t(
+      std::count_if(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string shortened(std::string_view raw) {
@@ -192,8 +193,8 @@ class Picture {
     const double x1 = from.x + from.width / 2, y1 = from.y + from.height;
     const double x2 = to.x + to.width / 2, y2 = to.y;
     const double bend = (y2 - y1) / 2;
-    return fmt::format("<path d=\"M{:.1f} {:.1f} C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}\"/>\n", x1, y1, x1, y1 + bend,
-                       x2, y2 - bend, x2, y2);
+    return fmt::format("<path d=\"M{:.1f} {:.1f} C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}\"/>\n", x1, y1, x1,
+                       y1 + bend, x2, y2 - bend, x2, y2);
   }
 
   static std::string drawn(const Box& box) {
@@ -203,8 +204,9 @@ class Picture {
         "stroke=\"#5b6b85\"/>",
         escaped(box.tooltip), box.x, box.y, box.width, box.height, box.kind == Kind::node ? 3 : 10, fill);
     for (size_t i = 0; i < box.lines.size(); ++i) {
-      out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\"{}>{}</text>", box.x + box.width / 2,
-                         box.y + kLine * double(i + 1) - 1, i == 0 ? " font-weight=\"bold\"" : "", escaped(box.lines[i]));
+      out +=
+          fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\"{}>{}</text>", box.x + box.width / 2,
+                      box.y + kLine * double(i + 1) - 1, i == 0 ? " font-weight=\"bold\"" : "", escaped(box.lines[i]));
     }
     return out + "</g>\n";
   }
@@ -219,8 +221,9 @@ class Picture {
 // Zooms with the wheel while Ctrl is held, as far as the picture is readable.
 constexpr std::string_view kScript =
     "const s=document.querySelector('svg'),w=+s.getAttribute('width'),h=+s.getAttribute('height');let z=1;"
-    "addEventListener('wheel',e=>{if(!e.ctrlKey)return;e.preventDefault();z=Math.min(4,Math.max(0.02,z*(e.deltaY<0?1.15:"
-    "1/1.15)));s.setAttribute('width',w*z);s.setAttribute('height',h*z);},{passive:false});";
+    "addEventListener('wheel',e=>{if(!e.ctrlKey)return;e.preventDefault();"
+    "z=Math.min(4,Math.max(0.02,z*(e.deltaY<0?1.15:1/1.15)));"
+    "s.setAttribute('width',w*z);s.setAttribute('height',h*z);},{passive:false});";
 
 }  // namespace
 
@@ -237,7 +240,8 @@ std::string to_html(const Graph& graph, const std::string& title) {
   const std::string name = escaped(title);
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>"
-      "<style>body{{margin:0;font-family:sans-serif}}h1{{font-size:1rem;margin:.5rem;position:sticky;left:.5rem}}</style>"
+      "<style>body{{margin:0;font-family:sans-serif}}"
+      "h1{{font-size:1rem;margin:.5rem;position:sticky;left:.5rem}}</style>"
       "</head><body><h1>{}: {} nodes (Ctrl and wheel: zoom)</h1>\n{}<script>{}</script></body></html>\n",
       name, name, graph.nodes().size(), svg, kScript);
 }

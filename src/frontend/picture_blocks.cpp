@@ -84,8 +84,8 @@ Value build_silu(const Builder& b, Value x) {
 
 Value build_resnet(const Place& place, Value x, Value time, const ResnetShape& shape) {
   const Builder& b = place.b;
-  // Before the rest: then nobody reads x behind the first norm, which takes its place. In the decoder's last level that is
-  // a fifth of the memory that a picture is drawn in.
+  // Before the rest: then nobody reads x behind the first norm, which takes its place. In the decoder's last level that
+  // is a fifth of the memory that a picture is drawn in.
   Value skip = x;
   if (shape.inputs != shape.outputs) {
     skip = build_conv(place.in("conv_shortcut"), x,

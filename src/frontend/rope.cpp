@@ -5,9 +5,17 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "frontend/config_keys.h"
 
 namespace lathe::frontend {
 namespace {
+
+// Of rope_parameters or rope_scaling: what is read here and in rotary_fraction.
+constexpr std::string_view kKeys[] = {
+    "rope_type",        "type",      "rope_theta", "factor",           "original_max_position_embeddings",
+    "low_freq_factor",  "beta_fast", "mscale",     "attention_factor", "partial_rotary_factor",
+    "high_freq_factor", "beta_slow", "truncate",   "mscale_all_dim",
+};
 
 RopeScaling scaling_of(std::string_view type, std::string_view where) {
   if (type.empty() || type == "default" || type == "none") return RopeScaling::none;
@@ -76,19 +84,79 @@ float scale_yarn(const RopeConfig& rope, std::vector<float>& frequencies) {
   return float(yarn_mscale(rope.factor, 1));
 }
 
+// The object that the numbers stand in, nullptr where there is none, and what the config calls it.
+struct RopeObject {
+  const Json* json;
+  std::string_view name;
+};
+
+const Json* find_object(const Json& config, std::string_view key) {
+  const Json* member = find_member(config, key);
+  if (member && !member->is_object()) {
+    fail(ErrorCode::invalid_input, "key \"{}\": expected object, found {}", key, member->type_name());
+  }
+  return member;
+}
+
+// Where both are there, one must say what the other does: which of them counts differs between programs.
+RopeObject find_rope_object(const Json& config) {
+  const Json* parameters = find_object(config, "rope_parameters");
+  const Json* scaling = find_object(config, "rope_scaling");
+  if (!parameters) return {scaling, "rope_scaling"};
+  if (scaling) {
+    for (const std::string_view key : kKeys) {
+      const Json* value = find_member(*scaling, key);
+      const Json* other = find_member(*parameters, key);
+      if (value && (!other || *other != *value)) fail_key(key, *value, "rope_scaling beside rope_parameters");
+    }
+  }
+  return {parameters, "rope_parameters"};
+}
+
+// All that stands in there is about the numbers: a key that is not known is refused, and with it parameters of one kind
+// of layer or for other scalings.
+void refuse_unread_keys_of(const Json& scaling, std::string_view where, double fraction) {
+  for (const auto& [key, value] : scaling.items()) {
+    const bool known = std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
+    const bool usual = (key == "attn_factor" || key == "extrapolation_factor") && value == 1;
+    const bool off = value.is_null() || value == false;
+    if (!known && !usual && !off && key != "finetuned") fail_key(key, value, where);
+  }
+  const auto partial = find_number(scaling, "partial_rotary_factor");
+  if (partial && *partial != fraction) fail_key("partial_rotary_factor", *partial, where);
+}
+
+// transformers 5 takes the length that stands outside of the object, version 4 the one inside.
+void refuse_other_length(const Json& config, std::string_view where, double length) {
+  const auto outside = find_number(config, "original_max_position_embeddings");
+  if (outside && *outside != length) {
+    fail(ErrorCode::unsupported, "original_max_position_embeddings = {} is not supported beside {} in {}", *outside,
+         length, where);
+  }
+}
+
 }  // namespace
 
-RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double default_theta) {
+double rotary_fraction(const Json& config, std::string_view key, double otherwise) {
+  const RopeObject rope = find_rope_object(config);
+  const auto stated = rope.json ? find_number(*rope.json, "partial_rotary_factor") : std::nullopt;
+  const double fraction = stated ? *stated : find_number(config, key).value_or(otherwise);
+  if (!(fraction > 0 && fraction <= 1)) {
+    fail(ErrorCode::invalid_input, "{}: expected above 0 and at most 1, found {}",
+         stated ? "partial_rotary_factor" : key, fraction);
+  }
+  return fraction;
+}
+
+RopeConfig read_rope(const Json& config, int64_t head_dim, double fraction, int64_t context, double default_theta) {
   RopeConfig rope;
-  rope.dims = dims;
-  const Json* parameters = find_member(config, "rope_parameters");
-  const Json* scaling = parameters ? parameters : find_member(config, "rope_scaling");
+  rope.dims = fraction == 1 ? head_dim : int64_t(double(head_dim) * fraction);  // exact where all of it rotates
+  const auto [scaling, where] = find_rope_object(config);
   rope.theta =
       find_number(config, "rope_theta").value_or(find_number(config, "rotary_emb_base").value_or(default_theta));
   rope.original_context = double(context);
-  // As the config calls the object the numbers below stand in.
-  const std::string_view where = parameters ? "rope_parameters" : "rope_scaling";
   if (scaling) {
+    refuse_unread_keys_of(*scaling, where, fraction);
     rope.theta = find_number(*scaling, "rope_theta").value_or(rope.theta);
     const auto type = find_string(*scaling, "rope_type");
     rope.scaling = scaling_of(type ? *type : find_string(*scaling, "type").value_or("default"), where);
@@ -96,6 +164,7 @@ RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double d
     const auto read = [&](const char* key, double& field) { field = find_number(*scaling, key).value_or(field); };
     if (rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn) {
       read("original_max_position_embeddings", rope.original_context);
+      refuse_other_length(config, where, rope.original_context);
     }
     read("low_freq_factor", rope.low_freq_factor);
     read("high_freq_factor", rope.high_freq_factor);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -26,10 +27,16 @@ struct RopeConfig {
   bool truncate = true;         // yarn: whole-number correction range
 };
 
+// The part of a head that rotates, its leading dimensions: partial_rotary_factor in rope_parameters or rope_scaling,
+// else `key` of the config as the architecture calls it ("rotary_pct", "partial_rotary_factor"), else `otherwise`.
+// Throws invalid_input unless it is above 0 and at most 1.
+double rotary_fraction(const Json& config, std::string_view key, double otherwise);
+
 // Reads rope_parameters (transformers 5), or rope_theta / rotary_emb_base and rope_scaling with `rope_type` or
-// `type`. `dims` is the rotary width, `context` max_position_embeddings. Throws unsupported for a type it does
-// not know, invalid_input for numbers that make no sense.
-RopeConfig read_rope(const Json& config, int64_t dims, int64_t context, double default_theta);
+// `type`. `fraction` of `head_dim` rotates, `context` is max_position_embeddings. Throws unsupported for a type or a
+// key that it does not know, for another partial_rotary_factor than `fraction` and for objects that contradict each
+// other, invalid_input for numbers that make no sense.
+RopeConfig read_rope(const Json& config, int64_t head_dim, double fraction, int64_t context, double default_theta);
 
 struct RopeTable {
   std::vector<float> inverse_frequencies;  // [dims / 2]

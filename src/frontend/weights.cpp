@@ -13,49 +13,6 @@ using tensor::DType;
 using tensor::Encoding;
 using tensor::SourcePtr;
 
-namespace {
-
-std::string_view to_string(Slot slot) {
-  // In the order of the enum.
-  static constexpr std::string_view kNames[] = {"embed",
-                                                "positions",
-                                                "attn_norm",
-                                                "attn_norm_bias",
-                                                "q",
-                                                "k",
-                                                "v",
-                                                "qkv",
-                                                "q_bias",
-                                                "k_bias",
-                                                "v_bias",
-                                                "qkv_bias",
-                                                "o",
-                                                "o_bias",
-                                                "mlp_norm",
-                                                "mlp_norm_bias",
-                                                "gate",
-                                                "up",
-                                                "down",
-                                                "gate_bias",
-                                                "up_bias",
-                                                "down_bias",
-                                                "final_norm",
-                                                "final_norm_bias",
-                                                "head",
-                                                "head_bias",
-                                                "rope_factors"};
-  static_assert(std::size(kNames) == size_t(Slot::rope_factors) + 1);
-  return kNames[size_t(slot)];
-}
-
-bool is_layer_matrix(Slot slot) {
-  static constexpr Slot kMatrices[] = {Slot::q, Slot::k,    Slot::v,  Slot::qkv,
-                                       Slot::o, Slot::gate, Slot::up, Slot::down};
-  return std::find(std::begin(kMatrices), std::end(kMatrices), slot) != std::end(kMatrices);
-}
-
-}  // namespace
-
 std::string tensor_name(const Architecture& architecture, bool gguf, Slot slot, int64_t layer) {
   for (const WeightName& weight : architecture.weights) {
     std::string name(gguf ? weight.gguf : weight.hf);
@@ -94,8 +51,7 @@ SourcePtr Weights::find_source(Slot slot, int64_t layer, const Dims& dims) {
   SourcePtr source = name.empty() ? nullptr : checkpoint_.find_tensor(name);
   if (!source) return nullptr;
   used_.insert(name);
-  const bool by_input =
-      checkpoint_.architecture().hf_matrices_by_input && !checkpoint_.is_gguf() && is_layer_matrix(slot);
+  const bool by_input = checkpoint_.architecture().hf_matrices_by_input && !checkpoint_.is_gguf() && slot.layer_matrix;
   const Dims stored_dims = by_input ? Dims{dims[1], dims[0]} : dims;
   if (source->dims() != stored_dims) {
     fail(ErrorCode::invalid_input, "tensor \"{}\": expected {}, found {}{}", name,
@@ -115,7 +71,7 @@ SourcePtr Weights::get_source(Slot slot, int64_t layer, const Dims& dims) {
   if (!source) {
     const std::string name = name_of(slot, layer);
     LATHE_CHECK(!name.empty(), "architecture {} names no tensor for {} in a {}", checkpoint_.architecture().model_type,
-                to_string(slot), checkpoint_.is_gguf() ? "GGUF" : "folder");
+                slot.name, checkpoint_.is_gguf() ? "GGUF" : "folder");
     fail(ErrorCode::invalid_input, "missing tensor \"{}\" {}", name, tensor::to_string(std::span<const int64_t>(dims)));
   }
   return source;
@@ -194,12 +150,12 @@ SourcePtr Weights::projection_rows(SourcePtr stored, int index, const Dims& dims
 }
 
 Weights::Projection Weights::projection(ir::Graph& graph, int index, int64_t layer) {
-  static constexpr Slot kWeight[] = {Slot::q, Slot::k, Slot::v};
-  static constexpr Slot kBias[] = {Slot::q_bias, Slot::k_bias, Slot::v_bias};
+  static constexpr Slot kWeight[] = {slots::q, slots::k, slots::v};
+  static constexpr Slot kBias[] = {slots::q_bias, slots::k_bias, slots::v_bias};
   static constexpr std::string_view kSuffix[] = {".q", ".k", ".v"};
   const bool separate = qkv_ == QkvForm::separate;
-  const Slot weight_slot = separate ? kWeight[index] : Slot::qkv;
-  const Slot bias_slot = separate ? kBias[index] : Slot::qkv_bias;
+  const Slot weight_slot = separate ? kWeight[index] : slots::qkv;
+  const Slot bias_slot = separate ? kBias[index] : slots::qkv_bias;
   const int64_t rows = (index == 0 ? config_.num_heads : config_.num_kv_heads) * config_.head_dim;
   const int64_t all_rows = (config_.num_heads + 2 * config_.num_kv_heads) * config_.head_dim;
   const int64_t stored_rows = separate ? rows : all_rows;
@@ -211,7 +167,7 @@ Weights::Projection Weights::projection(ir::Graph& graph, int index, int64_t lay
   SourcePtr weight = get_source(weight_slot, layer, {stored_rows, config_.hidden_size});
   result.weight =
       constant(graph, name(weight_slot), projection_rows(std::move(weight), index, {rows, config_.hidden_size}));
-  const Slot first = separate ? Slot::q_bias : Slot::qkv_bias;
+  const Slot first = separate ? slots::q_bias : slots::qkv_bias;
   if (SourcePtr bias = bias_source(bias_slot, first, layer, {stored_rows}, config_.attention_bias, "attention_bias")) {
     result.bias = constant(graph, name(bias_slot), projection_rows(std::move(bias), index, {rows}));
   }
@@ -222,7 +178,7 @@ void Weights::check_all_used() const {
   const Architecture& architecture = checkpoint_.architecture();
   for (const std::string& name : checkpoint_.tensor_names()) {
     if (used_.count(name)) continue;
-    if (config_.tied_embeddings && name == name_of(Slot::head, 0)) continue;
+    if (config_.tied_embeddings && name == name_of(slots::head, 0)) continue;
     const bool ignored = std::any_of(architecture.ignored_suffixes.begin(), architecture.ignored_suffixes.end(),
                                      [&](std::string_view suffix) { return name.ends_with(suffix); });
     if (ignored) continue;

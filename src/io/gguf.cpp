@@ -241,8 +241,8 @@ class GgufReader {
       const int64_t row = dims.empty() ? 1 : dims.back();
       entry.size = type.encoding == Encoding::plain ? tensor::byte_size(type.dtype, count)
                    : row == 0                       ? 0
-                                                    : checked_mul(uint64_t(count / row),
-                                                                  uint64_t(tensor::row_bytes(type.encoding, row)), "tensor bytes");
+                              : checked_mul(uint64_t(count / row), uint64_t(tensor::row_bytes(type.encoding, row)),
+                                            "tensor bytes");
     });
     return entry;
   }

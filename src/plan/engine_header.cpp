@@ -97,8 +97,8 @@ Header read_header(std::span<const std::byte> file, uint64_t file_bytes) {
   if (version == 0 || version > kEngineVersion) {
     // Every version up to this program's own is read; `lathe build` cannot help with one that is not.
     fail(ErrorCode::unsupported,
-         "engine format {}{}, this program, lathe {}, reads formats up to {}: run it with {}, or build it again from its "
-         "checkpoint",
+         "engine format {}{}, this program, lathe {}, reads formats up to {}: run it with {}, or build it again from "
+         "its checkpoint",
          version, producer.empty() ? "" : fmt::format(", written by {}", producer), LATHE_VERSION, kEngineVersion,
          producer.empty() ? "a lathe that reads it" : producer);
   }

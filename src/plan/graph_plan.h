@@ -36,8 +36,8 @@ struct GraphPlan {
 struct GraphModel {
   GraphPlan plan;
   std::vector<tensor::Tensor> constants;  // one for each of plan.constants
-  // Constants of a packed layout that are still as they were, so far: what an engine stores of layouts without an inverse.
-  // backend::load_graph packs them; a session takes no model that has any.
+  // Constants of a packed layout that are still as they were, so far: what an engine stores of layouts without an
+  // inverse. backend::load_graph packs them; a session takes no model that has any.
   std::vector<size_t> to_pack = {};
 };
 
@@ -47,9 +47,9 @@ op::TypeInfo type_of(const GraphPlan& plan, const Operand& operand);
 // Throws invalid_input naming the instruction: operators, attributes and operands that do not go together. Indices have
 // been checked.
 std::vector<op::TypeInfo> infer_types(const GraphModel& model);
-// Throws invalid_input for a plan that cannot be run, bodies included: indices out of range, values read before they are
-// written or written twice, names that come twice, types that are not what the operators give. A plan that was read from
-// a file is not trusted; what it asks of kernels is for backend::load_graph to check.
+// Throws invalid_input for a plan that cannot be run, bodies included: indices out of range, values read before they
+// are written or written twice, names that come twice, types that are not what the operators give. A plan that was read
+// from a file is not trusted; what it asks of kernels is for backend::load_graph to check.
 void check(const GraphModel& model);
 // One line per constant, instruction and output, those of bodies indented; what tests of printed plans compare.
 std::string print(const GraphModel& model);

@@ -197,7 +197,8 @@ std::string clip_tokenizer_json(const ClipTokenizerFiles& files) {
   std::string text = rest.dump();
   text.pop_back();
   return fmt::format(
-      R"({},"model":{{"type":"BPE","dropout":null,"unk_token":{},"continuing_subword_prefix":"","end_of_word_suffix":"</w>",)"
+      R"({},"model":{{"type":"BPE","dropout":null,"unk_token":{},"continuing_subword_prefix":"",)"
+      R"("end_of_word_suffix":"</w>",)"
       R"("fuse_unk":false,"byte_fallback":false,"ignore_merges":false,"vocab":{},"merges":{}}}}})",
       text, Json(list.special("unk_token").content).dump(), files.vocab, merges_json(files.merges));
 }

@@ -88,7 +88,8 @@ void read_normalizer(std::span<const std::byte> message, GgufTokenizer& tokenize
   }
   if (map_bytes > 0) fail(ErrorCode::unsupported, "normalization rule \"{}\": only identity is known", rules);
   if (trims) fail(ErrorCode::unsupported, "remove_extra_whitespaces is on: only models that keep spaces are known");
-  if (!escapes) fail(ErrorCode::unsupported, "escape_whitespaces is off: only models that write spaces as U+2581 are known");
+  if (!escapes)
+    fail(ErrorCode::unsupported, "escape_whitespaces is off: only models that write spaces as U+2581 are known");
   tokenizer.add_space_prefix = prefix;
 }
 
@@ -116,7 +117,8 @@ GgufTokenizer read_sentencepiece(std::span<const std::byte> file, std::string_vi
       }
     }
     if (tokenizer.tokens.empty() || !trainer || !normalizer) {
-      fail(ErrorCode::invalid_input, "expected SentencePiece's pieces, trainer_spec and normalizer_spec, found {} pieces{}{}",
+      fail(ErrorCode::invalid_input,
+           "expected SentencePiece's pieces, trainer_spec and normalizer_spec, found {} pieces{}{}",
            tokenizer.tokens.size(), trainer ? "" : ", no trainer_spec", normalizer ? "" : ", no normalizer_spec");
     }
     return tokenizer;

@@ -12,8 +12,8 @@
 namespace lathe::text {
 
 // Its pieces, scores and special tokens. `name` for messages. Throws invalid_input for bytes that are no such file;
-// unsupported, naming the setting and its value, for models that are not BPE and for normalisations other than spaces as
-// U+2581: Llama's has none.
+// unsupported, naming the setting and its value, for models that are not BPE and for normalisations other than spaces
+// as U+2581: Llama's has none.
 GgufTokenizer read_sentencepiece(std::span<const std::byte> file, std::string_view name);
 
 // A tokenizer.json that encodes as the file does, begin of text first. Special tokens are found in text, too, where

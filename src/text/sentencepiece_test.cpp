@@ -51,7 +51,9 @@ TEST(SentencePieceFile, TruncatedFilesAreRefused) {
 
 // A message with one field of one byte, as field numbers below 16 and varints below 128 are written.
 std::string field(int number, int value) { return {char(number << 3), char(value)}; }
-std::string message(int number, const std::string& body) { return std::string{char(number << 3 | 2), char(body.size())} + body; }
+std::string message(int number, const std::string& body) {
+  return std::string{char(number << 3 | 2), char(body.size())} + body;
+}
 
 TEST(SentencePieceFile, SettingsThatNobodyComputesAreNamed) {
   const std::string piece = message(1, message(1, "a"));
@@ -69,7 +71,8 @@ TEST(SentencePieceFile, SettingsThatNobodyComputesAreNamed) {
   EXPECT_NE(problem(piece + message(2, field(3, 1) + bytes_on) + normalizer).find("unigram"), std::string::npos);
   EXPECT_NE(problem(piece + message(2, field(3, 2)) + normalizer).find("byte_fallback"), std::string::npos);
   EXPECT_NE(problem(piece + trainer + message(3, "")).find("remove_extra_whitespaces"), std::string::npos);
-  EXPECT_NE(problem(piece + trainer + message(3, field(4, 0) + message(2, "map"))).find("normalization"), std::string::npos);
+  EXPECT_NE(problem(piece + trainer + message(3, field(4, 0) + message(2, "map"))).find("normalization"),
+            std::string::npos);
   EXPECT_NE(problem(piece + trainer).find("no normalizer_spec"), std::string::npos);
   EXPECT_NE(problem("no protobuf").find("tokenizer.model"), std::string::npos);
 }

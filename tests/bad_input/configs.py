@@ -42,7 +42,7 @@ class Configs(Case):
             self.changed(3, key, value, *([key] if value not in (2**64,) and key != "head_dim" else []))
         for key, value in [("hidden_size", 42.5), ("num_hidden_layers", "two"), ("vocab_size", [67]),
                            ("tie_word_embeddings", "no"), ("rope_parameters", 3), ("rms_norm_eps", "small")]:
-            self.changed(3, key, value, *([key] if key != "rope_parameters" else []))
+            self.changed(3, key, value, key)
         for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"):
             self.changed(3, key, None, key)
 
@@ -73,6 +73,35 @@ class Configs(Case):
                         {"rope_type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 1}):
             self.changed(3, "rope_parameters", {"rope_theta": 10000, **scaling})
         self.changed(4, "rope_parameters", {"rope_type": "spiral", "factor": 2}, "spiral", "yarn")
+        self.changed(4, "rope_parameters", {"rope_type": "linear", "factor": 2, "alpha": 1000},
+                     "config.json", "rope_parameters", "alpha = 1000")
+        self.changed(4, "rope_parameters", {"rope_theta": 10000, "partial_rotary_factor": 0.5},
+                     "partial_rotary_factor = 0.5")
+        self.changed(4, "rope_scaling", {"type": "linear", "factor": 2}, "rope_scaling beside rope_parameters")
+
+    def test_keys_that_nobody_reads(self):
+        for key, value in [("sliding_window", 4096), ("use_sliding_window", True), ("alibi", True),
+                           ("layer_types", ["full_attention", "sliding_attention"]), ("is_causal", False),
+                           ("num_experts", 8), ("attn_logit_softcapping", 50.0), ("logits_scaling", 8.0),
+                           ("use_parallel_residual", True), ("rope_interleaved", True)]:
+            said = json.dumps(value, separators=(",", ":"))
+            self.changed(4, key, value, "config.json", f"{key} = {said}")
+        self.changed(4, "no_rope_layers", [0] * 100_000, "no_rope_layers = [0,0,")
+        self.changed(4, "sliding_window", "π" * 1000, "sliding_window")
+
+    def test_keys_without_effect(self):
+        for changes in ({"sliding_window": None, "use_sliding_window": False, "alibi": False, "num_experts": 0},
+                        {"sliding_window": 16, "use_sliding_window": False, "max_window_layers": 2},
+                        {"layer_types": ["full_attention"] * 2, "is_causal": True, "logits_scaling": 1.0},
+                        {"attention_dropout": 0.1, "torch_dtype": "float32", "transformers_version": "99",
+                         "initializer_range": 1.0, "a_key_of_tomorrow": {"nested": [1, 2]}}):
+            model = self.folder()
+            config = json.loads((model / "config.json").read_text())
+            (model / "config.json").write_text(json.dumps({**config, **changes}))
+            self.good("inspect", model)
+            same = [self.good("run", folder, "--tokens", "1,2,3", "-n", 4, "-t", 1, "--temp", 0).stdout
+                    for folder in (model, ARCH / "llama_gqa")]
+            self.assertEqual(*same)
 
 
 if __name__ == "__main__":

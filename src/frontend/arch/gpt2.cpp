@@ -1,29 +1,28 @@
 // GPT-2 and its kin (DistilGPT-2, DialoGPT): learned positions, LayerNorm, one query-key-value matrix, matrices stored
 // by input. Config: transformers' GPT2Config; GGUF: general.architecture "gpt2", which stores matrices by output.
-#include "base/error.h"
 #include "frontend/decoder.h"
 
 namespace lathe::frontend {
 namespace {
 
 constexpr WeightName kWeights[] = {
-    {Slot::embed, "transformer.wte.weight", "token_embd.weight"},
-    {Slot::positions, "transformer.wpe.weight", "position_embd.weight"},
-    {Slot::attn_norm, "transformer.h.{}.ln_1.weight", "blk.{}.attn_norm.weight"},
-    {Slot::attn_norm_bias, "transformer.h.{}.ln_1.bias", "blk.{}.attn_norm.bias"},
-    {Slot::qkv, "transformer.h.{}.attn.c_attn.weight", "blk.{}.attn_qkv.weight"},
-    {Slot::qkv_bias, "transformer.h.{}.attn.c_attn.bias", "blk.{}.attn_qkv.bias"},
-    {Slot::o, "transformer.h.{}.attn.c_proj.weight", "blk.{}.attn_output.weight"},
-    {Slot::o_bias, "transformer.h.{}.attn.c_proj.bias", "blk.{}.attn_output.bias"},
-    {Slot::mlp_norm, "transformer.h.{}.ln_2.weight", "blk.{}.ffn_norm.weight"},
-    {Slot::mlp_norm_bias, "transformer.h.{}.ln_2.bias", "blk.{}.ffn_norm.bias"},
-    {Slot::up, "transformer.h.{}.mlp.c_fc.weight", "blk.{}.ffn_up.weight"},
-    {Slot::up_bias, "transformer.h.{}.mlp.c_fc.bias", "blk.{}.ffn_up.bias"},
-    {Slot::down, "transformer.h.{}.mlp.c_proj.weight", "blk.{}.ffn_down.weight"},
-    {Slot::down_bias, "transformer.h.{}.mlp.c_proj.bias", "blk.{}.ffn_down.bias"},
-    {Slot::final_norm, "transformer.ln_f.weight", "output_norm.weight"},
-    {Slot::final_norm_bias, "transformer.ln_f.bias", "output_norm.bias"},
-    {Slot::head, "lm_head.weight", "output.weight"},
+    {slots::embed, "transformer.wte.weight", "token_embd.weight"},
+    {slots::positions, "transformer.wpe.weight", "position_embd.weight"},
+    {slots::attn_norm, "transformer.h.{}.ln_1.weight", "blk.{}.attn_norm.weight"},
+    {slots::attn_norm_bias, "transformer.h.{}.ln_1.bias", "blk.{}.attn_norm.bias"},
+    {slots::qkv, "transformer.h.{}.attn.c_attn.weight", "blk.{}.attn_qkv.weight"},
+    {slots::qkv_bias, "transformer.h.{}.attn.c_attn.bias", "blk.{}.attn_qkv.bias"},
+    {slots::o, "transformer.h.{}.attn.c_proj.weight", "blk.{}.attn_output.weight"},
+    {slots::o_bias, "transformer.h.{}.attn.c_proj.bias", "blk.{}.attn_output.bias"},
+    {slots::mlp_norm, "transformer.h.{}.ln_2.weight", "blk.{}.ffn_norm.weight"},
+    {slots::mlp_norm_bias, "transformer.h.{}.ln_2.bias", "blk.{}.ffn_norm.bias"},
+    {slots::up, "transformer.h.{}.mlp.c_fc.weight", "blk.{}.ffn_up.weight"},
+    {slots::up_bias, "transformer.h.{}.mlp.c_fc.bias", "blk.{}.ffn_up.bias"},
+    {slots::down, "transformer.h.{}.mlp.c_proj.weight", "blk.{}.ffn_down.weight"},
+    {slots::down_bias, "transformer.h.{}.mlp.c_proj.bias", "blk.{}.ffn_down.bias"},
+    {slots::final_norm, "transformer.ln_f.weight", "output_norm.weight"},
+    {slots::final_norm_bias, "transformer.ln_f.bias", "output_norm.bias"},
+    {slots::head, "lm_head.weight", "output.weight"},
 };
 
 constexpr std::string_view kIgnored[] = {".attn.bias", ".attn.masked_bias"};
@@ -34,18 +33,7 @@ int64_t get_size(const Json& json, std::string_view own, std::string_view usual)
   return size ? *size : get_int(json, own);
 }
 
-// What would change the numbers, where it is on.
-void refuse_variants(const Json& json) {
-  for (const char* key : {"scale_attn_by_inverse_layer_idx", "add_cross_attention"}) {
-    if (find_bool(json, key).value_or(false)) fail(ErrorCode::unsupported, "{} = true is not supported", key);
-  }
-  if (!find_bool(json, "scale_attn_weights").value_or(true)) {
-    fail(ErrorCode::unsupported, "scale_attn_weights = false is not supported");
-  }
-}
-
 DecoderConfig read_config(const Json& json) {
-  refuse_variants(json);
   DecoderConfig config;
   config.vocab_size = get_int(json, "vocab_size");
   config.hidden_size = get_size(json, "n_embd", "hidden_size");

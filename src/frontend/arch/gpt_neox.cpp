@@ -8,33 +8,27 @@ namespace lathe::frontend {
 namespace {
 
 constexpr WeightName kWeights[] = {
-    {Slot::embed, "gpt_neox.embed_in.weight", "token_embd.weight"},
-    {Slot::attn_norm, "gpt_neox.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
-    {Slot::attn_norm_bias, "gpt_neox.layers.{}.input_layernorm.bias", "blk.{}.attn_norm.bias"},
-    {Slot::qkv, "gpt_neox.layers.{}.attention.query_key_value.weight", "blk.{}.attn_qkv.weight"},
-    {Slot::qkv_bias, "gpt_neox.layers.{}.attention.query_key_value.bias", "blk.{}.attn_qkv.bias"},
-    {Slot::o, "gpt_neox.layers.{}.attention.dense.weight", "blk.{}.attn_output.weight"},
-    {Slot::o_bias, "gpt_neox.layers.{}.attention.dense.bias", "blk.{}.attn_output.bias"},
-    {Slot::mlp_norm, "gpt_neox.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
-    {Slot::mlp_norm_bias, "gpt_neox.layers.{}.post_attention_layernorm.bias", "blk.{}.ffn_norm.bias"},
-    {Slot::up, "gpt_neox.layers.{}.mlp.dense_h_to_4h.weight", "blk.{}.ffn_up.weight"},
-    {Slot::up_bias, "gpt_neox.layers.{}.mlp.dense_h_to_4h.bias", "blk.{}.ffn_up.bias"},
-    {Slot::down, "gpt_neox.layers.{}.mlp.dense_4h_to_h.weight", "blk.{}.ffn_down.weight"},
-    {Slot::down_bias, "gpt_neox.layers.{}.mlp.dense_4h_to_h.bias", "blk.{}.ffn_down.bias"},
-    {Slot::final_norm, "gpt_neox.final_layer_norm.weight", "output_norm.weight"},
-    {Slot::final_norm_bias, "gpt_neox.final_layer_norm.bias", "output_norm.bias"},
-    {Slot::head, "embed_out.weight", "output.weight"},
+    {slots::embed, "gpt_neox.embed_in.weight", "token_embd.weight"},
+    {slots::attn_norm, "gpt_neox.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
+    {slots::attn_norm_bias, "gpt_neox.layers.{}.input_layernorm.bias", "blk.{}.attn_norm.bias"},
+    {slots::qkv, "gpt_neox.layers.{}.attention.query_key_value.weight", "blk.{}.attn_qkv.weight"},
+    {slots::qkv_bias, "gpt_neox.layers.{}.attention.query_key_value.bias", "blk.{}.attn_qkv.bias"},
+    {slots::o, "gpt_neox.layers.{}.attention.dense.weight", "blk.{}.attn_output.weight"},
+    {slots::o_bias, "gpt_neox.layers.{}.attention.dense.bias", "blk.{}.attn_output.bias"},
+    {slots::mlp_norm, "gpt_neox.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
+    {slots::mlp_norm_bias, "gpt_neox.layers.{}.post_attention_layernorm.bias", "blk.{}.ffn_norm.bias"},
+    {slots::up, "gpt_neox.layers.{}.mlp.dense_h_to_4h.weight", "blk.{}.ffn_up.weight"},
+    {slots::up_bias, "gpt_neox.layers.{}.mlp.dense_h_to_4h.bias", "blk.{}.ffn_up.bias"},
+    {slots::down, "gpt_neox.layers.{}.mlp.dense_4h_to_h.weight", "blk.{}.ffn_down.weight"},
+    {slots::down_bias, "gpt_neox.layers.{}.mlp.dense_4h_to_h.bias", "blk.{}.ffn_down.bias"},
+    {slots::final_norm, "gpt_neox.final_layer_norm.weight", "output_norm.weight"},
+    {slots::final_norm_bias, "gpt_neox.final_layer_norm.bias", "output_norm.bias"},
+    {slots::head, "embed_out.weight", "output.weight"},
 };
 
 constexpr std::string_view kIgnored[] = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
 
-// transformers 5 keeps the fraction in rope_parameters, published folders in rotary_pct.
-double rotary_fraction(const Json& json) {
-  if (const Json* rope = find_member(json, "rope_parameters")) {
-    if (const auto fraction = find_number(*rope, "partial_rotary_factor")) return *fraction;
-  }
-  return find_number(json, "rotary_pct").value_or(0.25);
-}
+constexpr std::string_view kReadKeys[] = {"rotary_pct", "use_parallel_residual"};
 
 DecoderConfig read_config(const Json& json) {
   DecoderConfig config;
@@ -49,8 +43,8 @@ DecoderConfig read_config(const Json& json) {
   config.norm = NormKind::layer;
   config.norm_epsilon = find_number(json, "layer_norm_eps").value_or(1e-5);
   config.mlp = plain_mlp(find_string(json, "hidden_act").value_or("gelu"));
-  const auto rotary_dims = int64_t(double(config.head_dim) * rotary_fraction(json));
-  config.rope = read_rope(json, rotary_dims, config.context_length, 10000);
+  const double fraction = rotary_fraction(json, "rotary_pct", 0.25);
+  config.rope = read_rope(json, config.head_dim, fraction, config.context_length, 10000);
   config.parallel_residual = find_bool(json, "use_parallel_residual").value_or(true);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.qkv = QkvForm::per_head;
@@ -80,6 +74,7 @@ const Architecture& gpt_neox_architecture() {
       .gguf_name = "gptneox",
       .weights = kWeights,
       .ignored_suffixes = kIgnored,
+      .read_keys = kReadKeys,
       .read_config = read_config,
       .complete_gguf_config = complete_gguf_config,
       .gguf_qkv = QkvForm::concatenated,

@@ -6,26 +6,26 @@ namespace lathe::frontend {
 namespace {
 
 constexpr WeightName kWeights[] = {
-    {Slot::embed, "model.embed_tokens.weight", "token_embd.weight"},
-    {Slot::attn_norm, "model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
-    {Slot::q, "model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight"},
-    {Slot::q_bias, "model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias"},
-    {Slot::k, "model.layers.{}.self_attn.k_proj.weight", "blk.{}.attn_k.weight"},
-    {Slot::k_bias, "model.layers.{}.self_attn.k_proj.bias", "blk.{}.attn_k.bias"},
-    {Slot::v, "model.layers.{}.self_attn.v_proj.weight", "blk.{}.attn_v.weight"},
-    {Slot::v_bias, "model.layers.{}.self_attn.v_proj.bias", "blk.{}.attn_v.bias"},
-    {Slot::o, "model.layers.{}.self_attn.o_proj.weight", "blk.{}.attn_output.weight"},
-    {Slot::o_bias, "model.layers.{}.self_attn.o_proj.bias", "blk.{}.attn_output.bias"},
-    {Slot::mlp_norm, "model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
-    {Slot::gate, "model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight"},
-    {Slot::gate_bias, "model.layers.{}.mlp.gate_proj.bias", "blk.{}.ffn_gate.bias"},
-    {Slot::up, "model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight"},
-    {Slot::up_bias, "model.layers.{}.mlp.up_proj.bias", "blk.{}.ffn_up.bias"},
-    {Slot::down, "model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight"},
-    {Slot::down_bias, "model.layers.{}.mlp.down_proj.bias", "blk.{}.ffn_down.bias"},
-    {Slot::final_norm, "model.norm.weight", "output_norm.weight"},
-    {Slot::head, "lm_head.weight", "output.weight"},
-    {Slot::rope_factors, "", "rope_freqs.weight"},
+    {slots::embed, "model.embed_tokens.weight", "token_embd.weight"},
+    {slots::attn_norm, "model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
+    {slots::q, "model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight"},
+    {slots::q_bias, "model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias"},
+    {slots::k, "model.layers.{}.self_attn.k_proj.weight", "blk.{}.attn_k.weight"},
+    {slots::k_bias, "model.layers.{}.self_attn.k_proj.bias", "blk.{}.attn_k.bias"},
+    {slots::v, "model.layers.{}.self_attn.v_proj.weight", "blk.{}.attn_v.weight"},
+    {slots::v_bias, "model.layers.{}.self_attn.v_proj.bias", "blk.{}.attn_v.bias"},
+    {slots::o, "model.layers.{}.self_attn.o_proj.weight", "blk.{}.attn_output.weight"},
+    {slots::o_bias, "model.layers.{}.self_attn.o_proj.bias", "blk.{}.attn_output.bias"},
+    {slots::mlp_norm, "model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
+    {slots::gate, "model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight"},
+    {slots::gate_bias, "model.layers.{}.mlp.gate_proj.bias", "blk.{}.ffn_gate.bias"},
+    {slots::up, "model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight"},
+    {slots::up_bias, "model.layers.{}.mlp.up_proj.bias", "blk.{}.ffn_up.bias"},
+    {slots::down, "model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight"},
+    {slots::down_bias, "model.layers.{}.mlp.down_proj.bias", "blk.{}.ffn_down.bias"},
+    {slots::final_norm, "model.norm.weight", "output_norm.weight"},
+    {slots::head, "lm_head.weight", "output.weight"},
+    {slots::rope_factors, "", "rope_freqs.weight"},
 };
 
 constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq"};
@@ -43,7 +43,7 @@ DecoderConfig read_config(const Json& json) {
   config.norm = NormKind::rms;
   config.norm_epsilon = find_number(json, "rms_norm_eps").value_or(1e-6);
   config.mlp = gated_mlp(find_string(json, "hidden_act").value_or("silu"));
-  config.rope = read_rope(json, config.head_dim, config.context_length, 10000);
+  config.rope = read_rope(json, config.head_dim, 1, config.context_length, 10000);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.attention_bias = find_bool(json, "attention_bias");
   config.o_bias = config.attention_bias;

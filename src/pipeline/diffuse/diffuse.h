@@ -85,8 +85,8 @@ class Diffuser {
   // Throws usage for sizes, steps and strengths that cannot be, naming them; verification where a model gives NaN or
   // infinity, naming the step and the first tensor that has it; what schedulers and sessions throw.
   PictureResult run(const PictureRequest& request, const OnStep& on_step = {});
-  // Pictures [batch, 3, ..] out of latents as the UNet has them; also between the steps of a run, behind which the decoder
-  // is let go.
+  // Pictures [batch, 3, ..] out of latents as the UNet has them; also between the steps of a run, behind which the
+  // decoder is let go.
   tensor::Tensor decode(const tensor::Tensor& latents);
 
  private:

@@ -55,8 +55,8 @@ class PictureLatents {
   std::vector<float> masked_picture_;  // latents of what the mask keeps
 };
 
-// [batch, 3, height, width] of about -1 to 1 out of latents as the UNet has them, picture by picture. `decode` gives the
-// decoder's output for unscaled latents [1, channels, h, w].
+// [batch, 3, height, width] of about -1 to 1 out of latents as the UNet has them, picture by picture. `decode` gives
+// the decoder's output for unscaled latents [1, channels, h, w].
 tensor::Tensor decode_latents(const contract::Pictures& contract, const tensor::Tensor& latents,
                               const std::function<tensor::Tensor(const tensor::Tensor& unscaled)>& decode);
 
