@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """A step of Stable Diffusion's UNet with guidance and the decoding of a picture, against diffusers and OpenVINO.
 
-  bench_pictures.py LATHE FOLDER --onnx ONNX_FOLDER --torch PYTHON --openvino PYTHON [--rounds 3] [--threads 2]
+  bench_pictures.py LATHE FOLDER --onnx ONNX_FOLDER --torch PYTHON --openvino PYTHON [--rounds 3] [--threads 2] [--parts unet]
 
 FOLDER is a diffusers folder (tools/make_random_pictures.py --base writes one of the full size), ONNX_FOLDER what
 `lathe export FOLDER ONNX_FOLDER --opset 18` writes; the interpreters have diffusers and openvino. Everything in fp32, 512 x
 512, both halves of the guidance in one batch. Each round starts each program anew, in turns. Of the UNet the second call
-counts; of the decoder the peers' second, lathe's only one. Peak RSS of lathe is that of a whole picture, of the peers that
-of the model alone.
+counts; of the decoder the peers' second, lathe's only one. Peak RSS of lathe is that of a whole picture, of the peers that of
+the model alone. Ratios are medians of those of the rounds, with the lowest and the highest: the programs of a round run
+one after the other, and what else the host does changes more slowly.
 """
 import argparse
 import json
@@ -79,25 +80,28 @@ def main():
     parser.add_argument("--openvino", required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--parts", choices=("unet", "vae"), nargs="+", default=("unet", "vae"))
     options = parser.parse_args()
+    parts = [row for row in (("unet", "unet", "UNet step"), ("vae_decoder", "vae", "VAE decode")) if row[1] in options.parts]
     samples = {}
     for _ in range(options.rounds):
         unet, vae = run_lathe(options.lathe, options.engine or options.folder, options.threads)
         samples.setdefault(("UNet step", "lathe"), []).append(unet)
         samples.setdefault(("VAE decode", "lathe"), []).append(vae)
-        for part, graph, name in (("unet", "unet", "UNet step"), ("vae_decoder", "vae", "VAE decode")):
+        for part, folder, name in parts:
             samples.setdefault((name, "diffusers"), []).append(
-                run_peer(options.torch, "diffusers", "unet" if part == "unet" else "vae", options.folder, options.threads))
+                run_peer(options.torch, "diffusers", folder, options.folder, options.threads))
             samples.setdefault((name, "OpenVINO"), []).append(
                 run_peer(options.openvino, "openvino", part, options.onnx, options.threads))
     print("| | program | seconds | load s | peak RSS MB |\n|---|---|---|---|---|")
     for (name, program), runs in samples.items():
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         print(f"| {name} | {program} | {median['seconds']:.2f} | {median['load']:.2f} | {median['rss']:.0f} |")
-    for name in ("UNet step", "VAE decode"):
-        own = statistics.median(run["seconds"] for run in samples[name, "lathe"])
-        best = min(statistics.median(run["seconds"] for run in samples[name, peer]) for peer in ("diffusers", "OpenVINO"))
-        print(f"{name}: {best / own:.2f} x the better peer")
+    for _, _, name in parts:
+        for peer in ("diffusers", "OpenVINO"):
+            ratios = sorted(theirs["seconds"] / own["seconds"]
+                            for own, theirs in zip(samples[name, "lathe"], samples[name, peer]))
+            print(f"{name}: {statistics.median(ratios):.2f} x {peer} [{ratios[0]:.2f}, {ratios[-1]:.2f}]")
 
 
 main()
