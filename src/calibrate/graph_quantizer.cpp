@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "backend/device.h"
 #include "base/error.h"
 #include "calibrate/cost.h"
 #include "calibrate/parts.h"
@@ -32,6 +33,12 @@ std::vector<ir::NodeId> rounding_products(const ir::Graph& floats, const std::ve
   return products;
 }
 
+// AVX2 widens bytes to 16 bits, the others multiply them as they are.
+bool has_fast_bytes(const std::string& isa) {
+  const backend::Device& device = backend::get_device("cpu");
+  return backend::isa_name(device, device.choose_isa(isa)) != "avx2";
+}
+
 }  // namespace
 
 GraphQuantizer::GraphQuantizer(ir::Graph floats, const Samples& samples, const QuantizerOptions& options)
@@ -39,7 +46,7 @@ GraphQuantizer::GraphQuantizer(ir::Graph floats, const Samples& samples, const Q
   opt::prepare_quantization(floats_);
   quantize_.weights = std::make_shared<opt::WeightCache>();
   quantize_.keep = options.keep;
-  if (options.only_faster) quantize_.keep.merge(opt::products_better_in_floats(floats_));
+  if (options.only_faster) quantize_.keep.merge(opt::products_better_in_floats(floats_, has_fast_bytes(options.run.isa)));
   const std::vector<std::string> fed = opt::activations_to_quantize(floats_, quantize_);
   if (!fed.empty()) {
     ranges_ = measure_ranges(floats_, fed, samples,

@@ -17,7 +17,8 @@ namespace lathe::calibrate {
 
 struct QuantizerOptions {
   std::map<std::string, std::string, std::less<>> keep = {};  // products that stay in floats, by their result: reason
-  bool only_faster = false;  // leave in floats what 8 bits would not make faster (opt/quantize_choice.h)
+  // Leave in floats what 8 bits would not make faster on the instruction set of `run` (opt/quantize_choice.h).
+  bool only_faster = false;
   double keep_below = 12;  // dB: a product, or an attention, whose own signal to noise is less stays in floats
   RangeMethod method = RangeMethod::mse;
   runtime::GraphOptions run = {};

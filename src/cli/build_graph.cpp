@@ -137,7 +137,7 @@ Sources read_sources(GraphBuildRequest& request, const Output& output) {
   }
   sources.calibrated |= sources.precision == contract::Precision::fp32;
   if (request.flags.quantize != QuantizeFlags{} && (sources.calibrated || sources.precision != contract::Precision::int8)) {
-    fail(ErrorCode::usage, "--keep and --keep-below are for a pipeline that is built with --precision int8");
+    fail(ErrorCode::usage, "--keep, --keep-below and --isa are for a pipeline that is built with --precision int8");
   }
   return sources;
 }

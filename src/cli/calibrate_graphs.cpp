@@ -67,7 +67,8 @@ PictureRecordingPtr record_picture(const PictureModel& model, const runtime::Gra
 PictureRecordingPtr calibrate_graphs(compiler::GraphEngineRequest& engine, contract::Precision precision,
                                      const PictureModel* model, const GraphBuildRequest& request,
                                      const Output& output) {
-  const runtime::GraphOptions run{.threads = request.threads, .isa = {}, .limits = {}};
+  const runtime::GraphOptions run{
+      .threads = request.threads, .isa = request.flags.quantize.isa, .limits = {}};
   PictureRecordingPtr recording = model ? record_picture(*model, run, request.full_verify) : nullptr;
   const bool bytes = precision == contract::Precision::int8;
   if (bytes) require_recording(recording, request.source);

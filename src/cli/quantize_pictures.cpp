@@ -18,7 +18,8 @@ calibrate::Samples samples_of(const verify::PictureRecording& recording, const s
   return {calls->size(), [calls](size_t index) { return (*calls)[index]; }};
 }
 
-std::vector<plan::Island> all_products(const ir::Graph& graph, const std::string& reason) {
+std::vector<plan::Island> all_products(ir::Graph graph, const std::string& reason) {
+  opt::prepare_quantization(graph);
   std::vector<plan::Island> islands;
   for (const ir::NodeId id : graph.nodes()) {
     const ir::Node& node = graph.node(id);
@@ -59,13 +60,17 @@ void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
       .add_option("--keep-below", flags.keep_below,
                   "of pictures in int8: products whose own signal to noise is below so many dB stay in fp32")
       ->capture_default_str();
+  command.add_option("--isa", flags.isa,
+                     "of pictures in int8: kernels that it is to be fast on, which decides what rounds: avx2, avx512, amx "
+                     "(default: the best here)");
 }
 
 QuantizedGraph quantize_picture_graph(const std::string& name, ir::Graph floats,
                                       const verify::PictureRecording& recording, const QuantizeFlags& flags,
                                       const runtime::GraphOptions& options, const Output& output) {
   if (name != kQuantised) {
-    return {floats, all_products(floats, "runs once for a picture, where 8 bits would save nothing")};
+    const std::vector<plan::Island> islands = all_products(floats, "runs once for a picture, where 8 bits would save nothing");
+    return {std::move(floats), islands};
   }
   calibrate::QuantizerOptions quantizing{.only_faster = true,
                                          .keep_below = flags.keep_below,

@@ -13,6 +13,7 @@ namespace lathe::cli {
 struct QuantizeFlags {
   std::vector<std::string> keep;  // products of the UNet that stay in fp32
   double keep_below = 12;         // dB
+  std::string isa;                // what it is to be fast on; empty: the best of this machine
 
   bool operator==(const QuantizeFlags&) const = default;
 };

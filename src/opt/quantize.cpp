@@ -268,11 +268,11 @@ ByteScale byte_scale(const Range& range) {
 void prepare_quantization(Graph& graph) {
   optimise(graph, {.level = Level::o1});
   std::vector<const Rule*> rules;
-  for (const std::string_view name : {"conv_batch_normalization", "conv_scale_shift"}) {
+  for (const std::string_view name : {"conv_batch_normalization", "conv_scale_shift", "transposed_constant"}) {
     rules.push_back(find_rule(name));
     LATHE_CHECK(rules.back(), "rule {}", name);
   }
-  const std::vector<Pass> passes = {rewrite_pass("fold_into_convolutions", std::move(rules))};
+  const std::vector<Pass> passes = {rewrite_pass("fold_into_weights", std::move(rules))};
   run_passes(graph, passes, {.level = Level::o2});
 }
 

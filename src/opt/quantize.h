@@ -41,7 +41,8 @@ struct QuantizeOptions {
   std::shared_ptr<WeightCache> weights = {};
 };
 
-// Folds what would distort the scales of weights: constants, and normalisations, factors and terms behind convolutions.
+// Folds what would distort the scales of weights, or hides them: constants, normalisations, factors and terms behind
+// convolutions, transpositions of matrices.
 void prepare_quantization(ir::Graph& graph);
 // The values whose ranges quantize() needs, by name: what enters Conv, Gemm and MatMul with constant weights, and what
 // sums between them add.
