@@ -36,10 +36,10 @@ verify::ComponentPsnr hold_bound(calibrate::GraphQuantizer& quantizer, const std
   const double bound = verify::psnr_bound("i8") + kMargin;
   for (size_t more = 1;; more *= 2) {
     if (quantizer.rounded() == 0) {
-      fail(ErrorCode::verification,
-           "{}: int8 cannot be: with all but none of its {} products in fp32 it is below {:g} dB, or no product bears 8 "
-           "bits; --precision bf16 has 16",
-           name, quantizer.products(), bound - kMargin);
+      std::string reasons;
+      for (const std::string& line : plan::describe(quantizer.kept())) reasons += "\n  in fp32: " + line;
+      fail(ErrorCode::verification, "nothing of it is left in 8 bits, bound {:g} dB; --precision bf16 has 16 bits{}",
+           bound, reasons);
     }
     const auto psnr =
         verify::component_psnr(recording, name, compiler::build_graph(quantizer.graph()), options);
