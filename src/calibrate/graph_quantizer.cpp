@@ -46,7 +46,8 @@ GraphQuantizer::GraphQuantizer(ir::Graph floats, const Samples& samples, const Q
   opt::prepare_quantization(floats_);
   quantize_.weights = std::make_shared<opt::WeightCache>();
   quantize_.keep = options.keep;
-  if (options.only_faster) quantize_.keep.merge(opt::products_better_in_floats(floats_, has_fast_bytes(options.run.isa)));
+  if (options.only_faster)
+    quantize_.keep.merge(opt::products_better_in_floats(floats_, has_fast_bytes(options.run.isa)));
   const std::vector<std::string> fed = opt::activations_to_quantize(floats_, quantize_);
   if (!fed.empty()) {
     ranges_ = measure_ranges(floats_, fed, samples,

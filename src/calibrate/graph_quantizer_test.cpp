@@ -84,7 +84,8 @@ TEST(GraphQuantizer, OrdinaryProductsBearEightBits) {
 
 // One weight of each feature is ten thousand times the others: nothing is left of these.
 TEST(GraphQuantizer, NamesTheLayerWithOutliers) {
-  const ir::Graph graph = read(kThree, {{"v", [](int64_t i) {
+  const ir::Graph graph = read(kThree, {{"v",
+                                         [](int64_t i) {
                                            const auto noise = float((i * 7919 + 17) % 1009) / 504.5f - 1;
                                            return i / 64 == 5 ? 1e4f : noise;
                                          }},

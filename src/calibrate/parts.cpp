@@ -120,9 +120,10 @@ std::shared_ptr<const plan::GraphModel> build_observable(ir::Graph graph, std::s
   compiler::PlannedGraph planned = compiler::plan_graph(std::move(graph), {});
   // As outputs they were not fused away; being none any more they give their place back. No tap shows constants.
   auto& list = planned.model->plan.outputs;
-  list.erase(std::remove_if(list.begin() + std::ptrdiff_t(outputs), list.end(),
-                            [](const plan::GraphOutput& output) { return output.operand.kind == plan::OperandKind::buffer; }),
-             list.end());
+  list.erase(
+      std::remove_if(list.begin() + std::ptrdiff_t(outputs), list.end(),
+                     [](const plan::GraphOutput& output) { return output.operand.kind == plan::OperandKind::buffer; }),
+      list.end());
   return compiler::load_constants(std::move(planned));
 }
 

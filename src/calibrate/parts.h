@@ -27,8 +27,9 @@ struct Part {
 // it. Parts whose inputs have no known rank are left out: they cannot be declared.
 std::vector<Part> find_parts(const ir::Graph& graph, std::span<const ir::NodeId> products);
 
-// The graph compiled so that a tap shows these of its values; those that turn out to be constants are among its outputs.
-// Memory is that of a run, not that of all values. Throws invalid_input for names that the graph does not have.
+// The graph compiled so that a tap shows these of its values; those that turn out to be constants are among its
+// outputs. Memory is that of a run, not that of all values. Throws invalid_input for names that the graph does not
+// have.
 std::shared_ptr<const plan::GraphModel> build_observable(ir::Graph graph, std::span<const std::string> names);
 
 // Runs a model and hands each part what it started from and what it gave, as soon as the run has it.

@@ -136,7 +136,8 @@ Sources read_sources(GraphBuildRequest& request, const Output& output) {
     if (engine->receipt()) sources.hashes = engine->receipt()->sources;
   }
   sources.calibrated |= sources.precision == contract::Precision::fp32;
-  if (request.flags.quantize != QuantizeFlags{} && (sources.calibrated || sources.precision != contract::Precision::int8)) {
+  if (request.flags.quantize != QuantizeFlags{} &&
+      (sources.calibrated || sources.precision != contract::Precision::int8)) {
     fail(ErrorCode::usage, "--keep, --keep-below and --isa are for a pipeline that is built with --precision int8");
   }
   return sources;
@@ -210,8 +211,8 @@ Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
     if (sources.precision == contract::Precision::int8) {
       for (const auto& graph : sources.request.graphs) sources.floats.emplace(graph.name, graph.graph);
     }
-    sources.pictures = calibrate_graphs(sources.request, sources.precision,
-                                        sources.model ? &*sources.model : nullptr, request, output);
+    sources.pictures = calibrate_graphs(sources.request, sources.precision, sources.model ? &*sources.model : nullptr,
+                                        request, output);
   }
   for (const auto& graph : sources.request.graphs) sources.graphs.emplace(graph.name, graph.graph);
   compiler::GraphEngineOptions options;

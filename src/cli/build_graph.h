@@ -20,7 +20,8 @@ struct GraphBuildFlags {
   QuantizeFlags quantize;
 
   bool used() const {
-    return quantize != QuantizeFlags{} || verify.used() || !min_shapes.empty() || !opt_shapes.empty() || !max_shapes.empty() || allow_nonfinite;
+    return quantize != QuantizeFlags{} || verify.used() || !min_shapes.empty() || !opt_shapes.empty() ||
+           !max_shapes.empty() || allow_nonfinite;
   }
 };
 void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags);

@@ -19,9 +19,10 @@ verify::PictureSetup setup_of(const PictureModel& model, int threads, const std:
 
 void require_recording(const PictureRecordingPtr& recording, const std::filesystem::path& source) {
   if (recording) return;
-  fail(ErrorCode::unsupported,
-       "{}: int8 is calibrated on a picture that the pipeline draws, for which it needs a tokenizer: --tokenizer FOLDER",
-       source.string());
+  fail(
+      ErrorCode::unsupported,
+      "{}: int8 is calibrated on a picture that the pipeline draws, for which it needs a tokenizer: --tokenizer FOLDER",
+      source.string());
 }
 
 // Inputs for a graph that no picture was drawn with: as verification makes them.
@@ -67,8 +68,7 @@ PictureRecordingPtr record_picture(const PictureModel& model, const runtime::Gra
 PictureRecordingPtr calibrate_graphs(compiler::GraphEngineRequest& engine, contract::Precision precision,
                                      const PictureModel* model, const GraphBuildRequest& request,
                                      const Output& output) {
-  const runtime::GraphOptions run{
-      .threads = request.threads, .isa = request.flags.quantize.isa, .limits = {}};
+  const runtime::GraphOptions run{.threads = request.threads, .isa = request.flags.quantize.isa, .limits = {}};
   PictureRecordingPtr recording = model ? record_picture(*model, run, request.full_verify) : nullptr;
   const bool bytes = precision == contract::Precision::int8;
   if (bytes) require_recording(recording, request.source);
@@ -105,8 +105,8 @@ PictureModel open_pictures(const std::filesystem::path& path, const frontend::Pi
   }
   std::map<std::string, ir::Graph> graphs;
   for (const std::string& name : checkpoint->graph_names()) {
-    QuantizedGraph rounded = quantize_picture_graph(name, checkpoint->build(name, {.normed_states = true}), *recording,
-                                                    {}, run, output);
+    QuantizedGraph rounded =
+        quantize_picture_graph(name, checkpoint->build(name, {.normed_states = true}), *recording, {}, run, output);
     for (const std::string& line : plan::describe(rounded.islands)) {
       output.note(fmt::format("{}: in fp32: {}", name, line));
     }

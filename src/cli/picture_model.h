@@ -31,7 +31,8 @@ struct PictureModel {
 bool is_picture_model(const std::filesystem::path& path);
 // `options` are for folders and files; usage where they are given with an engine. `check`: the engine's weights against
 // their hashes.
-// `precision`: as precision_of_graphs (graph_source.h) takes it; int8 of an engine alone (calibrate_graphs.h has others).
+// `precision`: as precision_of_graphs (graph_source.h) takes it; int8 of an engine alone (calibrate_graphs.h has
+// others).
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check,
                                 const std::string& precision = {});
 // Of a checkpoint that is open. `rounded`: graphs to take instead of its own.

@@ -41,8 +41,7 @@ verify::ComponentPsnr hold_bound(calibrate::GraphQuantizer& quantizer, const std
       fail(ErrorCode::verification, "nothing of it is left in 8 bits, bound {:g} dB; --precision bf16 has 16 bits{}",
            bound, reasons);
     }
-    const auto psnr =
-        verify::component_psnr(recording, name, compiler::build_graph(quantizer.graph()), options);
+    const auto psnr = verify::component_psnr(recording, name, compiler::build_graph(quantizer.graph()), options);
     if (psnr.worst() >= bound) return psnr;
     output.note(fmt::format("{}: {:.1f} dB with {} of {} products in 8 bits, bound {:g}: {} more stay in fp32", name,
                             psnr.worst(), quantizer.rounded(), quantizer.products(), bound,
@@ -54,22 +53,25 @@ verify::ComponentPsnr hold_bound(calibrate::GraphQuantizer& quantizer, const std
 }  // namespace
 
 void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
-  command.add_option("--keep", flags.keep, "of pictures in int8: products of the UNet that stay in fp32, by their result")
+  command
+      .add_option("--keep", flags.keep, "of pictures in int8: products of the UNet that stay in fp32, by their result")
       ->delimiter(',');
   command
       .add_option("--keep-below", flags.keep_below,
                   "of pictures in int8: products whose own signal to noise is below so many dB stay in fp32")
       ->capture_default_str();
-  command.add_option("--isa", flags.isa,
-                     "of pictures in int8: kernels that it is to be fast on, which decides what rounds: avx2, avx512, amx "
-                     "(default: the best here)");
+  command.add_option(
+      "--isa", flags.isa,
+      "of pictures in int8: kernels that it is to be fast on, which decides what rounds: avx2, avx512, amx "
+      "(default: the best here)");
 }
 
 QuantizedGraph quantize_picture_graph(const std::string& name, ir::Graph floats,
                                       const verify::PictureRecording& recording, const QuantizeFlags& flags,
                                       const runtime::GraphOptions& options, const Output& output) {
   if (name != kQuantised) {
-    const std::vector<plan::Island> islands = all_products(floats, "runs once for a picture, where 8 bits would save nothing");
+    const std::vector<plan::Island> islands =
+        all_products(floats, "runs once for a picture, where 8 bits would save nothing");
     return {std::move(floats), islands};
   }
   calibrate::QuantizerOptions quantizing{.only_faster = true,

@@ -19,8 +19,8 @@ struct GraphBuildOptions {
   bool fuse = true;  // false: one instruction for each node, as it is
   // Of -O2 and of lowering: names to disable, checked mode. The level is O2 whatever stands here.
   opt::PassOptions passes = {};
-  // Of products with weights: fp32, bf16 or fp16, but for those whose results are named and for graphs inside nodes. int8
-  // is in the graph already (opt/quantize.h).
+  // Of products with weights: fp32, bf16 or fp16, but for those whose results are named and for graphs inside nodes.
+  // int8 is in the graph already (opt/quantize.h).
   contract::Precision precision = contract::Precision::fp32;
   std::vector<plan::Island> islands = {};
 };

@@ -188,7 +188,8 @@ TEST(Quantize, RoundingCanBeTakenOutAgain) {
 TEST(Quantize, WeightsAreRoundedWhereTheyAreRead) {
   constexpr int64_t kRows = 70, kColumns = 9;
   Tensor plain(DType::f32, {kRows, kColumns});
-  for (int64_t i = 0; i < plain.size(); ++i) plain.data<float>()[size_t(i)] = std::sin(float(i)) * float(1 + i % kColumns);
+  for (int64_t i = 0; i < plain.size(); ++i)
+    plain.data<float>()[size_t(i)] = std::sin(float(i)) * float(1 + i % kColumns);
   const auto weights = tensor::memory_source(plain, "w");
   for (const int64_t axis : {int64_t{0}, int64_t{1}}) {
     for (const bool transposed : {false, true}) {

@@ -8,11 +8,11 @@
 namespace lathe::opt {
 namespace {
 
-using tensor::DType;
 using tensor::Dims;
+using tensor::DType;
 using tensor::SourcePtr;
 
-constexpr float kSteps = 127;  // -128 is left out: weights are symmetric
+constexpr float kSteps = 127;                 // -128 is left out: weights are symmetric
 constexpr int64_t kChunk = int64_t{1} << 18;  // elements that are read together
 constexpr int64_t kLeastRows = 64;            // a transposed source is read a panel at a time
 

@@ -12,8 +12,8 @@ std::vector<std::string> describe(const std::vector<Island>& islands) {
   constexpr size_t kNamed = 3;
   std::vector<std::pair<std::string, std::vector<std::string>>> reasons;  // in the order of their first products
   for (const Island& island : islands) {
-    auto it = std::find_if(reasons.begin(), reasons.end(),
-                           [&](const auto& entry) { return entry.first == island.reason; });
+    auto it =
+        std::find_if(reasons.begin(), reasons.end(), [&](const auto& entry) { return entry.first == island.reason; });
     if (it == reasons.end()) it = reasons.insert(reasons.end(), {island.reason, {}});
     it->second.push_back(fmt::format("\"{}\"", island.name));
   }

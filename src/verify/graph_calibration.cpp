@@ -70,9 +70,8 @@ class Calibrator {
     const Tensor found = compute(part, inputs);
     const double share = moved(expected, found);
     if (!(share <= bound_)) {
-      const std::string what = part.products[0] == part.result
-                                   ? "its result"
-                                   : fmt::format("the result of {} \"{}\"", part.op, part.result);
+      const std::string what =
+          part.products[0] == part.result ? "its result" : fmt::format("the result of {} \"{}\"", part.op, part.result);
       const std::string how = std::isfinite(share) ? fmt::format("moves by {:.2g} %", 100 * share) : "is not finite";
       for (const std::string& product : part.products) {
         if (!kept_.insert(product).second) continue;

@@ -47,7 +47,7 @@ std::vector<GraphData> calls_of(const PictureRecording& recording, const std::st
 
 // How near a graph of a lower precision comes to what was recorded, in dB.
 struct ComponentPsnr {
-  double least;       // of its outputs in all calls
+  double least;  // of its outputs in all calls
   int runs = 0;
   std::vector<double> steps = {};  // of the UNet: each step of the scheduler, from the latents recorded before it
   double worst() const;

@@ -103,7 +103,8 @@ class Verifier {
   static std::map<std::string, op::TypeInfo> inputs_of(const EngineGraph& graph) {
     std::map<std::string, op::TypeInfo> inputs;
     const plan::GraphPlan& plan = graph.model->plan;
-    for (const int64_t index : plan.inputs) inputs.emplace(plan.values[size_t(index)].name, plan.values[size_t(index)].type);
+    for (const int64_t index : plan.inputs)
+      inputs.emplace(plan.values[size_t(index)].name, plan.values[size_t(index)].type);
     return inputs;
   }
 
