@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
-#include "compiler/graph_build.h"
+#include "calibrate/parts.h"
 #include "op/bindings.h"
 
 namespace lathe::calibrate {
@@ -16,39 +17,47 @@ using tensor::Tensor;
 constexpr int kCandidates = 100;
 constexpr double kSteps = 255;
 
-// The graph with these values among its outputs, running.
+// The graph that shows these values, running.
 class Observer {
  public:
-  Observer(ir::Graph graph, std::span<const std::string> names, const runtime::GraphOptions& options) {
+  Observer(ir::Graph graph, std::span<const std::string> names, const runtime::GraphOptions& options)
+      : names_(names.begin(), names.end()) {
     for (const std::string& name : names) {
       const auto value = graph.find(name);
       if (!value) fail(ErrorCode::invalid_input, "the graph has no value \"{}\"", name);
-      if (graph.type(*value).dtype != tensor::DType::f32) {
-        fail(ErrorCode::unsupported, "value \"{}\" {}: expected f32", name, op::to_string(graph.type(*value)));
-      }
-      if (graph.kind(*value) == ir::ValueKind::input) continue;
-      if (!graph.is_output(*value)) graph.add_output(*value, name);
+      if (graph.type(*value).dtype == tensor::DType::f32) continue;
+      fail(ErrorCode::unsupported, "value \"{}\" {}: expected f32", name, op::to_string(graph.type(*value)));
     }
-    session_ = std::make_unique<runtime::GraphSession>(compiler::build_graph(std::move(graph)), options);
+    session_ = std::make_unique<runtime::GraphSession>(build_observable(std::move(graph), names), options);
   }
 
-  // Calls visit(name, tensor) for each of `names` on each sample.
+  // Calls visit(name, tensor) for each of the values on each sample.
   template <class Visit>
-  void each(std::span<const std::string> names, const Samples& samples, const ProgressSink& progress, Visit&& visit) {
+  void each(const Samples& samples, const ProgressSink& progress, Visit&& visit) {
     for (size_t i = 0; i < samples.count; ++i) {
       progress({"calibrate", i, samples.count});
       const GraphData inputs = samples.load(i);
+      std::set<std::string, std::less<>> left = names_;
+      const auto show = [&](const std::string& name, const Tensor& value) {
+        if (left.erase(name) > 0) visit(name, value);
+      };
+      session_->set_tap(show);
       with_context(fmt::format("sample {}", i), [&] {
         const GraphData results = session_->run(inputs);
-        for (const std::string& name : names) {
-          const auto result = results.find(name);
-          visit(name, (result == results.end() ? inputs.at(name) : result->second).tensor());
+        for (const GraphData* data : {&inputs, &results}) {
+          for (const auto& [name, datum] : *data) {
+            if (datum.is_tensor()) show(name, datum.tensor());
+          }
         }
+        if (left.empty()) return;
+        fail(ErrorCode::unsupported, "value \"{}\" is known before the graph runs", *left.begin());
       });
+      session_->set_tap(nullptr);
     }
   }
 
  private:
+  std::set<std::string, std::less<>> names_;
   std::unique_ptr<runtime::GraphSession> session_;
 };
 
@@ -115,12 +124,12 @@ opt::Ranges measure_ranges(const ir::Graph& graph, std::span<const std::string> 
   if (samples.count == 0) fail(ErrorCode::usage, "no calibration samples");
   Observer observer(graph, names, options.run);
   opt::Ranges ranges;
-  observer.each(names, samples, options.progress,
+  observer.each(samples, options.progress,
                 [&](const std::string& name, const Tensor& value) { widen(ranges[name], name, value.data<float>()); });
   if (options.method == RangeMethod::minmax) return ranges;
   std::map<std::string, Histogram, std::less<>> histograms;
   for (const auto& [name, range] : ranges) histograms.emplace(name, Histogram(range));
-  observer.each(names, samples, options.progress, [&](const std::string& name, const Tensor& value) {
+  observer.each(samples, options.progress, [&](const std::string& name, const Tensor& value) {
     histograms.find(name)->second.add(value.data<float>());
   });
   for (auto& [name, range] : ranges) {

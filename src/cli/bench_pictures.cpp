@@ -7,6 +7,7 @@
 #include "bench/bench.h"
 #include "bench/picture_speed.h"
 #include "cli/bench_conditions.h"
+#include "cli/calibrate_graphs.h"
 #include "cli/model.h"
 #include "pipeline/diffuse/picture_latents.h"
 
@@ -115,7 +116,7 @@ Exit bench_pictures(const std::string& path, const PictureBenchFlags& flags, int
                     const runtime::GraphOptions& options, const Output& output) {
   if (repeats < 1) fail(ErrorCode::usage, "--repeat {}: expected 1 or more", repeats);
   if (!flags.vary.empty() && flags.compare.empty()) fail(ErrorCode::usage, "--vary goes with --compare");
-  PictureModel opened = open_picture_model(path, flags.pipeline, false, flags.precision);
+  PictureModel opened = open_pictures(path, flags.pipeline, false, flags.precision, options, output);
   const pipeline::PictureRequest request = make_request(flags, opened.contract);
   PictureBenchRun run{
       .model = std::move(opened), .request = request, .options = options, .repeats = repeats, .conditions = {}};

@@ -15,6 +15,7 @@
 #include "cli/picture_model.h"
 #include "compiler/graph_engine.h"
 #include "frontend/onnx_import.h"
+#include "opt/quantize.h"
 #include "verify/profile_points.h"
 #include "verify/verify.h"
 #include "verify/verify_graph_engine.h"
@@ -78,9 +79,11 @@ struct Sources {
   compiler::GraphEngineRequest request;
   contract::Precision precision = contract::Precision::fp32;
   bool calibrated = false;  // its islands are known
+  std::optional<PictureModel> model = {};  // in fp32, of a pipeline
   PictureRecordingPtr pictures = {};  // of a pipeline that computes in less than fp32
   std::vector<plan::SourceHash> hashes;
   std::map<std::string, ir::Graph> graphs;  // as they were before the build
+  std::map<std::string, ir::Graph> floats;  // of int8: before they were rounded
 };
 
 std::vector<plan::SourceHash> hashes_of(const std::vector<std::filesystem::path>& files) {
@@ -101,12 +104,15 @@ Sources read_sources(GraphBuildRequest& request, const Output& output) {
   Sources sources;
   sources.precision = compiler::graph_precision(request.precision);
   if (frontend::PictureCheckpoint::recognises(request.source)) {
-    const auto checkpoint = frontend::PictureCheckpoint::open(request.source, request.pictures);
-    for (const std::string& note : checkpoint.notes()) output.note(note);
-    sources.request = picture_engine_request(checkpoint);
-    if (request.verify) sources.hashes = hashes_of(checkpoint.files());
-    if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(checkpoint.contract());
+    const auto checkpoint = std::make_shared<const frontend::PictureCheckpoint>(
+        frontend::PictureCheckpoint::open(request.source, request.pictures));
+    sources.model = picture_model_of(checkpoint);
+    for (const std::string& note : checkpoint->notes()) output.note(note);
+    sources.request = picture_engine_request(*checkpoint);
+    if (request.verify) sources.hashes = hashes_of(checkpoint->files());
+    if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(checkpoint->contract());
   } else if (is_graph_file(request.source)) {
+    refuse_int8(sources.precision, request.source);
     const auto file = io::OnnxFile::open(request.source);
     compiler::GraphToBuild graph{.name = "main", .graph = frontend::import_onnx(file)};
     graph.profile = profile_of(graph.graph, request.flags);
@@ -122,13 +128,18 @@ Sources read_sources(GraphBuildRequest& request, const Output& output) {
     }
     sources.precision = precision_of_rebuild(*engine, request.precision);
     sources.calibrated = sources.precision == engine->manifest().graphs.at(0).precision;
+    sources.model = find_picture_model(engine);
+    if (!sources.model) refuse_int8(sources.precision, request.source);
     engine->check_weights();
     if (request.flags.verify.shapes.empty()) request.flags.verify.shapes = reduced_lengths(*engine);
     sources.request = compiler::engine_request(engine);
     if (engine->receipt()) sources.hashes = engine->receipt()->sources;
   }
-  for (const auto& graph : sources.request.graphs) sources.graphs.emplace(graph.name, graph.graph);
   sources.calibrated |= sources.precision == contract::Precision::fp32;
+  if (request.flags.quantize != QuantizeFlags{} &&
+      (sources.calibrated || sources.precision != contract::Precision::int8)) {
+    fail(ErrorCode::usage, "--keep, --keep-below and --isa are for a pipeline that is built with --precision int8");
+  }
   return sources;
 }
 
@@ -154,6 +165,14 @@ void note_memory(const std::filesystem::path& path, int threads, const Output& o
   }
 }
 
+// What a graph's pictures are held to.
+ir::Graph in_floats(const Sources& sources, const std::string& name) {
+  if (const auto it = sources.floats.find(name); it != sources.floats.end()) return it->second;
+  ir::Graph graph = sources.graphs.at(name);
+  if (sources.precision == contract::Precision::int8) opt::remove_rounding(graph);
+  return graph;
+}
+
 plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBuildRequest& request,
                              const Sources& sources, const Output& output) {
   verify::GraphEngineVerifyOptions options;
@@ -161,7 +180,7 @@ plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBui
   options.full = request.full_verify;
   for (const auto& [name, graph] : sources.graphs) options.sources.emplace(name, &graph);
   if (sources.precision != contract::Precision::fp32) {
-    const auto graph_of = [&](const std::string& name) { return sources.graphs.at(name); };
+    const auto graph_of = [&](const std::string& name) { return in_floats(sources, name); };
     options.together = [&, graph_of] { return gates_of_pictures(engine, graph_of, sources.pictures, options); };
   }
   plan::Receipt receipt = verify::verify_graph_engine(engine, options);
@@ -174,6 +193,7 @@ plan::Receipt verify_written(const std::filesystem::path& engine, const GraphBui
 }  // namespace
 
 void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags) {
+  add_quantize_flags(command, flags.quantize);
   add_graph_verify_flags(command, flags.verify);
   command.add_option("--min-shapes", flags.min_shapes,
                      "of an .onnx model: the least lengths, NAME=1x3x224x224 or SYMBOL=1");
@@ -188,8 +208,13 @@ Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
   const auto start = Output::Clock::now();
   Sources sources = read_sources(request, output);
   if (!sources.calibrated) {
-    sources.pictures = calibrate_graphs(sources.request, sources.precision, request, output);
+    if (sources.precision == contract::Precision::int8) {
+      for (const auto& graph : sources.request.graphs) sources.floats.emplace(graph.name, graph.graph);
+    }
+    sources.pictures = calibrate_graphs(sources.request, sources.precision, sources.model ? &*sources.model : nullptr,
+                                        request, output);
   }
+  for (const auto& graph : sources.request.graphs) sources.graphs.emplace(graph.name, graph.graph);
   compiler::GraphEngineOptions options;
   options.build.passes = request.passes;
   options.build.precision = sources.precision;
@@ -201,14 +226,17 @@ Exit build_graph_engine(GraphBuildRequest request, const Output& output) {
                           double(prediction.disk_bytes) / 1e6, double(prediction.memory_bytes) / 1e6,
                           prediction.seconds));
   plan::Receipt receipt;
-  if (!request.verify) sources.graphs.clear();
+  if (!request.verify) {
+    sources.graphs.clear();
+    sources.floats.clear();
+  }
   const auto verify = [&](const std::filesystem::path& engine) {
     receipt = verify_written(engine, request, sources, output);
     return receipt;
   };
   for (const auto& [name, islands] : build.islands()) {
-    for (const plan::Island& island : islands) {
-      output.note(fmt::format("{}: \"{}\" stays in fp32: {}", name, island.name, island.reason));
+    for (const std::string& line : plan::describe(islands)) {
+      output.note(fmt::format("{}: in fp32: {}", name, line));
     }
   }
   build.write(request.destination, request.verify ? compiler::PreparedGraphEngine::Verify(verify) : nullptr);

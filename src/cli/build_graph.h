@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/quantize_pictures.h"
 #include "cli/verb.h"
 #include "cli/verify_graph.h"
 #include "frontend/picture_checkpoint.h"
@@ -16,9 +17,11 @@ struct GraphBuildFlags {
   GraphVerifyFlags verify;
   std::vector<std::string> min_shapes, opt_shapes, max_shapes;  // NAME=1x3x224x224, SYMBOL=8
   bool allow_nonfinite = false;
+  QuantizeFlags quantize;
 
   bool used() const {
-    return verify.used() || !min_shapes.empty() || !opt_shapes.empty() || !max_shapes.empty() || allow_nonfinite;
+    return quantize != QuantizeFlags{} || verify.used() || !min_shapes.empty() || !opt_shapes.empty() ||
+           !max_shapes.empty() || allow_nonfinite;
   }
 };
 void add_graph_build_flags(CLI::App& command, GraphBuildFlags& flags);

@@ -26,12 +26,21 @@ contract::Precision precision_of_graphs(const std::string& wish, const plan::Eng
        own == contract::Precision::fp32 ? engine->path().string() : "MODEL", wish);
 }
 
+void refuse_int8(contract::Precision precision, const std::filesystem::path& path) {
+  if (precision != contract::Precision::int8) return;
+  fail(ErrorCode::usage,
+       "--precision int8: nothing says what the inputs of \"{}\" are like, which scales are made from; lathe quantize "
+       "makes an .onnx file of 8 bits from samples",
+       path.string());
+}
+
 GraphSource GraphSource::open(const std::filesystem::path& path, const std::string& name, bool check,
                               const std::string& precision) {
   GraphSource source;
   if (is_graph_file(path)) {
     if (!name.empty()) fail(ErrorCode::usage, "--graph {}: an .onnx file has one graph", name);
     source.precision_ = precision_of_graphs(precision, nullptr);
+    refuse_int8(source.precision_, path);
     source.graph_ = frontend::import_onnx(io::OnnxFile::open(path));
     return source;
   }

@@ -23,6 +23,9 @@ bool is_graph_model(const std::filesystem::path& path);
 // unsupported for an engine that computes in another one, with the command that builds it.
 contract::Precision precision_of_graphs(const std::string& wish, const plan::EngineFile* engine);
 
+// Throws usage where int8 is asked of a graph that no picture can be drawn with.
+void refuse_int8(contract::Precision precision, const std::filesystem::path& path);
+
 class GraphSource {
  public:
   // `name`: which graph of an engine; empty: the only one, or "main". Throws usage for a name that goes with no engine,

@@ -132,8 +132,8 @@ Json inspect_graph_engine(const plan::EngineFile& engine, const GraphEngineInspe
     output.print(fmt::format("graph         {}: {} instructions for {}, {}{}", graph.name,
                              graph.model->plan.instructions.size(), graph.model->plan.device,
                              to_string(graph.precision), graph.allow_nonfinite ? ", outputs may be infinite" : ""));
-    for (const plan::Island& island : graph.islands) {
-      output.print(fmt::format("  in fp32     {}: {}", island.name, island.reason));
+    for (const std::string& line : plan::describe(graph.islands)) {
+      output.print(fmt::format("  in fp32     {}", line));
     }
     Json entry = {{"name", graph.name},
                   {"instructions", graph.model->plan.instructions.size()},

@@ -60,10 +60,12 @@ tensor::DType export_dtype(const frontend::Checkpoint& checkpoint, const std::st
 
 void add_engine_options(CLI::App& command, EngineOptions& options) {
   command.add_option("model", options.model, "engine (.lathe), Hugging Face folder or .gguf file")->required();
-  command.add_option("--precision", options.precision,
-                     "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own); of graphs and pictures fp32 "
-                     "(default), bf16 (weights, and what they are multiplied with, rounded to bf16) or fp16 (weights "
-                     "stored in fp16)");
+  command.add_option(
+      "--precision", options.precision,
+      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own); of graphs and pictures fp32 "
+      "(default), bf16 (weights, and what they are multiplied with, rounded to bf16) or fp16 (weights "
+      "stored in fp16); of pictures also int8 (the UNet in 8 bits where it bears that, steps within 25 dB "
+      "of fp32; calibrated on a picture first)");
   command.add_option("--kv", options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-c,--ctx", options.context, "positions the cache holds (default: the model's context)");
   command.add_option("-t,--threads", options.threads, "default: all CPUs this process may use");

@@ -35,11 +35,9 @@ text::ClipTokenizer open_clip_tokenizer(const PictureModel& model, const std::st
   });
 }
 
-compiler::PlannedGraph plan_of(const frontend::PictureCheckpoint& checkpoint, const std::string& name,
-                               contract::Precision precision) {
+compiler::PlannedGraph plan_of(ir::Graph graph, contract::Precision precision) {
   compiler::GraphBuildOptions options;
   options.precision = precision;
-  ir::Graph graph = checkpoint.build(name, {.normed_states = true});
   compiler::optimise_graph(graph, options);
   return compiler::plan_graph(std::move(graph), options);
 }
@@ -101,7 +99,7 @@ bool is_picture_engine(const std::filesystem::path& path) {
 }  // namespace
 
 PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
-                              contract::Precision precision) {
+                              contract::Precision precision, std::map<std::string, ir::Graph> rounded) {
   PictureModel model;
   model.contract = checkpoint->contract();
   model.assets = checkpoint->assets();
@@ -109,9 +107,14 @@ PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint>
   model.precision = precision;
   // Plans that were measured wait here to be loaded: planning a UNet takes longer than anything else but its weights.
   auto waiting = std::make_shared<std::map<std::string, compiler::PlannedGraph>>();
-  model.graphs = [checkpoint, waiting, precision](const std::string& name) {
+  const auto plan = [checkpoint, precision, rounded = std::move(rounded)](const std::string& name) {
+    const auto other = rounded.find(name);
+    return plan_of(other != rounded.end() ? other->second : checkpoint->build(name, {.normed_states = true}),
+                   precision);
+  };
+  model.graphs = [plan, waiting](const std::string& name) {
     auto found = waiting->extract(name);
-    return compiler::load_constants(found ? std::move(found.mapped()) : plan_of(*checkpoint, name, precision));
+    return compiler::load_constants(found ? std::move(found.mapped()) : plan(name));
   };
   model.revision = [checkpoint] {
     Sha256 all;
@@ -122,9 +125,9 @@ PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint>
     return all.finish_hex();
   };
   model.measurable.names = checkpoint->graph_names();
-  model.measurable.get = [checkpoint, waiting, precision](const std::string& name) {
+  model.measurable.get = [plan, waiting](const std::string& name) {
     auto found = waiting->find(name);
-    if (found == waiting->end()) found = waiting->emplace(name, plan_of(*checkpoint, name, precision)).first;
+    if (found == waiting->end()) found = waiting->emplace(name, plan(name)).first;
     const compiler::GraphSize size = compiler::measure_constants(found->second);
     return pipeline::MeasurableGraph{found->second.model, size.constant_bytes, size.packing_bytes};
   };
@@ -143,9 +146,10 @@ bool is_picture_model(const std::filesystem::path& path) {
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options,
                                 bool check, const std::string& precision) {
   if (!is_picture_engine(path)) {
+    const contract::Precision wish = precision_of_graphs(precision, nullptr);
+    LATHE_CHECK(wish != contract::Precision::int8, "int8 without calibration");
     return picture_model_of(
-        std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)),
-        precision_of_graphs(precision, nullptr));
+        std::make_shared<const frontend::PictureCheckpoint>(frontend::PictureCheckpoint::open(path, options)), wish);
   }
   frontend::PictureOptions built = options;
   built.safety_checker = true;  // whether an engine's is asked is a matter of the run

@@ -31,12 +31,14 @@ struct PictureModel {
 bool is_picture_model(const std::filesystem::path& path);
 // `options` are for folders and files; usage where they are given with an engine. `check`: the engine's weights against
 // their hashes.
-// `precision`: as precision_of_graphs (graph_source.h) takes it.
+// `precision`: as precision_of_graphs (graph_source.h) takes it; int8 of an engine alone (calibrate_graphs.h has
+// others).
 PictureModel open_picture_model(const std::filesystem::path& path, const frontend::PictureOptions& options, bool check,
                                 const std::string& precision = {});
-// Of a checkpoint that is open.
+// Of a checkpoint that is open. `rounded`: graphs to take instead of its own.
 PictureModel picture_model_of(std::shared_ptr<const frontend::PictureCheckpoint> checkpoint,
-                              contract::Precision precision = contract::Precision::fp32);
+                              contract::Precision precision = contract::Precision::fp32,
+                              std::map<std::string, ir::Graph> rounded = {});
 // Of its text encoders. Throws not_found where there is no vocabulary, invalid_input for one that does not fit.
 std::vector<text::ClipTokenizer> open_tokenizers(const PictureModel& model);
 bool has_tokenizer(const PictureModel& model);

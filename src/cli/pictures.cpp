@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/memory.h"
+#include "cli/calibrate_graphs.h"
 #include "cli/model.h"
 #include "cli/picture_comparison.h"
 #include "cli/picture_files.h"
@@ -35,7 +36,7 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
   const TerminalGraphics graphics = choose_graphics(flags.show);
   if (!flags.like.empty()) take_settings(settings_of(flags.like), run, flags);
   if (!run.seed) run.seed = std::random_device()();
-  PictureModel model = open_picture_model(run.model, flags.pipeline, run.check, run.precision);
+  PictureModel model = open_pictures(run.model, flags.pipeline, run.check, run.precision, run.graph, output);
   for (const std::string& note : model.notes) output.note(note);
   const contract::Pictures contract = model.contract;
   if (contract.safety_checker && flags.pipeline.safety_checker &&

@@ -11,6 +11,7 @@
 #include "cli/run_graph.h"
 #include "compiler/graph_build.h"
 #include "compiler/graph_engine.h"
+#include "opt/quantize.h"
 #include "verify/verify.h"
 #include "verify/verify_graph_engine.h"
 
@@ -114,7 +115,10 @@ Exit verify_graph_engine(const std::string& engine, const GraphVerifyFlags& flag
   options.full = full;
   if (opened->manifest().graphs.at(0).precision != contract::Precision::fp32) {
     const auto graph_of = [&](const std::string& name) {
-      return compiler::stored_graph(opened, plan::get_graph(opened->manifest().graphs, name));
+      const plan::EngineGraph& entry = plan::get_graph(opened->manifest().graphs, name);
+      ir::Graph graph = compiler::stored_graph(opened, entry);
+      if (entry.precision == contract::Precision::int8) opt::remove_rounding(graph);
+      return graph;
     };
     options.together = [&, graph_of] { return gates_of_pictures(engine, graph_of, {}, options); };
   }
@@ -135,6 +139,7 @@ Exit verify_graphs(const std::string& a, const std::string& b, const GraphVerify
   }
   if (!flags.precision.empty() && !b.empty()) fail(ErrorCode::usage, "--precision is for one model");
   verify::GraphVerifyOptions options = graph_verify_options(flags, threads, isa, output);
+  refuse_int8(options.precision, a);
   options.seeds = flags.seeds != 0 ? flags.seeds : b.empty() ? 1 : kSeeds;
   const auto import = [](const std::string& path) {
     return with_context(path, [&] { return GraphSource::open(path).graph(); });

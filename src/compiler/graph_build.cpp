@@ -166,7 +166,7 @@ contract::Precision graph_precision(const std::string& text) {
   contract::Precision precision = contract::Precision::fp32;
   if (text.empty()) return precision;
   if (!from_string(text, precision) || precision == contract::Precision::q8) {
-    fail(ErrorCode::usage, "--precision {}: expected fp32, bf16 or fp16 for graphs and pictures", text);
+    fail(ErrorCode::usage, "--precision {}: expected fp32, bf16, fp16 or int8 for graphs and pictures", text);
   }
   return precision;
 }

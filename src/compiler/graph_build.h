@@ -20,11 +20,12 @@ struct GraphBuildOptions {
   // Of -O2 and of lowering: names to disable, checked mode. The level is O2 whatever stands here.
   opt::PassOptions passes = {};
   // Of products with weights: fp32, bf16 or fp16, but for those whose results are named and for graphs inside nodes.
+  // int8 is in the graph already (opt/quantize.h).
   contract::Precision precision = contract::Precision::fp32;
   std::vector<plan::Island> islands = {};
 };
 
-// Throws usage for a text that is none of fp32, bf16 and fp16; empty is fp32.
+// Throws usage for a text that is none of fp32, bf16, fp16 and int8; empty is fp32.
 contract::Precision graph_precision(const std::string& text);
 // What products with weights are rounded to.
 opt::ProductRounding rounding_of_products(contract::Precision precision);

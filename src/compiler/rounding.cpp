@@ -11,6 +11,7 @@ using contract::Precision;
 Rounding rounding_of(Precision precision) {
   switch (precision) {
     case Precision::fp32:
+    case Precision::int8:  // of graphs, which say themselves where they round
       return {"f32", "f32"};
     case Precision::fp16:
       return {"f16", "f16"};

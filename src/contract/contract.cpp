@@ -8,11 +8,12 @@
 namespace lathe::contract {
 namespace {
 
-constexpr std::array<std::pair<Precision, std::string_view>, 4> kPrecisions = {{
+constexpr std::array<std::pair<Precision, std::string_view>, 5> kPrecisions = {{
     {Precision::fp32, "fp32"},
     {Precision::fp16, "fp16"},
     {Precision::bf16, "bf16"},
     {Precision::q8, "q8"},
+    {Precision::int8, "int8"},
 }};
 
 void check_positive(std::string_view field, int64_t value) {

@@ -15,7 +15,8 @@ enum class Precision {
   fp32,
   fp16,
   bf16,
-  q8,  // block-quantised weights, activations may be rounded to 8 bits
+  q8,    // block-quantised weights, activations may be rounded to 8 bits
+  int8,  // graphs: products of bytes, whose scales were found on samples
 };
 std::string_view to_string(Precision precision);
 bool from_string(std::string_view text, Precision& precision);  // false: no such name

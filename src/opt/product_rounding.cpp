@@ -9,7 +9,7 @@ namespace lathe::opt {
 namespace {
 
 size_t weights_index(const ir::Node& node) {
-  return node.op == "lathe.Conv" ? 1 : 4;
+  return node.op == "lathe.Linear" ? 4 : 1;
 }
 
 bool is_roundable(const ir::Graph& graph, const ir::Node& node) {
@@ -29,7 +29,8 @@ bool is_roundable(const ir::Graph& graph, const ir::Node& node) {
 
 bool is_transformed(const ir::Graph& graph, const ir::Node& product) {
   constexpr int64_t kLeastWidth = 64;
-  if (product.op != "lathe.Conv") return false;
+  if (product.op != "lathe.Conv" && product.op != "Conv") return false;
+  if (!graph.is_constant(product.inputs[1])) return false;
   const tensor::Dims& dims = graph.source(product.inputs[weights_index(product)])->dims();
   const auto ones = [&](const char* name) {
     const auto values = product.attributes.find_ints(name).value_or(tensor::Dims{});

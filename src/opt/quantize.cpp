@@ -8,8 +8,10 @@
 #include "base/error.h"
 #include "base/near_names.h"
 #include "opt/match.h"
+#include "opt/pass.h"
 #include "opt/pass_manager.h"
 #include "opt/pipeline.h"
+#include "opt/quantize_weights.h"
 #include "opt/rule.h"
 
 namespace lathe::opt {
@@ -21,8 +23,6 @@ using ir::NodeId;
 using ir::Value;
 using tensor::DType;
 using tensor::Tensor;
-
-constexpr float kWeightSteps = 127;  // -128 is left out: weights are symmetric
 
 // A node that can be quantised: its weights' axis of output features.
 struct Site {
@@ -121,7 +121,8 @@ std::vector<SumInput> find_sum_inputs(const Graph& graph, std::span<const Site> 
 
 class Quantizer {
  public:
-  Quantizer(Graph& graph, const Ranges& ranges) : graph_(graph), ranges_(ranges) {}
+  Quantizer(Graph& graph, const Ranges& ranges, const QuantizeOptions& options)
+      : graph_(graph), ranges_(ranges), cache_(options.weights ? options.weights : std::make_shared<WeightCache>()) {}
 
   void quantize(const Site& site) {
     const Node node = graph_.node(site.id);
@@ -193,39 +194,14 @@ class Quantizer {
     if (known != weights_.end()) return known->second;
     const std::string name = graph_.source_name(value);
     const tensor::SourcePtr source = graph_.source(value);
-    const tensor::Dims dims = source->dims();
-    std::vector<float> elements(size_t(tensor::element_count(std::span(dims))));
-    source->read_rows_f32(0, source->rows(), elements);
-    Weights result;
-    const Tensor codes = round_weights(name, elements, dims, size_t(axis), result.scales);
-    const Value packed = graph_.add_constant(name + "_quantized", codes);
+    auto rounded = cache_->find({source, axis});
+    if (rounded == cache_->end()) {
+      rounded = cache_->emplace(std::pair(source, axis), round_weights(name, source, axis)).first;
+    }
+    Weights result{{}, rounded->second.scales};
+    const Value packed = graph_.add_constant(name + "_quantized", rounded->second.codes);
     result.dequantised = dequantised(name, packed, result.scales, DType::i8, axis);
     return weights_.emplace(key, std::move(result)).first->second;
-  }
-
-  static Tensor round_weights(const std::string& name, const std::vector<float>& elements, const tensor::Dims& dims,
-                              size_t axis, std::vector<float>& scales) {
-    int64_t inner = 1;
-    for (size_t i = axis + 1; i < dims.size(); ++i) inner *= dims[i];
-    const auto feature = [&](size_t i) { return size_t(int64_t(i) / inner % dims[axis]); };
-    scales.assign(size_t(dims[axis]), 0);
-    for (size_t i = 0; i < elements.size(); ++i) {
-      if (!std::isfinite(elements[i])) {
-        fail(ErrorCode::invalid_input, "weights \"{}\": element {} is {}", name, i, elements[i]);
-      }
-      scales[feature(i)] = std::max(scales[feature(i)], std::abs(elements[i]));
-    }
-    for (float& scale : scales) {
-      scale /= kWeightSteps;
-      if (!std::isnormal(scale)) scale = 1;  // a feature of zeros, or of what is none to f32
-    }
-    Tensor codes(DType::i8, dims);
-    const auto out = codes.data<int8_t>();
-    for (size_t i = 0; i < elements.size(); ++i) {
-      const float steps = std::nearbyint(elements[i] / scales[feature(i)]);
-      out[i] = int8_t(std::clamp(steps, -kWeightSteps, kWeightSteps));
-    }
-    return codes;
   }
 
   // A constant of integers back in f32, in front of everything.
@@ -275,6 +251,7 @@ class Quantizer {
 
   Graph& graph_;
   const Ranges& ranges_;
+  std::shared_ptr<WeightCache> cache_;
   std::map<int32_t, Value> rounded_;  // by value
   std::map<std::pair<int32_t, int64_t>, Weights> weights_;
 };
@@ -291,11 +268,11 @@ ByteScale byte_scale(const Range& range) {
 void prepare_quantization(Graph& graph) {
   optimise(graph, {.level = Level::o1});
   std::vector<const Rule*> rules;
-  for (const std::string_view name : {"conv_batch_normalization", "conv_scale_shift"}) {
+  for (const std::string_view name : {"conv_batch_normalization", "conv_scale_shift", "transposed_constant"}) {
     rules.push_back(find_rule(name));
     LATHE_CHECK(rules.back(), "rule {}", name);
   }
-  const std::vector<Pass> passes = {rewrite_pass("fold_into_convolutions", std::move(rules))};
+  const std::vector<Pass> passes = {rewrite_pass("fold_into_weights", std::move(rules))};
   run_passes(graph, passes, {.level = Level::o2});
 }
 
@@ -318,7 +295,7 @@ std::vector<QuantizedPlace> quantize(Graph& graph, const Ranges& ranges, const Q
   std::vector<QuantizedPlace> places;
   const std::vector<Site> sites = find_sites(graph, options);
   const std::vector<SumInput> sums = find_sum_inputs(graph, sites);
-  Quantizer quantizer(graph, ranges);
+  Quantizer quantizer(graph, ranges, options);
   for (const Site& site : sites) {
     const Node& node = graph.node(site.id);
     places.push_back({name_of(graph, node), graph.name(node.outputs[0]), node.op, site.kept});
@@ -326,6 +303,18 @@ std::vector<QuantizedPlace> quantize(Graph& graph, const Ranges& ranges, const Q
   }
   for (const SumInput& sum : sums) quantizer.quantize(sum);
   return places;
+}
+
+void remove_rounding(Graph& graph) {
+  const std::vector<NodeId> nodes(graph.nodes().begin(), graph.nodes().end());
+  for (const NodeId id : nodes) {
+    const Node& back = graph.node(id);
+    if (back.op != "DequantizeLinear") continue;
+    const Node* rounding = find_producer(graph, back.inputs[0], "QuantizeLinear");
+    if (!rounding || !same_type(graph, rounding->inputs[0], back.outputs[0])) continue;
+    graph.replace_uses(back.outputs[0], rounding->inputs[0]);
+  }
+  run_passes(graph, std::vector<Pass>{get_pass("dead_code")}, {});
 }
 
 }  // namespace lathe::opt

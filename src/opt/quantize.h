@@ -3,11 +3,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "ir/graph.h"
+#include "opt/quantize_weights.h"
 
 namespace lathe::opt {
 
@@ -35,9 +37,12 @@ struct QuantizedPlace {
 
 struct QuantizeOptions {
   std::map<std::string, std::string, std::less<>> keep = {};  // nodes (by name, or that of the result): reason
+  // Weights that were rounded already, for who quantises a graph more than once; null: none are kept.
+  std::shared_ptr<WeightCache> weights = {};
 };
 
-// Folds what would distort the scales of weights: constants, and normalisations, factors and terms behind convolutions.
+// Folds what would distort the scales of weights, or hides them: constants, normalisations, factors and terms behind
+// convolutions, transpositions of matrices.
 void prepare_quantization(ir::Graph& graph);
 // The values whose ranges quantize() needs, by name: what enters Conv, Gemm and MatMul with constant weights, and what
 // sums between them add.
@@ -45,5 +50,8 @@ std::vector<std::string> activations_to_quantize(const ir::Graph& graph, const Q
 // Every Conv, Gemm and MatMul in order, quantised or not. Throws usage for a name in `keep` that is none of them;
 // invalid_input for a value without a range, and for ranges and weights that are not finite, naming them.
 std::vector<QuantizedPlace> quantize(ir::Graph& graph, const Ranges& ranges, const QuantizeOptions& options = {});
+
+// Lets all that reads a value rounded to 8 bits and back read the value itself; weights keep what they were rounded to.
+void remove_rounding(ir::Graph& graph);
 
 }  // namespace lathe::opt

@@ -169,5 +169,48 @@ TEST(Quantize, RefusesWhatHasNoRangeOrNoNumbers) {
   EXPECT_EQ(code_of(text, {{"x", {-1, 1}}}), ErrorCode::invalid_input);
 }
 
+TEST(Quantize, RoundingCanBeTakenOutAgain) {
+  const Graph floats = read(kPerceptron);
+  Graph graph = floats;
+  quantize(graph, {{"x", {-0.1, 0.1}}});  // cuts x off
+  remove_rounding(graph);
+  ir::verify(graph);
+  const Node& gemm = only(graph, "Gemm");
+  EXPECT_EQ(graph.name(gemm.inputs[0]), "x");
+  EXPECT_EQ(producer_of(graph, gemm.inputs[1])->op, "DequantizeLinear");  // weights stay what they are
+  const std::map<std::string, Tensor> inputs = {{"x", Tensor::of<float>({2, 3}, {-1, 0.5f, 0.25f, 1, -0.75f, 0.1f})}};
+  const auto expected = op::load<double>(ir::evaluate(floats, inputs).at("y"));
+  const auto found = op::load<double>(ir::evaluate(graph, inputs).at("y"));
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i], 3 * 2.0 / 254 + 0.01);
+}
+
+// Rows, columns and parts of weights are rounded as the whole is, also where they lie transposed.
+TEST(Quantize, WeightsAreRoundedWhereTheyAreRead) {
+  constexpr int64_t kRows = 70, kColumns = 9;
+  Tensor plain(DType::f32, {kRows, kColumns});
+  for (int64_t i = 0; i < plain.size(); ++i)
+    plain.data<float>()[size_t(i)] = std::sin(float(i)) * float(1 + i % kColumns);
+  const auto weights = tensor::memory_source(plain, "w");
+  for (const int64_t axis : {int64_t{0}, int64_t{1}}) {
+    for (const bool transposed : {false, true}) {
+      const auto source = transposed ? tensor::transposed_source(weights) : weights;
+      const RoundedWeights rounded = round_weights("w", source, axis);
+      ASSERT_EQ(int64_t(rounded.scales.size()), source->dims()[size_t(axis)]);
+      const Tensor whole = tensor::load(*rounded.codes), floats = tensor::load(*source);
+      const int64_t columns = source->dims()[1];
+      for (int64_t i = 0; i < floats.size(); ++i) {
+        const float scale = rounded.scales[size_t(axis == 0 ? i / columns : i % columns)];
+        const float steps = floats.data<float>()[size_t(i)] / scale;
+        ASSERT_EQ(whole.data<int8_t>()[size_t(i)], int8_t(std::nearbyint(steps))) << axis << transposed << " " << i;
+      }
+      std::vector<std::byte> part(3 * 2);
+      rounded.codes->read_part(4, 3, 5, 2, part);
+      for (int64_t i = 0; i < 6; ++i) {
+        EXPECT_EQ(int8_t(part[size_t(i)]), whole.data<int8_t>()[size_t((4 + i / 2) * columns + 5 + i % 2)]);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lathe::opt

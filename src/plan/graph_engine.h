@@ -37,6 +37,9 @@ struct Island {
   }
 };
 
+// For people: a line for each reason, with the products that it is the reason of (a few of them by name).
+std::vector<std::string> describe(const std::vector<Island>& islands);
+
 // Where the bytes are of a constant that the graph's text names.
 struct StoredSource {
   std::string name;
@@ -71,7 +74,8 @@ struct EngineGraph {
   std::vector<StoredSource> sources;  // of its constants, in the order in which the text names them
   std::vector<InputProfile> profile;  // empty: any lengths
   bool allow_nonfinite = false;       // NaN and infinity in its outputs are meant
-  // What its products with weights compute in: fp32, bf16 or fp16 (docs/adr/0010).
+  // What its products with weights compute in: fp32, bf16, fp16 (docs/adr/0010) or int8 (0015: the text has the
+  // rounding).
   contract::Precision precision = contract::Precision::fp32;
   std::vector<Island> islands = {};   // but for these
   // As stored: see GraphModel::to_pack. backend::load_graph makes what runs.

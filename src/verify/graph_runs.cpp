@@ -108,6 +108,14 @@ GraphData make_graph_inputs(const std::map<std::string, TypeInfo>& types, const 
   return inputs;
 }
 
+bool has_length(const std::map<std::string, TypeInfo>& inputs, const std::string& name) {
+  return inputs.contains(name) || std::any_of(inputs.begin(), inputs.end(), [&](const auto& input) {
+           const tensor::Shape& shape = input.second.shape;
+           return std::any_of(shape.begin(), shape.end(),
+                              [&](const tensor::Dim& dim) { return dim.to_string() == name; });
+         });
+}
+
 std::string_view graph_precision(const ir::Graph& graph) {
   static const std::set<std::string_view> kQuantised = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul",
                                                         "QLinearConv",    "MatMulInteger",         "ConvInteger"};

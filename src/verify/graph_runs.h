@@ -32,6 +32,9 @@ GraphRun session_run(std::string what, std::shared_ptr<runtime::GraphSession> se
 // naming the input whose type leaves too much open.
 GraphData make_graph_inputs(const std::map<std::string, op::TypeInfo>& types, const GraphData& given, int seed);
 
+// Whether a graph with these inputs knows the name: as an input or as a symbol of one's lengths.
+bool has_length(const std::map<std::string, op::TypeInfo>& inputs, const std::string& name);
+
 // The widest of the element types and roundings in the graph, as bands.h names them: "bf16", "f16", "i8" (it quantises),
 // else "f32".
 std::string_view graph_precision(const ir::Graph& graph);

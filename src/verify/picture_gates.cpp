@@ -73,6 +73,26 @@ double deviation(std::span<const float> values) {
   return std::sqrt(std::max(0.0, squares / count - sum / count * (sum / count)));
 }
 
+// Each step once more from the latents it began with, by what the UNet of the lower precision predicts there.
+std::vector<double> step_psnrs(const PictureRecording& recording, const std::vector<std::vector<float>>& predictions) {
+  std::vector<std::vector<float>> expected;
+  for (const PictureCall& call : recording.calls) {
+    if (call.graph == "unet") expected.push_back(prediction_of(recording, call.results));
+  }
+  std::vector<double> values;
+  for (size_t at = 0; at < expected.size(); ++at) {
+    const auto scheduler = pipeline::make_scheduler(recording.scheduler, recording.steps,
+                                                    {.eta = 0, .batch = 1, .strength = recording.strength});
+    std::vector<float> sample;
+    for (size_t step = 0; step <= at; ++step) {  // what it remembers of earlier ones
+      sample = recording.latents[step];
+      scheduler->step(step, step < at ? expected[step] : predictions[at], sample, {});
+    }
+    values.push_back(std::clamp(psnr(recording.latents[at + 1], sample), -kMost, kMost));
+  }
+  return values;
+}
+
 // Of pictures, as they are shown.
 double picture_psnr(std::span<const float> expected, std::span<const float> found) {
   double squares = 0;
@@ -91,77 +111,36 @@ class PictureGates {
       : setup_(setup),
         recording_(recording),
         found_(found),
-        precision_(precision),
+        bound_(psnr_bound(precision)),
         label_(plan::precision_of(precision)) {}
 
   std::vector<plan::Gate> run() {
     std::set<std::string> done;
-    for (const PictureCall& first : recording_.calls) {
-      if (!done.insert(first.graph).second) continue;
-      begin(first.graph);
-      for (const PictureCall& call : recording_.calls) {
-        if (call.graph == first.graph) component(call);
-      }
+    for (const PictureCall& call : recording_.calls) {
+      if (done.insert(call.graph).second) component(call.graph);
     }
-    session_.reset();
-    steps();
     picture();
     return std::move(gates_);
   }
 
  private:
-  void begin(const std::string& graph) {
-    graph_ = graph;
-    session_ = std::make_unique<runtime::GraphSession>(found_(graph), setup_.options);
-    gates_.push_back({.name = fmt::format("9 {} in {} against fp32", graph, label_),
-                      .value = kMost,
-                      .bound = psnr_bound(precision_),
-                      .pass = true,
-                      .unit = "dB",
-                      .note = ""});
-    runs_ = 0;
+  void component(const std::string& graph) {
+    const ComponentPsnr psnr = component_psnr(recording_, graph, found_(graph), setup_.options);
+    add(fmt::format("9 {} in {} against fp32", graph, label_), psnr.least,
+        fmt::format("PSNR, at least; {} runs on the inputs that a picture gave", psnr.runs));
+    if (psnr.steps.empty()) return;
+    add(fmt::format("9 steps in {} against fp32, from the same latents", label_),
+        *std::min_element(psnr.steps.begin(), psnr.steps.end()),
+        fmt::format("PSNR, at least; {} steps: {:.1f}", psnr.steps.size(), fmt::join(psnr.steps, ", ")));
   }
 
-  void component(const PictureCall& call) {
-    const GraphData results = session_->run(call.inputs);
-    plan::Gate& gate = gates_.back();
-    for (const auto& [name, expected] : call.results) {
-      if (expected.tensor().dtype() != tensor::DType::f32) continue;
-      const auto a = expected.tensor().data<float>(), b = results.at(name).tensor().data<float>();
-      const double value = std::clamp(psnr(a, b), -kMost, kMost);
-      gate.value = std::min(gate.value, value);
-    }
-    gate.pass = gate.value >= gate.bound;
-    gate.note = fmt::format("PSNR, at least; {} runs on the inputs that a picture gave", ++runs_);
-    if (graph_ == "unet") predictions_.push_back(prediction_of(recording_, results));
-  }
-
-  // Each step once more from the latents it began with, by what the UNet of the lower precision predicts there.
-  void steps() {
-    std::vector<std::vector<float>> expected;
-    for (const PictureCall& call : recording_.calls) {
-      if (call.graph == "unet") expected.push_back(prediction_of(recording_, call.results));
-    }
-    double least = kMost;
-    std::string each;
-    for (size_t at = 0; at < expected.size(); ++at) {
-      const auto scheduler = pipeline::make_scheduler(recording_.scheduler, recording_.steps,
-                                                      {.eta = 0, .batch = 1, .strength = recording_.strength});
-      std::vector<float> sample;
-      for (size_t step = 0; step <= at; ++step) {  // what it remembers of earlier ones
-        sample = recording_.latents[step];
-        scheduler->step(step, step < at ? expected[step] : predictions_[at], sample, {});
-      }
-      const double value = std::clamp(psnr(recording_.latents[at + 1], sample), -kMost, kMost);
-      least = std::min(least, value);
-      each += fmt::format("{}{:.1f}", each.empty() ? "" : ", ", value);
-    }
-    gates_.push_back({.name = fmt::format("9 steps in {} against fp32, from the same latents", label_),
-                      .value = least,
-                      .bound = psnr_bound(precision_),
-                      .pass = least >= psnr_bound(precision_),
+  void add(std::string name, double value, std::string note) {
+    gates_.push_back({.name = std::move(name),
+                      .value = value,
+                      .bound = bound_,
+                      .pass = value >= bound_,
                       .unit = "dB",
-                      .note = fmt::format("PSNR, at least; {} steps: {}", expected.size(), each)});
+                      .note = std::move(note)});
   }
 
   void picture() {
@@ -185,12 +164,8 @@ class PictureGates {
   const PictureSetup& setup_;
   const PictureRecording& recording_;
   const PictureGraphs& found_;
-  const std::string& precision_;
+  double bound_;
   std::string label_;
-  std::string graph_;
-  std::unique_ptr<runtime::GraphSession> session_;
-  int runs_ = 0;
-  std::vector<std::vector<float>> predictions_;  // of the lower precision, by step
   std::vector<plan::Gate> gates_;
 };
 
@@ -235,6 +210,30 @@ std::vector<GraphData> calls_of(const PictureRecording& recording, const std::st
     if (call.graph == graph) calls.push_back(call.inputs);
   }
   return calls;
+}
+
+double ComponentPsnr::worst() const {
+  return steps.empty() ? least : std::min(least, *std::min_element(steps.begin(), steps.end()));
+}
+
+ComponentPsnr component_psnr(const PictureRecording& recording, const std::string& graph,
+                             std::shared_ptr<const plan::GraphModel> model, const runtime::GraphOptions& options) {
+  ComponentPsnr result{.least = kMost};
+  runtime::GraphSession session(std::move(model), options);
+  std::vector<std::vector<float>> predictions;
+  for (const PictureCall& call : recording.calls) {
+    if (call.graph != graph) continue;
+    const GraphData results = session.run(call.inputs);
+    for (const auto& [name, expected] : call.results) {
+      if (expected.tensor().dtype() != tensor::DType::f32) continue;
+      const double value = psnr(expected.tensor().data<float>(), results.at(name).tensor().data<float>());
+      result.least = std::min(result.least, std::clamp(value, -kMost, kMost));
+    }
+    if (graph == "unet") predictions.push_back(prediction_of(recording, results));
+    ++result.runs;
+  }
+  if (!predictions.empty()) result.steps = step_psnrs(recording, predictions);
+  return result;
 }
 
 std::vector<plan::Gate> picture_gates(const PictureSetup& setup, const PictureRecording& recording,

@@ -45,6 +45,16 @@ PictureRecording record_pictures(const PictureSetup& setup, const pipeline::Pict
 // Inputs of the recorded calls of a graph.
 std::vector<GraphData> calls_of(const PictureRecording& recording, const std::string& graph);
 
+// How near a graph of a lower precision comes to what was recorded, in dB.
+struct ComponentPsnr {
+  double least;  // of its outputs in all calls
+  int runs = 0;
+  std::vector<double> steps = {};  // of the UNet: each step of the scheduler, from the latents recorded before it
+  double worst() const;
+};
+ComponentPsnr component_psnr(const PictureRecording& recording, const std::string& graph,
+                             std::shared_ptr<const plan::GraphModel> model, const runtime::GraphOptions& options);
+
 // The error of each component on the inputs of the recording (of f32), of each step from its latents, and of the
 // picture that `found` draws; a blank picture where the recorded one is not fails. `precision` as bands.h names it.
 std::vector<plan::Gate> picture_gates(const PictureSetup& setup, const PictureRecording& recording,

@@ -13,7 +13,7 @@ namespace lathe::verify {
 // Peak signal-to-noise ratio in dB; the peak is the largest magnitude expected. Infinite for equal tensors, negative
 // infinity where one is not finite and the other is.
 double psnr(std::span<const float> expected, std::span<const float> found);
-// The least that is allowed: "bf16" 35, "f16" 50.
+// The least that is allowed: "bf16" 35, "f16" 50, "i8" 25.
 double psnr_bound(std::string_view precision);
 
 // Compiles the graph in f32 and runs it beside the one that rounds.

@@ -86,30 +86,26 @@ class Verifier {
 
   // Inputs and lengths that were given must belong to some graph.
   void check_names() const {
+    const auto known = [&](const auto& has) {
+      const auto& graphs = engine_->manifest().graphs;
+      return std::any_of(graphs.begin(), graphs.end(), [&](const EngineGraph& graph) { return has(inputs_of(graph)); });
+    };
     for (const auto& [name, dims] : options_.runs.lengths) {
-      bool known = false;
-      for (const EngineGraph& graph : engine_->manifest().graphs) known |= takes(graph, name) || has_symbol(graph, name);
-      if (!known) fail(ErrorCode::usage, "no graph of the engine has a length \"{}\"", name);
+      if (known([&](const auto& inputs) { return has_length(inputs, name); })) continue;
+      fail(ErrorCode::usage, "no graph of the engine has a length \"{}\"", name);
     }
     for (const auto& [name, datum] : options_.runs.inputs) {
-      bool known = false;
-      for (const EngineGraph& graph : engine_->manifest().graphs) known |= takes(graph, name);
-      if (!known) fail(ErrorCode::invalid_input, "the engine has no input \"{}\"", name);
+      if (known([&](const auto& inputs) { return inputs.contains(name); })) continue;
+      fail(ErrorCode::invalid_input, "the engine has no input \"{}\"", name);
     }
   }
 
-  static bool takes(const EngineGraph& graph, std::string_view input) {
+  static std::map<std::string, op::TypeInfo> inputs_of(const EngineGraph& graph) {
+    std::map<std::string, op::TypeInfo> inputs;
     const plan::GraphPlan& plan = graph.model->plan;
-    return std::any_of(plan.inputs.begin(), plan.inputs.end(),
-                       [&](int64_t index) { return plan.values[size_t(index)].name == input; });
-  }
-
-  static bool has_symbol(const EngineGraph& graph, std::string_view symbol) {
-    const plan::GraphPlan& plan = graph.model->plan;
-    return std::any_of(plan.inputs.begin(), plan.inputs.end(), [&](int64_t index) {
-      const tensor::Shape& shape = plan.values[size_t(index)].type.shape;
-      return std::any_of(shape.begin(), shape.end(), [&](const tensor::Dim& dim) { return dim.to_string() == symbol; });
-    });
+    for (const int64_t index : plan.inputs)
+      inputs.emplace(plan.values[size_t(index)].name, plan.values[size_t(index)].type);
+    return inputs;
   }
 
   void verify(const EngineGraph& entry) {
@@ -120,10 +116,9 @@ class Verifier {
     const auto model = backend::load_graph(*engine_, entry);
     GraphVerifyOptions runs = options_.runs;
     runs.require_finite = !entry.allow_nonfinite;
-    std::erase_if(runs.inputs, [&](const auto& input) { return !takes(entry, input.first); });
-    std::erase_if(runs.lengths, [&](const auto& length) {
-      return !takes(entry, length.first) && !has_symbol(entry, length.first);
-    });
+    const auto inputs = inputs_of(entry);
+    std::erase_if(runs.inputs, [&](const auto& input) { return !inputs.contains(input.first); });
+    std::erase_if(runs.lengths, [&](const auto& length) { return !has_length(inputs, length.first); });
     if (!entry.profile.empty() && runs.inputs.empty() && runs.lengths.empty()) {
       runs.lengths = profile_lengths(entry.profile, "opt");
     }
@@ -132,7 +127,7 @@ class Verifier {
     if (entry.precision != contract::Precision::fp32) add_islands(entry);
     if (report.pass && !entry.profile.empty()) gate_profile(entry, graph, model);
     receipt_.device = model->plan.device;
-    if (receipt_.precision.empty()) receipt_.precision = report.precision;
+    if (receipt_.precision.empty() || report.precision == kQuantising) receipt_.precision = report.precision;
     if (receipt_.isa.empty())
       receipt_.isa = report.found.substr(report.found.find(", ") + 2);  // "compiled, avx2 and avx512"
   }
@@ -156,10 +151,7 @@ class Verifier {
 
   // What stayed in f32, with the reasons.
   void add_islands(const EngineGraph& entry) {
-    std::string note;
-    for (const plan::Island& island : entry.islands) {
-      note += fmt::format("{}\"{}\": {}", note.empty() ? "" : "; ", island.name, island.reason);
-    }
+    const std::string note = fmt::format("{}", fmt::join(plan::describe(entry.islands), "; "));
     receipt_.gates.push_back(
         {.name = fmt::format("3 products that stay in fp32{}", alone() ? "" : " (" + entry.name + ")"),
          .value = double(entry.islands.size()),

@@ -152,8 +152,8 @@ pixels = [read_png(work / name) if (work / name).exists() else name for name in 
 expect("an engine's picture", pixels[0] == pixels[1], "another")
 expect("verify", subprocess.run([lathe, "verify", str(engine)], capture_output=True).returncode == 0, "failed")
 
-# In 16 bits: the same circle, from the folder and from an engine half as large, whose receipt says what it cost.
-for precision, least in (("bf16", 35), ("fp16", 50)):
+# In 16 and 8 bits: the same circle, from the folder and from a smaller engine, whose receipt says what it cost.
+for precision, least in (("bf16", 35), ("fp16", 50), ("int8", 25)):
     circle = ["--seed", "3", "--guidance", "3", "--steps", "16", "--precision", precision]
     check_circle(run("a red circle on a white background", *circle), precision)
     small = work / f"{precision}.lathe"

@@ -93,10 +93,12 @@ std::function<Exit(Output&)> add(CLI::App& command) {
                   "Hugging Face or diffusers folder, .gguf, .onnx, .safetensors or .ckpt file, or an engine to rebuild")
       ->required();
   command.add_option("-o,--output", options->destination, "the engine to write (.lathe)")->required();
-  command.add_option("--precision", options->request.options.precision,
-                     "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own); of graphs and pictures fp32 "
-                     "(default), bf16 (weights, and what they are multiplied with, rounded to bf16) or fp16 (weights "
-                     "stored in fp16)");
+  command.add_option(
+      "--precision", options->request.options.precision,
+      "fp32, fp16, bf16, int16 or int8 (default: the checkpoint's own); of graphs and pictures fp32 "
+      "(default), bf16 (weights, and what they are multiplied with, rounded to bf16) or fp16 (weights "
+      "stored in fp16); of pictures also int8 (the UNet in 8 bits where it bears that, steps within 25 dB "
+      "of fp32; calibrated on a picture first)");
   command.add_option("--kv", options->request.options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-t,--threads", options->request.options.threads, "default: all CPUs");
   command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");

@@ -87,7 +87,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   command.add_option("b", options->b, "another one to compare with (default: the reference executor of A's graph)");
   command.add_option("--precision", options->precision,
                      "fp32 runs without rounding (default: the engine's own); of an .onnx file: fp32, bf16 or fp16 to "
-                     "compile it in");
+                     "compile it in; an engine of pictures is verified in its own, int8 as well");
   command.add_option("--text", options->text_file,
                      "file whose first 64 tokens (--full: 512) KL divergence and perplexity are measured on");
   command.add_option("--max-kl", options->verify.max_kl,
