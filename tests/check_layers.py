@@ -17,12 +17,15 @@ for name, below in re.findall(r"^lathe_layer\((\w+)([^)]*)\)", (root / "CMakeLis
 CUDA = re.compile(r'#include [<"](cu(da|blas|dnn|fft|rand|solver|sparse|tensor)|nccl|nvrtc|nvml)[\w./]*\.h')
 # Devices are reached through backend/device.h: only backend/ names the folder or the namespace of one.
 DEVICE = re.compile(r'backend::(cpu|cuda)\b|#include "backend/(cpu|cuda|reference)/')
+COLUMNS = 120  # as .clang-format has it
 problems, includes = [], 0
 for path in sorted((root / "src").rglob("*")):
     if path.suffix not in {".h", ".cpp", ".cu", ".cuh"}:
         continue
     layer = path.relative_to(root / "src").parts[0]
     for number, line in enumerate(path.read_text().splitlines(), 1):
+        if len(line) > COLUMNS:
+            problems.append(f"{path.relative_to(root)}:{number}: {len(line)} columns, more than {COLUMNS}")
         if CUDA.match(line) and "backend/cuda" not in path.as_posix():
             problems.append(f"{path.relative_to(root)}:{number}: CUDA headers stay in backend/cuda")
         if DEVICE.search(line) and layer != "backend":

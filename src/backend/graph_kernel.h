@@ -109,9 +109,9 @@ struct GraphLayout {
   // share its packed bytes only where this is equal. Null: nothing.
   int64_t (*variant)(const plan::Instruction& instruction) = nullptr;
   // Bytes of a constant in this layout, and the inverse of pack: elements [first, first + count) of the constant as it
-  // was, row-major. Where one of them is null, engines store the constant as it was and pack it when they are opened; so
-  // for packed bytes that say more than the constant does, or not all of it. Throw invalid_input for dims and variants
-  // that cannot be.
+  // was, row-major. Where one of them is null, engines store the constant as it was and pack it when they are opened;
+  // so for packed bytes that say more than the constant does, or not all of it. Throw invalid_input for dims and
+  // variants that cannot be.
   size_t (*size)(const tensor::Dims& dims, int64_t variant) = nullptr;
   void (*unpack)(const tensor::Dims& dims, int64_t variant, std::span<const std::byte> packed, int64_t first,
                  int64_t count, std::span<std::byte> out) = nullptr;

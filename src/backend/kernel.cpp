@@ -70,7 +70,8 @@ void check_packed(const plan::Constant& constant) {
   const PackedLayout* layout = find_layout(constant.layout);
   if (!layout && constant.layout != "plain") {
     fail(ErrorCode::unsupported,
-         "constant \"{}\" lies in layout {}, which this program does not have: another version built the engine; build it "
+         "constant \"{}\" lies in layout {}, which this program does not have: another version built the engine; build "
+         "it "
          "again from its model: lathe build MODEL -o ENGINE",
          constant.name, constant.layout);
   }

@@ -46,6 +46,24 @@ std::pair<int64_t, int64_t> rows_alike(const Tensor& expected, const Tensor& fou
   return {alike, rows};
 }
 
+std::pair<int64_t, int64_t> elements_alike(const Tensor& expected, const Tensor& found) {
+  int64_t alike = 0;
+  for (int64_t i = 0; i < expected.size(); ++i) {
+    alike += expected.dtype() == DType::string ? expected.strings()[size_t(i)] == found.strings()[size_t(i)]
+                                               : element_as_double(expected, i) == element_as_double(found, i);
+  }
+  return {alike, expected.size()};
+}
+
+void check_numbers(const std::string& output, size_t sample, const Tensor& tensor) {
+  const auto numbers = tensor.data<float>();
+  const auto nan = std::find_if(numbers.begin(), numbers.end(), [](float number) { return std::isnan(number); });
+  if (nan == numbers.end()) return;
+  fail(ErrorCode::verification,
+       "output \"{}\" of the graph in f32 is NaN at index {} for sample {}: there is nothing to compare", output,
+       nan - numbers.begin(), sample);
+}
+
 }  // namespace
 
 void Noise::add(std::span<const float> expected, std::span<const float> found) {
@@ -112,7 +130,7 @@ std::vector<OutputCost> cost_of_outputs(const ir::Graph& floats, const ir::Graph
   GraphSession expected(compiler::build_graph(floats), options), found(compiler::build_graph(rounded), options);
   std::vector<OutputCost> costs;
   std::vector<std::pair<int64_t, int64_t>> alike;
-  for (const ir::Value output : floats.outputs()) costs.push_back({floats.name(output), {}, {}});
+  for (const ir::Value output : floats.outputs()) costs.push_back({floats.name(output), {}, {}, {}});
   alike.resize(costs.size());
   for (size_t i = 0; i < samples.count; ++i) {
     progress({"cost of the whole", i, samples.count});
@@ -120,10 +138,18 @@ std::vector<OutputCost> cost_of_outputs(const ir::Graph& floats, const ir::Graph
     const GraphData right = expected.run(inputs), wrong = found.run(inputs);
     for (size_t c = 0; c < costs.size(); ++c) {
       const op::Datum &a = right.at(costs[c].name), &b = wrong.at(costs[c].name);
-      if (!is_floats(a)) continue;
-      if (!is_floats(b) || a.tensor().dims() != b.tensor().dims()) {
-        fail(ErrorCode::verification, "output \"{}\" has other lengths where it is rounded", costs[c].name);
+      if (!a.is_tensor()) continue;
+      if (!b.is_tensor() || a.tensor().dims() != b.tensor().dims() || a.tensor().dtype() != b.tensor().dtype()) {
+        fail(ErrorCode::verification, "output \"{}\" has another type or other lengths where it is rounded",
+             costs[c].name);
       }
+      if (!is_floats(a)) {
+        const auto [same, count] = elements_alike(a.tensor(), b.tensor());
+        alike[c].first += same;
+        alike[c].second += count;
+        continue;
+      }
+      check_numbers(costs[c].name, i, a.tensor());
       costs[c].noise.add(a.tensor().data<float>(), b.tensor().data<float>());
       const auto [same, rows] = rows_alike(a.tensor(), b.tensor());
       alike[c].first += same;
@@ -131,7 +157,9 @@ std::vector<OutputCost> cost_of_outputs(const ir::Graph& floats, const ir::Graph
     }
   }
   for (size_t c = 0; c < costs.size(); ++c) {
-    if (alike[c].second > 0) costs[c].same_largest = double(alike[c].first) / double(alike[c].second);
+    if (alike[c].second == 0) continue;
+    const bool of_floats = floats.type(*floats.find(costs[c].name)).dtype == DType::f32;
+    (of_floats ? costs[c].same_largest : costs[c].same_elements) = double(alike[c].first) / double(alike[c].second);
   }
   return costs;
 }

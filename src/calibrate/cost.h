@@ -1,4 +1,4 @@
-// What rounding a graph to 8 bits costs on samples.
+// What rounding a graph to fewer bits costs on samples.
 #pragma once
 
 #include <optional>
@@ -39,6 +39,8 @@ struct OutputCost {
   Noise noise;
   // Of an output f32[.., n], n > 1: the share of its rows whose largest element is the same.
   std::optional<double> same_largest;
+  // Of an output of another type: the share of its elements that are the same; there is no noise.
+  std::optional<double> same_elements;
 };
 
 // The results of single nodes (`values`: known to both graphs by name), `fed`: values that the node-by-node run of
@@ -48,7 +50,8 @@ std::vector<NodeCost> cost_of_nodes(const ir::Graph& floats, const ir::Graph& ro
                                     const Samples& samples, const runtime::GraphOptions& options,
                                     const ProgressSink& progress = null_progress());
 
-// The f32 outputs of both, as they are compiled, each left to itself.
+// The outputs of both, as they are compiled, each left to itself. Throws verification naming an output with other
+// lengths, and one that is not a number where the graph of floats gives it.
 std::vector<OutputCost> cost_of_outputs(const ir::Graph& floats, const ir::Graph& rounded, const Samples& samples,
                                         const runtime::GraphOptions& options,
                                         const ProgressSink& progress = null_progress());

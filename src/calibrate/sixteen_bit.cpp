@@ -49,9 +49,10 @@ Magnitudes measure_magnitudes(const ir::Graph& graph, const Samples& samples, co
 // Operators whose result may be as large as an input: where that is a constant of a mask, samples that mask nothing do
 // not show it.
 bool passes_on(std::string_view op) {
-  static constexpr std::string_view kOps[] = {"Add",      "Concat", "Expand",  "Flatten", "Gather",    "Identity", "Mul",
-                                              "Neg",      "Pad",    "Reshape", "Slice",   "Split",     "Squeeze",  "Sub",
-                                              "Tile",     "Transpose", "Unsqueeze", "Where"};
+  static constexpr std::string_view kOps[] = {
+      "Add", "Clip",    "Concat", "ConstantOfShape", "Expand", "Flatten", "Gather",    "Identity",  "Max",
+      "Min", "Mul",     "Neg",    "Pad",             "Reshape", "ScatterElements", "ScatterND", "Slice", "Split",
+      "Squeeze", "Sub", "Sum",    "Tile",            "Transpose", "Trilu", "Unsqueeze", "Where"};
   return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
 }
 
@@ -59,8 +60,7 @@ bool passes_on(std::string_view op) {
 void add_reach_of_constants(const ir::Graph& graph, double largest, Magnitudes& magnitudes) {
   const auto reach = [&](ir::Value value) {
     if (!value || !graph.type(value).is_plain() || graph.type(value).dtype != DType::f32) return 0.0;
-    const tensor::Tensor* constant = graph.small_constant(value);
-    if (constant) return magnitude(*constant);
+    if (graph.is_constant(value)) return opt::largest_finite(*graph.source(value));
     const auto seen = magnitudes.find(graph.name(value));
     return seen == magnitudes.end() ? 0.0 : seen->second;
   };
@@ -69,6 +69,8 @@ void add_reach_of_constants(const ir::Graph& graph, double largest, Magnitudes& 
     if (!passes_on(node.op)) continue;
     double most = 0;
     for (const ir::Value input : node.inputs) most = std::max(most, reach(input));
+    const tensor::Tensor* fill = node.attributes.find_tensor("value");
+    if (fill && fill->dtype() == DType::f32) most = std::max(most, magnitude(*fill));
     if (most <= largest) continue;
     for (const ir::Value output : node.outputs) {
       double& known = magnitudes[graph.name(output)];
@@ -90,7 +92,8 @@ class Search {
     ir::Graph rounded = round();
     const auto stays = [](const opt::SixteenBitPlace& place) { return !place.kept.empty(); };
     if (std::all_of(cost_.places.begin(), cost_.places.end(), stays)) {
-      fail(ErrorCode::unsupported, "no node can be of {} in opset {}", to_string(cost_.options.type), cost_.options.opset);
+      fail(ErrorCode::unsupported, "no node can be of {} in opset {}", to_string(cost_.options.type),
+           cost_.options.opset);
     }
     magnitudes_ = measure_magnitudes(floats_, samples_, run_, progress_);
     shown_ = magnitudes_;
@@ -180,33 +183,42 @@ class Search {
   }
 
   bool is_place(const std::string& value) const {
-    return std::any_of(cost_.places.begin(), cost_.places.end(), [&](const auto& place) { return place.value == value; });
+    return std::any_of(cost_.places.begin(), cost_.places.end(),
+                       [&](const auto& place) { return place.value == value; });
   }
 
   bool outputs_hold(const ir::Graph& rounded) {
     cost_.outputs = cost_of_outputs(floats_, rounded, samples_, run_, progress_);
     return std::all_of(cost_.outputs.begin(), cost_.outputs.end(),
-                       [&](const OutputCost& cost) { return cost.noise.psnr() >= bounds_.output_db; });
+                       [&](const OutputCost& cost) { return holds(cost); });
+  }
+
+  bool holds(const OutputCost& cost) const {
+    return cost.same_elements ? *cost.same_elements == 1 : cost.noise.psnr() >= bounds_.output_db;
   }
 
   // Of the nodes that the worst output depends on.
   void keep_worst(size_t most) {
-    const auto worst = std::min_element(cost_.outputs.begin(), cost_.outputs.end(),
-                                        [](const auto& a, const auto& b) { return a.noise.psnr() < b.noise.psnr(); });
+    const auto worst = std::min_element(cost_.outputs.begin(), cost_.outputs.end(), [&](const auto& a, const auto& b) {
+      return std::pair(holds(a), a.noise.psnr()) < std::pair(holds(b), b.noise.psnr());
+    });
+    const std::string what = worst->same_elements
+                                 ? fmt::format("output \"{}\" has {:.1f} % of its elements, not all", worst->name,
+                                               100 * *worst->same_elements)
+                                 : fmt::format("output \"{}\" has {:.1f} dB, below {:g} dB", worst->name,
+                                               worst->noise.psnr(), bounds_.output_db);
     const std::set<std::string> part = behind(worst->name);
     std::vector<const NodeCost*> left;
     for (const NodeCost& cost : cost_.nodes) {
       if (part.contains(cost.value) && !cost_.options.keep.contains(cost.value)) left.push_back(&cost);
     }
     if (left.empty()) {
-      fail(ErrorCode::verification, "output \"{}\" has {:.1f} dB, bound {:g} dB, and no node is left to stay in f32",
-           worst->name, worst->noise.psnr(), bounds_.output_db);
+      fail(ErrorCode::verification, "{}, and no node is left to stay in f32", what);
     }
     std::stable_sort(left.begin(), left.end(),
                      [](const NodeCost* a, const NodeCost* b) { return a->noise.db() < b->noise.db(); });
     for (size_t i = 0; i < std::min(most, left.size()); ++i) {
-      keep(left[i]->value, fmt::format("with it output \"{}\" has {:.1f} dB, below {:g} dB; its own noise is {:.1f} dB",
-                                       worst->name, worst->noise.psnr(), bounds_.output_db, left[i]->noise.db()));
+      keep(left[i]->value, fmt::format("with it {}; its own noise is {:.1f} dB", what, left[i]->noise.db()));
     }
   }
 

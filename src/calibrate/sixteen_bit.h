@@ -21,10 +21,11 @@ struct SixteenBitCost {
   std::vector<OutputCost> outputs;  // of the whole graph
 };
 
-// Runs the graph in f32 and as it would be in 16 bits on each sample, and keeps in f32: nodes that read or give a number
-// beyond the type's range, or a constant of a mask that is; nodes whose own noise is above the bound, with those whose results they read; then, while an
-// output is beyond its bound, the noisiest that it depends on, twice as many in each round. What is left of noise when all stay in f32 is none. Throws
-// unsupported where no node can be of the type; verification where outputs have other lengths; what running throws.
+// Runs the graph in f32 and as it would be in 16 bits on each sample, and keeps in f32: nodes that read or give a
+// number beyond the type's range, or a constant of a mask that is; nodes whose own noise is above the bound, with those
+// whose results they read; then, while an output is beyond its bound, the noisiest that it depends on, twice as many in
+// each round. What is left of noise when all stay in f32 is none. Throws unsupported where no node can be of the type;
+// verification where outputs have other lengths; what running throws.
 SixteenBitCost find_sixteen_bits(const ir::Graph& floats, const opt::SixteenBitOptions& options,
                                  const SixteenBitBounds& bounds, const Samples& samples,
                                  const runtime::GraphOptions& run, const ProgressSink& progress = null_progress());

@@ -19,7 +19,8 @@ struct GraphBenchFlags {
 };
 void add_graph_bench_flags(CLI::App& command, GraphBenchFlags& flags);
 
-// An .onnx file or an engine of graphs. Throws usage for flags that are malformed, unsupported for inputs whose lengths nobody gave.
+// An .onnx file or an engine of graphs. Throws usage for flags that are malformed, unsupported for inputs whose lengths
+// nobody gave.
 Exit bench_graph(const std::filesystem::path& model, const GraphBenchFlags& flags, int repeats,
                  const runtime::GraphOptions& options, const Output& output);
 

@@ -37,8 +37,8 @@ struct GraphBuildRequest {
   bool verify = true;
   bool full_verify = false;
 };
-// Throws usage for flags that are malformed or do not fit the graph, verification for a gate that fails (no engine is left
-// then), resource.
+// Throws usage for flags that are malformed or do not fit the graph, verification for a gate that fails (no engine is
+// left then), resource.
 Exit build_graph_engine(GraphBuildRequest request, const Output& output);
 
 }  // namespace lathe::cli

@@ -12,7 +12,8 @@ namespace {
 std::optional<int64_t> read_length(std::string_view text) {
   int64_t value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (code != std::errc() || end != text.data() + text.size() || value < 0 || text.starts_with('-')) return std::nullopt;
+  if (code != std::errc() || end != text.data() + text.size() || value < 0 || text.starts_with('-'))
+    return std::nullopt;
   return value;
 }
 

@@ -21,9 +21,10 @@ contract::Precision precision_of_graphs(const std::string& wish, const plan::Eng
   if (!engine) return precision;
   const contract::Precision own = engine->manifest().graphs.at(0).precision;
   if (wish.empty() || precision == own) return own;
-  fail(ErrorCode::unsupported, "--precision {}: \"{}\" computes in {}; build it: lathe build {} -o NEW.lathe --precision {}",
-       wish, engine->path().string(), to_string(own),
-       own == contract::Precision::fp32 ? engine->path().string() : "MODEL", wish);
+  fail(ErrorCode::unsupported,
+       "--precision {}: \"{}\" computes in {}; build it: lathe build {} -o NEW.lathe --precision {}", wish,
+       engine->path().string(), to_string(own), own == contract::Precision::fp32 ? engine->path().string() : "MODEL",
+       wish);
 }
 
 void refuse_int8(contract::Precision precision, const std::filesystem::path& path) {

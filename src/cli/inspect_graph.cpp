@@ -138,7 +138,8 @@ void report_kernels(const runtime::BoundGraph& bound, Json& json, const Output& 
   std::set<std::string> said;
   for (const runtime::BoundInstruction& i : bound.instructions) {
     if (i.kernel != "reference") continue;
-    const std::string why = i.refusals.empty() ? "there is no faster kernel" : fmt::format("{}", fmt::join(i.refusals, "; "));
+    const std::string why =
+        i.refusals.empty() ? "there is no faster kernel" : fmt::format("{}", fmt::join(i.refusals, "; "));
     if (said.insert(i.op + why).second) {
       output.print(fmt::format("       slow: {} \"{}\" {}: {}", i.op, i.name, i.shape, why));
     }
@@ -159,7 +160,8 @@ void report_compiled(ir::Graph graph, Json& json, const Output& output) {
                            model->plan.instructions.size(), model->plan.device, session.threads(),
                            double(bound.arena_bytes) / 1e6, double(bound.scratch_bytes) / 1e6));
   if (!bound.live_during.empty()) {
-    output.print(fmt::format("              most values at {}: {:.2f} MB", bound.live_during, double(bound.live_bytes) / 1e6));
+    output.print(
+        fmt::format("              most values at {}: {:.2f} MB", bound.live_during, double(bound.live_bytes) / 1e6));
   }
   if (bound.not_bound > 0) {
     output.print(fmt::format("              {} instructions from {} on are bound when they run", bound.not_bound,

@@ -18,8 +18,9 @@ struct GraphInspectFlags {
 };
 void add_graph_inspect_flags(CLI::App& command, GraphInspectFlags& flags);
 
-// Prints it and returns it. A file whose graph cannot be imported is described as far as it can be read, with the reason,
-// unless a flag asks for more. Throws usage for flags that are malformed, unsupported for pictures of large graphs.
+// Prints it and returns it. A file whose graph cannot be imported is described as far as it can be read, with the
+// reason, unless a flag asks for more. Throws usage for flags that are malformed, unsupported for pictures of large
+// graphs.
 Json inspect_graph(const std::shared_ptr<const io::OnnxFile>& file, const GraphInspectFlags& flags,
                    const Output& output);
 

@@ -95,8 +95,8 @@ Json passes_as_json(const std::vector<opt::PassReport>& reports) {
   return json;
 }
 
-void print_work(const GraphWork& before, const GraphWork& after, const std::map<std::string, int64_t, std::less<>>& symbols,
-                const Output& output) {
+void print_work(const GraphWork& before, const GraphWork& after,
+                const std::map<std::string, int64_t, std::less<>>& symbols, const Output& output) {
   std::vector<std::string> chosen;
   for (const auto& [name, length] : symbols) chosen.push_back(fmt::format("{} = {}", name, length));
   output.print(fmt::format("predicted cost{}{}:", chosen.empty() ? "" : " for ", fmt::join(chosen, ", ")));
@@ -112,11 +112,16 @@ Json work_as_json(const GraphWork& work) {
   return {{"nodes", work.nodes}, {"macs", work.macs}, {"bytes", work.bytes}, {"unknown_nodes", work.unknown}};
 }
 
-void print_outputs(const std::vector<calibrate::OutputCost>& outputs, const Output& output) {
-  output.print("outputs, against the graph in f32:");
+void print_outputs(std::string_view what, const std::vector<calibrate::OutputCost>& outputs, const Output& output) {
+  output.print(fmt::format("outputs, {}:", what));
   for (const calibrate::OutputCost& cost : outputs) {
+    if (cost.same_elements) {
+      output.print(fmt::format("  {:>6.1f} %   {}: elements that are the same", 100 * *cost.same_elements, cost.name));
+      continue;
+    }
     const double share = cost.noise.worst / std::max(cost.noise.largest, 1e-30);
-    std::string line = fmt::format("  {:>6.1f} dB  {}: largest error {:.3g} of the largest", cost.noise.psnr(), cost.name, share);
+    std::string line =
+        fmt::format("  {:>6.1f} dB  {}: largest error {:.3g} of the largest", cost.noise.psnr(), cost.name, share);
     if (cost.same_largest) line += fmt::format(", same largest element in {:.1f} %", 100 * *cost.same_largest);
     output.print(line);
   }
@@ -125,6 +130,10 @@ void print_outputs(const std::vector<calibrate::OutputCost>& outputs, const Outp
 Json outputs_as_json(const std::vector<calibrate::OutputCost>& outputs) {
   Json json = Json::array();
   for (const calibrate::OutputCost& cost : outputs) {
+    if (cost.same_elements) {
+      json.push_back({{"name", cost.name}, {"same_elements", *cost.same_elements}});
+      continue;
+    }
     Json entry = {{"name", cost.name},
                   {"db", cost.noise.db()},
                   {"psnr", cost.noise.psnr()},
@@ -137,7 +146,8 @@ Json outputs_as_json(const std::vector<calibrate::OutputCost>& outputs) {
 }
 
 void print_sixteen_bits(const calibrate::SixteenBitCost& cost, const Output& output) {
-  const auto stay = std::count_if(cost.places.begin(), cost.places.end(), [](const auto& p) { return !p.kept.empty(); });
+  const auto stay =
+      std::count_if(cost.places.begin(), cost.places.end(), [](const auto& p) { return !p.kept.empty(); });
   output.print(fmt::format("{} of {} nodes in {}", int64_t(cost.places.size()) - stay, cost.places.size(),
                            to_string(cost.options.type)));
   Reasons reasons;
@@ -152,7 +162,8 @@ void print_sixteen_bits(const calibrate::SixteenBitCost& cost, const Output& out
     output.print(fmt::format("  in f32: others, for {} reasons more (--json has all)", islands.size() - kShownIslands));
   }
   std::vector<calibrate::NodeCost> worst = cost.nodes;
-  std::stable_sort(worst.begin(), worst.end(), [](const auto& a, const auto& b) { return a.noise.db() < b.noise.db(); });
+  std::stable_sort(worst.begin(), worst.end(),
+                   [](const auto& a, const auto& b) { return a.noise.db() < b.noise.db(); });
   if (!worst.empty()) output.print("signal to noise of single nodes, from right inputs; the worst:");
   for (size_t i = 0; i < std::min(kShownNodes, worst.size()); ++i) {
     output.print(fmt::format("  {:>6.1f} dB  {}", worst[i].noise.db(), worst[i].value));

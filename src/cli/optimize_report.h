@@ -28,12 +28,12 @@ void print_passes(const std::vector<opt::PassReport>& reports, const Output& out
 Json passes_as_json(const std::vector<opt::PassReport>& reports);
 
 // `symbols`: the lengths that were chosen for what the graph leaves open.
-void print_work(const GraphWork& before, const GraphWork& after, const std::map<std::string, int64_t, std::less<>>& symbols,
-                const Output& output);
+void print_work(const GraphWork& before, const GraphWork& after,
+                const std::map<std::string, int64_t, std::less<>>& symbols, const Output& output);
 Json work_as_json(const GraphWork& work);
 
-// The outputs of the graph beside those of the f32 graph before -O3 or -O4.
-void print_outputs(const std::vector<calibrate::OutputCost>& outputs, const Output& output);
+// The outputs of the graph beside those of what it is held to.
+void print_outputs(std::string_view what, const std::vector<calibrate::OutputCost>& outputs, const Output& output);
 Json outputs_as_json(const std::vector<calibrate::OutputCost>& outputs);
 
 // Which nodes stay in f32 and why; the noisiest of the others.

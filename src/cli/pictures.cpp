@@ -46,7 +46,8 @@ Exit run_pictures(PictureRun run, PictureFlags flags, const Output& output) {
          "--no-safety-checker runs it without");
   }
   if (contract.safety_checker && flags.pipeline.safety_checker && flags.preview > 0) {
-    fail(ErrorCode::usage, "--preview shows what the pipeline's safety checker has not seen; it needs --no-safety-checker");
+    fail(ErrorCode::usage,
+         "--preview shows what the pipeline's safety checker has not seen; it needs --no-safety-checker");
   }
   const pipeline::PictureRequest request =
       pipeline::completed(make_request(run, flags, contract.latent_scale), contract);

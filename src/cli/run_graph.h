@@ -31,8 +31,8 @@ std::string file_stem(std::string name);
 std::map<std::string, op::Datum> read_graph_inputs(const std::vector<std::string>& texts);
 
 // Opens or compiles the graph (or, if `reference`, takes it as it is), runs it and writes its outputs. Throws usage for
-// flags that do not fit together, invalid_input for inputs that are not the graph's or outside its profile, verification
-// for outputs that are not finite.
+// flags that do not fit together, invalid_input for inputs that are not the graph's or outside its profile,
+// verification for outputs that are not finite.
 Exit run_graph(const std::filesystem::path& model, const GraphFlags& flags, const runtime::GraphOptions& options,
                const Output& output);
 

@@ -33,8 +33,8 @@ opt::ProductRounding rounding_of_products(contract::Precision precision);
 // Throws unsupported for a device this program does not know; resource.
 std::shared_ptr<const plan::GraphModel> build_graph(ir::Graph graph, const GraphBuildOptions& options = {});
 
-// Products and convolutions as the device computes them, everything else one instruction for each node: what rules of -O2
-// do is left out, so that two graphs of which one was optimised can be compared, and no value is fused away.
+// Products and convolutions as the device computes them, everything else one instruction for each node: what rules of
+// -O2 do is left out, so that two graphs of which one was optimised can be compared, and no value is fused away.
 std::shared_ptr<const plan::GraphModel> build_node_by_node(ir::Graph graph);
 
 // One constant of a plan, and what it is made from.

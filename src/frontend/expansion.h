@@ -30,8 +30,8 @@ using Results = std::vector<Value>;
 
 // Attention-23 by products and Softmax (lowering_attention.cpp).
 Results expand_attention(const Expansion& e);
-// The mask of an Attention that stays one, with a row for each query: ONNX broadcasts one row to all, which ONNX Runtime
-// refuses (1.31). Absent where the mask is good as it is.
+// The mask of an Attention that stays one, with a row for each query: ONNX broadcasts one row to all, which ONNX
+// Runtime refuses (1.31). Absent where the mask is good as it is.
 Value full_mask(const Expansion& e);
 
 }  // namespace lathe::frontend

@@ -40,7 +40,8 @@ void check_attention(const Expansion& e) {
   const bool causal = e.node.attributes.get_int("is_causal", 0) != 0;
   const bool plain = !e.has(6) && e.node.outputs.size() <= 3 && e.has(4) == e.has(5);
   // A causal mask is written for prompts alone: heads of their own, no past, no other mask.
-  if (!plain || (causal && (e.has(3) || e.has(4) || heads_of(e).group() != 1))) fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
+  if (!plain || (causal && (e.has(3) || e.has(4) || heads_of(e).group() != 1)))
+    fail(ErrorCode::unsupported, "this form of Attention has no expansion for older opsets");
   if (!e.has(3) || heads_of(e).group() == 1) return;
   const tensor::Shape& mask = e.type(3).shape;
   if (mask.size() > 2 && mask[mask.size() - 3] != tensor::Dim(1)) {
@@ -49,7 +50,8 @@ void check_attention(const Expansion& e) {
   }
 }
 
-// Whether the additive mask hides no key for good, so that no row sees nothing: a choice of numbers, finite in its type.
+// Whether the additive mask hides no key for good, so that no row sees nothing: a choice of numbers, finite in its
+// type.
 bool is_finite(const ir::Graph& graph, Value mask) {
   const double limit = graph.type(mask).dtype == DType::f16 ? 65504 : 1e38;
   const auto find = [&](Value value, std::string_view op) {

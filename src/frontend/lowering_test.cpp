@@ -25,7 +25,8 @@ Tensor filled(const ir::Graph& graph, ir::Value input) {
     state = state * 1664525u + 1013904223u;
     const double value = double(state >> 8) / double(1 << 23) - 1;
     // Each row of a boolean mask sees its first key, so that no softmax is of nothing.
-    set_element(tensor, i, tensor.dtype() == DType::boolean ? double(value > 0 || i % tensor.dims().back() == 0) : value);
+    set_element(tensor, i,
+                tensor.dtype() == DType::boolean ? double(value > 0 || i % tensor.dims().back() == 0) : value);
   }
   return tensor;
 }
@@ -193,13 +194,16 @@ TEST(Lowering, RefusesWhatItWouldDrop) {
   EXPECT_NE(refusal(attention_by_heads("f32[2, 4, 3, 5]", 4, 2), 18).find("same for all"), std::string::npos);
   EXPECT_NE(refusal("graph g { input %x: f32[3, 3] %y = Trilu(%x) output %y }", 13).find("since opset 14"),
             std::string::npos);
-  EXPECT_NE(refusal("graph g { input %x: f32[4] const %s: i64[1] = {-1} %y = Reshape(%x, %s) {allowzero = 1} output %y }", 13)
-                .find("allowzero"),
-            std::string::npos);
-  EXPECT_NE(refusal("graph g { input %t: i64[3] const %w: f32[5, 2] = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0} "
-                    "%y = lathe.Embed(%w, %t) output %y }", 24)
-                .find("no standard form"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal("graph g { input %x: f32[4] const %s: i64[1] = {-1} %y = Reshape(%x, %s) {allowzero = 1} output %y }", 13)
+          .find("allowzero"),
+      std::string::npos);
+  EXPECT_NE(
+      refusal("graph g { input %t: i64[3] const %w: f32[5, 2] = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0} "
+              "%y = lathe.Embed(%w, %t) output %y }",
+              24)
+          .find("no standard form"),
+      std::string::npos);
 }
 
 }  // namespace

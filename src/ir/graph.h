@@ -176,7 +176,8 @@ Graph parse(std::string_view text, const ConstantResolver& resolve);
 // Throws invalid_input if an input is missing, unknown, or its dtype or dims do not fit the declared type
 // (symbols must bind consistently), and if a result's dims contradict the type that was inferred for it.
 struct EvaluateOptions {
-  // Called with each result that is a tensor as it appears; return false to stop early (what is there by then is returned).
+  // Called with each result that is a tensor as it appears; return false to stop early (what is there by then is
+  // returned).
   std::function<bool(Value, const tensor::Tensor&)> observe;
   // Values wanted; empty means the graph's outputs. Only what they need is computed, and only the inputs that
   // this needs must be given.

@@ -70,7 +70,8 @@ class Work {
     return times(times(times((*q)[0], q_heads), times(queries, keys)), widths);
   }
 
-  // x is [steps, batch, width], the weights [directions, gates * hidden, width] and [directions, gates * hidden, hidden].
+  // x is [steps, batch, width], the weights [directions, gates * hidden, width] and [directions, gates * hidden,
+  // hidden].
   std::optional<int64_t> recurrent() const {
     const auto x = input(0), w = input(1), r = input(2);
     if (!x || !w || !r || x->size() != 3) return std::nullopt;

@@ -16,8 +16,9 @@ int64_t count(const std::string& op, const std::string& body) {
 
 TEST(Multiplications, OfConvolutions) {
   // 2 pictures, 8 features of 6 x 6, windows of 3 x 3 over 4 channels.
-  EXPECT_EQ(count("Conv", "  input %x: f32[2, 4, 8, 8]\n  input %w: f32[8, 4, 3, 3]\n  %y = Conv(%x, %w)\n  output %y\n"),
-            2 * 8 * 6 * 6 * 4 * 9);
+  EXPECT_EQ(
+      count("Conv", "  input %x: f32[2, 4, 8, 8]\n  input %w: f32[8, 4, 3, 3]\n  %y = Conv(%x, %w)\n  output %y\n"),
+      2 * 8 * 6 * 6 * 4 * 9);
   EXPECT_EQ(count("Conv", "  input %x: f32[1, 4, 8, 8]\n  input %w: f32[4, 1, 3, 3]\n"
                           "  %y = Conv(%x, %w) {group = 4}\n  output %y\n"),
             4 * 6 * 6 * 9);
@@ -35,8 +36,9 @@ TEST(Multiplications, OfProducts) {
 }
 
 TEST(Multiplications, OfAttention) {
-  EXPECT_EQ(count("Attention", "  input %q: f32[2, 8, 5, 16]\n  input %k: f32[2, 4, 9, 16]\n  input %v: f32[2, 4, 9, 12]\n"
-                               "  %y = Attention(%q, %k, %v)\n  output %y\n"),
+  EXPECT_EQ(count("Attention",
+                  "  input %q: f32[2, 8, 5, 16]\n  input %k: f32[2, 4, 9, 16]\n  input %v: f32[2, 4, 9, 12]\n"
+                  "  %y = Attention(%q, %k, %v)\n  output %y\n"),
             2 * 8 * 5 * 9 * (16 + 12));
   EXPECT_EQ(count("Attention", "  input %q: f32[2, 5, 128]\n  input %k: f32[2, 9, 64]\n  input %v: f32[2, 9, 64]\n"
                                "  %y = Attention(%q, %k, %v) {q_num_heads = 8, kv_num_heads = 4}\n  output %y\n"),
@@ -67,7 +69,9 @@ TEST(Multiplications, OfWhatAForeignOperatorMeans) {
 
 TEST(Multiplications, OpenLengthsAreCountedAsSuch) {
   const Graph graph = parse(
-      "graph g {\n  input %a: f32[n, 3]\n  input %b: f32[3, 7]\n  %y = MatMul(%a, %b)\n  %z = Neg(%y)\n  output %z\n}\n", {});
+      "graph g {\n  input %a: f32[n, 3]\n  input %b: f32[3, 7]\n  %y = MatMul(%a, %b)\n  %z = Neg(%y)\n  output "
+      "%z\n}\n",
+      {});
   const Multiplications found = count_multiplications(graph);
   EXPECT_EQ(found.unknown, 1);
   EXPECT_EQ(found.total, 0);

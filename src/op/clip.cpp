@@ -35,8 +35,12 @@ void evaluate_clip(EvaluateContext& context) {
 }  // namespace
 
 const OpDef& clip_op() {
-  static const OpDef def{
-      .name = "Clip", .min_inputs = 1, .max_inputs = 3, .elementwise = true, .infer = infer_clip, .evaluate = evaluate_clip};
+  static const OpDef def{.name = "Clip",
+                         .min_inputs = 1,
+                         .max_inputs = 3,
+                         .elementwise = true,
+                         .infer = infer_clip,
+                         .evaluate = evaluate_clip};
   return def;
 }
 

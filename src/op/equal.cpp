@@ -34,8 +34,12 @@ void evaluate_equal(EvaluateContext& context) {
 }  // namespace
 
 const OpDef& equal_op() {
-  static const OpDef def{
-      .name = "Equal", .min_inputs = 2, .max_inputs = 2, .elementwise = true, .infer = infer_equal, .evaluate = evaluate_equal};
+  static const OpDef def{.name = "Equal",
+                         .min_inputs = 2,
+                         .max_inputs = 2,
+                         .elementwise = true,
+                         .infer = infer_equal,
+                         .evaluate = evaluate_equal};
   return def;
 }
 

@@ -26,7 +26,8 @@ void infer_mel(InferContext& context) {
   const auto length = known_ints(context, kLength);
   const auto bands = known_dims(context, kBands);
   if (length && length->front() < 0) bad(context, "dft_length is {}", length->front());
-  if (bands && bands->front().constant().value_or(0) < 0) bad(context, "num_mel_bins is {}", bands->front().to_string());
+  if (bands && bands->front().constant().value_or(0) < 0)
+    bad(context, "num_mel_bins is {}", bands->front().to_string());
   const Dim rows = length ? Dim(length->front() / 2 + 1) : unknown_dim(context, 0);
   const Dim columns = bands ? bands->front() : unknown_dim(context, 1);
   context.outputs[0] = {output_datatype(context.attributes), {rows, columns}, std::nullopt};
@@ -43,8 +44,8 @@ void evaluate_mel(EvaluateContext& context) {
   const double lower = load_double(context.inputs[kLower]);
   const double upper = load_double(context.inputs[kUpper]);
   if (bands < 0 || length < 0 || rate < 1 || !(lower >= 0) || !(upper >= lower) || std::isinf(upper))
-    fail(ErrorCode::invalid_input, "MelWeightMatrix: {} bands, length {}, rate {}, from {} to {} Hz", bands, length, rate,
-         lower, upper);
+    fail(ErrorCode::invalid_input, "MelWeightMatrix: {} bands, length {}, rate {}, from {} to {} Hz", bands, length,
+         rate, lower, upper);
   const tensor::Dims dims{length / 2 + 1, bands};
   std::vector<double> weights(size_t(tensor::element_count(std::span(dims))));
   // The bin at edge i of the triangles. A step is the range over bands + 2 (not + 1), as ONNX's own results

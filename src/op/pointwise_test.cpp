@@ -23,7 +23,8 @@ std::string error_of(std::string_view text) {
 }
 
 TEST(Pointwise, StepsPrintAsTheyRead) {
-  for (const char* text : {"Add 0 1", "Clip 1 #-0.5 #6", "LeakyRelu 0 #0.1", "Pow #2 1", "GeluTanh 0", "Clip 0 #-inf #inf"}) {
+  for (const char* text :
+       {"Add 0 1", "Clip 1 #-0.5 #6", "LeakyRelu 0 #0.1", "Pow #2 1", "GeluTanh 0", "Clip 0 #-inf #inf"}) {
     EXPECT_EQ(to_string(parse_step(text, 2)), text);
   }
 }
@@ -52,7 +53,8 @@ TEST(Pointwise, AProgramIsItsOperatorsOneByOne) {
   const Attributes attributes{{"steps", std::vector<std::string>{"Relu 0", "Mul 2 1", "Sub #1 3", "Clip 4 #-60 #0.5"}}};
   const Tensor z = evaluate(get_op("lathe.Pointwise"), {x, y}, attributes)[0];
   // 1 - relu(x) y, within [-60, 0.5]
-  EXPECT_THAT(std::vector<float>(z.data<float>().begin(), z.data<float>().end()), testing::ElementsAre(0.5f, -49, -19, 0.5f));
+  EXPECT_THAT(std::vector<float>(z.data<float>().begin(), z.data<float>().end()),
+              testing::ElementsAre(0.5f, -49, -19, 0.5f));
 }
 
 TEST(Pointwise, TheResultIsAsLargeAsAllInputsTogether) {

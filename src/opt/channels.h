@@ -13,7 +13,8 @@ namespace lathe::opt {
 std::optional<std::vector<double>> constant_numbers(const ir::Graph& graph, ir::Value value);
 // The numbers of an f32 constant that a value of rank `rank` with `channels` on axis 1 meets there and nowhere else:
 // [channels, 1, ..], [1, channels, 1, ..], or one number for all.
-std::optional<std::vector<double>> channel_numbers(const ir::Graph& graph, ir::Value value, size_t rank, int64_t channels);
+std::optional<std::vector<double>> channel_numbers(const ir::Graph& graph, ir::Value value, size_t rank,
+                                                   int64_t channels);
 
 // Weights [features, ...] of plain f32, each feature times its factor (one for all, or one each), as they are read: a
 // model's folded weights are never in memory all at once.

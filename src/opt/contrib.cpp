@@ -162,6 +162,7 @@ void use_contrib(Graph& graph, int opset, const PassOptions& options, std::vecto
   PassOptions inside = options;
   inside.checked = false;  // nobody has inputs for a body
   inside.check_inputs.clear();
+  inside.in_body = true;
   inside.dump = {};
   for (const NodeId id : std::vector<NodeId>(graph.nodes().begin(), graph.nodes().end())) {
     if (graph.node(id).op == "lathe.Contrib") continue;

@@ -54,7 +54,8 @@ class Extractor {
     for (const Value input : inputs_) add_input(input);
     for (const NodeId id : graph_.nodes()) {
       const auto& made = graph_.node(id).outputs;
-      if (std::any_of(made.begin(), made.end(), [&](Value v) { return v && needed_.contains(v) && !given.contains(v); })) {
+      if (std::any_of(made.begin(), made.end(),
+                      [&](Value v) { return v && needed_.contains(v) && !given.contains(v); })) {
         copy(id);
       }
     }
@@ -110,7 +111,8 @@ class Extractor {
     const Node& node = graph_.node(id);
     std::vector<Value> inputs;
     for (const Value input : node.inputs) inputs.push_back(value_of(input));
-    const NodeId made = part_.add_node(node.op, std::move(inputs), node.attributes, node.name, int(node.outputs.size()));
+    const NodeId made =
+        part_.add_node(node.op, std::move(inputs), node.attributes, node.name, int(node.outputs.size()));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const Value result = node.outputs[i];
       if (!result || values_.contains(result)) continue;

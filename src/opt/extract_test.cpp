@@ -17,7 +17,8 @@ const char* const kText =
     "  const %sizes: i64[2] = {2, 4}\n"
     "  %a = Relu(%x) \"a\"\n  %b = Mul(%a, %scale) \"b\"\n"
     "  %left, %right = Split(%b, %sizes) {axis = 1} \"split\"\n  %l = Div(%left, %half)\n  %r = Neg(%right)\n"
-    "  %m = Mul(%l, %half)\n  %where = NonZero(%m)\n  %y = Concat(%m, %r) {axis = 1}\n  output %y\n  output %where\n}\n";
+    "  %m = Mul(%l, %half)\n  %where = NonZero(%m)\n  %y = Concat(%m, %r) {axis = 1}\n  output %y\n  output "
+    "%where\n}\n";
 
 ir::Graph whole() { return ir::parse(kText, {}); }
 

@@ -52,7 +52,8 @@ Value transposed_constant(ir::Graph& graph, Value w) {
   const std::string name = graph.source_name(w) + ".transposed";
   const tensor::Shape& shape = graph.type(w).shape;
   const auto known = graph.find(name);  // of another product with the same matrix
-  if (known && graph.is_constant(*known) && graph.type(*known).shape == tensor::Shape{shape[1], shape[0]}) return *known;
+  if (known && graph.is_constant(*known) && graph.type(*known).shape == tensor::Shape{shape[1], shape[0]})
+    return *known;
   return graph.add_constant(name, tensor::transposed_source(graph.source(w)));
 }
 

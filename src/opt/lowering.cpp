@@ -15,9 +15,9 @@ constexpr RuleFunction kFunctions[] = {
 #include "opt_lower_entries.inc"
 };
 
-// Those of quantised operators come first: they look for DequantizeLinear of constants, which others compute. Those that
-// turn single elementwise operators into programs come last, and then what takes whole programs: others look for the
-// operators.
+// Those of quantised operators come first: they look for DequantizeLinear of constants, which others compute. Those
+// that turn single elementwise operators into programs come last, and then what takes whole programs: others look for
+// the operators.
 enum class Phase { quantised, operators, pointwise, programs };
 
 Phase phase_of(const Rule* rule) {

@@ -53,6 +53,16 @@ const ir::Node* find_view(const ir::Graph& graph, ir::Value value) {
   return nullptr;
 }
 
+bool broadcasts_to(const ir::Graph& graph, ir::Value value, ir::Value to) {
+  const tensor::Shape &from = graph.type(value).shape, &shape = graph.type(to).shape;
+  if (from.size() > shape.size()) return false;
+  const size_t skipped = shape.size() - from.size();
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (from[i] != tensor::Dim(1) && from[i] != shape[skipped + i]) return false;
+  }
+  return true;
+}
+
 bool same_type(const ir::Graph& graph, ir::Value a, ir::Value b) {
   return graph.type(a).dtype == graph.type(b).dtype && graph.type(a).shape == graph.type(b).shape;
 }

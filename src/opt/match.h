@@ -16,6 +16,9 @@ const ir::Node* find_producer(const ir::Graph& graph, ir::Value value, std::stri
 // Squeeze, Unsqueeze.
 const ir::Node* find_view(const ir::Graph& graph, ir::Value value);
 
+// Whether `value` broadcasts to the dimensions of `to` and leaves them as they are, whatever symbols stand for: each of
+// its dimensions is 1 or the same.
+bool broadcasts_to(const ir::Graph& graph, ir::Value value, ir::Value to);
 // Same dtype and same dimensions, symbols included.
 bool same_type(const ir::Graph& graph, ir::Value a, ir::Value b);
 // True for a plain constant (at most 64 KiB) of a numeric type whose elements are all `number`; false if it

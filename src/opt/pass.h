@@ -48,6 +48,7 @@ struct PassContext {
   // By rule: the names of the nodes it was applied at, as they were then, in order.
   std::map<std::string, std::vector<std::string>> places = {};
   NearMisses near_misses = {};  // at nodes that are still there at the end, in order
+  bool in_body = false;         // RuleContext's
 };
 
 struct Pass {

@@ -24,6 +24,7 @@ void check_names(std::span<const Pass> passes, const PassOptions& options) {
 
 PassReport run_pass(ir::Graph& graph, const Pass& pass, const PassOptions& options, NumericCheck* check) {
   PassContext context{options.level, options.disabled, check, {}};
+  context.in_body = options.in_body;
   PassReport report{.name = pass.name, .nodes_before = int64_t(graph.nodes().size()), .rewrites = {}};
   const auto start = Clock::now();
   report.changed = pass.run(graph, context);

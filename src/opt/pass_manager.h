@@ -22,6 +22,7 @@ struct PassOptions {
   // output (numeric_check.h). For graphs that the reference executor can run in reasonable time.
   bool checked = false;
   std::map<std::string, tensor::Tensor> check_inputs = {};  // empty: generated
+  bool in_body = false;  // the graph is that of a node
   // Called with the graph's text at the start ("00_start") and after each pass that changed it
   // ("03_dead_code").
   std::function<void(std::string_view name, const std::string& text)> dump = {};

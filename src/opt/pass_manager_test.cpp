@@ -200,7 +200,8 @@ TEST(CheckedMode, TheBoundIsAShareOfTheLargestMagnitude) {
 
 TEST(CheckedMode, GeneratedInputsFitTheGraph) {
   const ir::Graph graph = graph_of(R"(graph g {
-    input %mask: bool[batch, past + sequence] input %ids: i64[batch, sequence] input %past: f16[batch, past, 3 - 2*k + m]
+    input %mask: bool[batch, past + sequence] input %ids: i64[batch, sequence]
+    input %past: f16[batch, past, 3 - 2*k + m]
     output %mask output %ids output %past })");
   const auto inputs = generate_inputs(graph);
   EXPECT_NO_THROW(ir::evaluate(graph, inputs));

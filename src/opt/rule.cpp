@@ -109,7 +109,7 @@ class Rewriter {
     const ir::Node& node = graph_.node(id);
     const std::vector<ir::Value> inputs = node.inputs;
     std::string place = node.name.empty() ? graph_.name(node.outputs[0]) : node.name;
-    RuleContext context{context_.level};
+    RuleContext context{.level = context_.level, .in_body = context_.in_body};
     const bool applied =
         with_context(fmt::format("rule {}", rule.name), [&] { return rule.apply(graph_, id, context); });
     misses_.erase({rule.name, id});

@@ -20,6 +20,7 @@ namespace lathe::opt {
 // What a rule may assume, and where it says why it did nothing.
 struct RuleContext {
   Level level = Level::o1;
+  bool in_body = false;     // the graph is that of a node: its inputs are what the node gives it
   std::string nearly = {};  // set by miss()
 
   // For a node at which all of the equation is there but what this says: `return context.miss(..)`. What is not nearly

@@ -24,15 +24,17 @@ struct SixteenBitPlace {
   std::string kept;  // why it stays in f32; empty: it does not
 };
 
-// Inputs and outputs of the graph keep their types. Nodes that only move numbers follow what they move and are no
-// places. A node stays in f32 where `keep` says so, where the opset has no such operator in that type, where it holds a
-// graph, draws random numbers or quantises, and where a weight of it would be lost (half_range.h). Throws usage for a
-// name in `keep` that no node has.
+// Inputs and outputs of the graph keep their types. Nodes that only move results follow them and are no places. A node
+// stays in f32 where `keep` says so, where the opset has no such operator in that type, where it holds a graph, draws
+// random numbers or quantises, where none of its results is f32 (a comparison, an index: nothing in between is right),
+// where it computes with whole numbers or gives the argument of a sine (positions, times: f16 has whole numbers up to
+// 2048, bf16 up to 256, and samples are short), and where a weight of it would be lost (half_range.h). Throws usage for
+// a name in `keep` that no node has.
 std::vector<SixteenBitPlace> to_sixteen_bits(ir::Graph& graph, const SixteenBitOptions& options);
 
-// The same decisions, but every value stays f32: what would be 16 bits is rounded to them, by a pair of Casts before each
-// node that reads it and behind each that computes it. Gives what to_sixteen_bits gives, to the bit, where operators
-// compute in f32 and round their results, as those of op/ do.
+// The same decisions, but every value stays f32: what would be 16 bits is rounded to them, by a pair of Casts before
+// each node that reads it and behind each that computes it. Gives what to_sixteen_bits gives, to the bit, where
+// operators compute in f32 and round their results, as those of op/ do.
 std::vector<SixteenBitPlace> round_to_sixteen_bits(ir::Graph& graph, const SixteenBitOptions& options);
 
 }  // namespace lathe::opt

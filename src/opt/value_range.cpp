@@ -5,6 +5,8 @@
 #include <map>
 #include <string_view>
 
+#include "opt/half_range.h"
+
 namespace lathe::opt {
 namespace {
 
@@ -14,8 +16,9 @@ using ir::Value;
 using tensor::DType;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr std::string_view kMoves[] = {"Cast",  "Expand",  "Flatten", "Gather",    "Identity", "Reshape",
-                                       "Slice", "Squeeze", "Tile",    "Transpose", "Unsqueeze"};
+constexpr int kDepth = 64;  // nodes between a mask and what it is made of, more than any has
+constexpr std::string_view kMoves[] = {"Expand", "Flatten", "Gather", "Identity",  "Reshape",
+                                       "Slice",  "Squeeze", "Tile",   "Transpose", "Unsqueeze"};
 
 ValueRange of_constant(const tensor::Tensor* tensor) {
   const bool numeric = tensor && (tensor::is_float(tensor->dtype()) || tensor::is_integer(tensor->dtype()));
@@ -30,11 +33,17 @@ ValueRange of_constant(const tensor::Tensor* tensor) {
   return range;
 }
 
-// As f32 has it: what overflows is infinite.
-ValueRange rounded(double low, double high) {
-  constexpr double kLimit = std::numeric_limits<float>::max();
+// As a float type has it: what overflows is infinite.
+ValueRange rounded(double low, double high, double limit = std::numeric_limits<float>::max()) {
   if (std::isnan(low) || std::isnan(high)) return {};
-  return {low < -kLimit ? -kInfinity : low, high > kLimit ? kInfinity : high};
+  return {low < -limit ? -kInfinity : low, high > limit ? kInfinity : high};
+}
+
+ValueRange of_cast(const ValueRange& from, DType to) {
+  if (to == DType::f16 || to == DType::bf16) return rounded(from.low, from.high, largest_of(to));
+  if (tensor::is_float(to)) return rounded(from.low, from.high);
+  // Integers round towards 0; what does not fit is not defined.
+  return std::abs(from.low) <= 0x1p31 && std::abs(from.high) <= 0x1p31 ? from : ValueRange{};
 }
 
 ValueRange of_product(const ValueRange& a, const ValueRange& b) {
@@ -51,12 +60,16 @@ ValueRange of_product(const ValueRange& a, const ValueRange& b) {
 
 class Ranges {
  public:
-  explicit Ranges(const Graph& graph) : graph_(graph) {}
+  Ranges(const Graph& graph, bool given_masks) : graph_(graph), given_masks_(given_masks) {}
 
   ValueRange find(Value value) {
     const auto known = known_.find(value);
     if (known != known_.end()) return known->second;
-    return known_[value] = compute(value);
+    if (depth_ == kDepth) return {};
+    ++depth_;
+    const ValueRange range = compute(value);
+    --depth_;
+    return known_[value] = range;
   }
 
  private:
@@ -64,12 +77,15 @@ class Ranges {
     const DType dtype = graph_.type(value).dtype;
     if (dtype == DType::boolean) return {0, 1};
     if (graph_.is_constant(value)) return of_constant(graph_.small_constant(value));
-    if (graph_.kind(value) == ir::ValueKind::input) return tensor::is_integer(dtype) ? ValueRange{0, 1} : ValueRange{};
+    if (graph_.kind(value) == ir::ValueKind::input) {
+      return given_masks_ && tensor::is_integer(dtype) ? ValueRange{0, 1} : ValueRange{};
+    }
     return of_node(graph_.node(graph_.producer(value)));
   }
 
   ValueRange of_node(const Node& node) {
     if (std::find(std::begin(kMoves), std::end(kMoves), node.op) != std::end(kMoves)) return find(node.inputs[0]);
+    if (node.op == "Cast") return of_cast(find(node.inputs[0]), graph_.type(node.outputs[0]).dtype);
     if (node.op == "Where") return any_of({node.inputs[1], node.inputs[2]});
     if (node.op == "Concat") return any_of(node.inputs);
     if (node.op != "Add" && node.op != "Sub" && node.op != "Mul") return {};
@@ -89,13 +105,15 @@ class Ranges {
   }
 
   const Graph& graph_;
+  const bool given_masks_;
+  int depth_ = 0;
   std::map<Value, ValueRange> known_;
 };
 
 }  // namespace
 
-ValueRange find_range(const Graph& graph, Value value) {
-  return Ranges(graph).find(value);
+ValueRange find_range(const Graph& graph, Value value, bool given_masks) {
+  return Ranges(graph, given_masks).find(value);
 }
 
 }  // namespace lathe::opt

@@ -13,8 +13,8 @@ struct ValueRange {
   double high = std::numeric_limits<double>::infinity();
 };
 
-// For masks in f32: numbers put together by choices, sums, products and moves. Integers that a graph is given are taken
-// to be 0 and 1, as attention masks are.
-ValueRange find_range(const ir::Graph& graph, ir::Value value);
+// For masks in f32: numbers put together by choices, sums, products and moves. With `given_masks`, integers that a
+// graph is given are taken to be 0 and 1, as attention masks are; in the graph of a node they may be counters.
+ValueRange find_range(const ir::Graph& graph, ir::Value value, bool given_masks);
 
 }  // namespace lathe::opt

@@ -236,8 +236,8 @@ struct GraphSession::Impl {
       ValueState& state = states[size_t(instruction.outputs[i].index)];
       state.datum = std::move(results[i]);
       state.set = true;
-      state.fixed = shapes[size_t(instruction.outputs[i].index)] && state.datum.is_tensor() && is_number(state.datum.tensor().dtype()) &&
-                    state.datum.tensor().size() <= kMaxKnown;
+      state.fixed = shapes[size_t(instruction.outputs[i].index)] && state.datum.is_tensor() &&
+                    is_number(state.datum.tensor().dtype()) && state.datum.tensor().size() <= kMaxKnown;
       if (tap && state.datum.is_tensor()) {
         tap(model->plan.values[size_t(instruction.outputs[i].index)].name, state.datum.tensor());
       }
@@ -248,7 +248,8 @@ struct GraphSession::Impl {
     }
   }
 
-  Data run(const Data& inputs, const Stage::After& after, const std::function<void(const plan::Instruction&)>& dynamic) {
+  Data run(const Data& inputs, const Stage::After& after,
+           const std::function<void(const plan::Instruction&)>& dynamic) {
     const plan::GraphPlan& plan = model->plan;
     take_inputs(inputs);
     for (size_t at = 0; at < plan.instructions.size(); ++at) {

@@ -81,8 +81,8 @@ class GraphSession {
   // One more call with a clock at every instruction.
   std::vector<InstructionTime> profile(const Data& inputs);
 
-  // Binds the graph to inputs of these types and lengths without running it; their elements do not matter. Throws as run
-  // does for inputs that do not fit.
+  // Binds the graph to inputs of these types and lengths without running it; their elements do not matter. Throws as
+  // run does for inputs that do not fit.
   BoundGraph bound(const Data& inputs);
   // The same for the lengths that symbols stand for, without allocating anything; constants need not be there, but for
   // those of shapes. Throws usage for a length that stays open.

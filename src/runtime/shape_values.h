@@ -7,8 +7,8 @@
 
 namespace lathe::runtime {
 
-// By value: whether its elements, and not only its type, may tell the lengths of something: inputs like Reshape's shape,
-// and all that they are computed from.
+// By value: whether its elements, and not only its type, may tell the lengths of something: inputs like Reshape's
+// shape, and all that they are computed from.
 std::vector<bool> shape_values(const plan::GraphPlan& plan);
 
 }  // namespace lathe::runtime

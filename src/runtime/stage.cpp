@@ -40,7 +40,8 @@ void evaluate(StageStep& step) {
 
 Tensor ValueState::tensor() const {
   if (!address) return datum.tensor();
-  return Tensor::view(dtype, dims, {address, tensor::byte_size(dtype, tensor::element_count(std::span(dims)))}, nullptr);
+  return Tensor::view(dtype, dims, {address, tensor::byte_size(dtype, tensor::element_count(std::span(dims)))},
+                      nullptr);
 }
 
 op::Datum ValueState::as_datum() const {

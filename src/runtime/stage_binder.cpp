@@ -59,7 +59,8 @@ class Binder {
   Stage run() {
     while (at_ < plan_.instructions.size()) {
       const Instruction& instruction = plan_.instructions[at_];
-      if (!with_context(fmt::format("{} \"{}\"", instruction.op, instruction.name), [&] { return bind(instruction); })) {
+      if (!with_context(fmt::format("{} \"{}\"", instruction.op, instruction.name),
+                        [&] { return bind(instruction); })) {
         break;
       }
       ++at_;
@@ -240,7 +241,8 @@ class Binder {
   Place place_of(const Operand& operand, const ProblemValue& wanted) {
     if (operand.kind == OperandKind::absent) return {};
     if (operand.kind == OperandKind::constant) {
-      return {Place::Kind::constant, size_t(operand.index), context_.model.constants[size_t(operand.index)].bytes().data()};
+      return {Place::Kind::constant, size_t(operand.index),
+              context_.model.constants[size_t(operand.index)].bytes().data()};
     }
     return place_in_order(values_[size_t(operand.index)], wanted.order);
   }
@@ -389,7 +391,8 @@ class Binder {
     for (size_t i = 0; i < homes.size(); ++i) buffers_[home_of[i]].offset = homes[i].offset;
     size_t scratch = 0;
     for (const auto& step : steps_) {
-      if (step->kernel && step->kernel->scratch_size) scratch = std::max(scratch, step->kernel->scratch_size(step->problem));
+      if (step->kernel && step->kernel->scratch_size)
+        scratch = std::max(scratch, step->kernel->scratch_size(step->problem));
     }
     stage_.scratch_bytes = scratch;
     find_peak(homes);
@@ -419,7 +422,8 @@ class Binder {
       step.call.prepared = step.prepared.get();
     }
     for (size_t i = 0; i < stage_.results.size(); ++i) {
-      if (result_places_[i].kind == Place::Kind::buffer) stage_.results[i].address = address_of(result_places_[i], arena);
+      if (result_places_[i].kind == Place::Kind::buffer)
+        stage_.results[i].address = address_of(result_places_[i], arena);
     }
     stage_.steps = std::move(steps_);
     stage_.known = std::move(known_);

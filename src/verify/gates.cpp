@@ -82,8 +82,8 @@ void Gates::add_quantised(const std::string& name, double max_kl, const LogitRow
                           const std::string& note) {
   const LogitStats stats = stats_of(expected, found);
   add_at_most(name + ": mean KL", stats.mean_kl, max_kl, "nats",
-              fmt::format("{} positions, 99th percentile {:.2e}, same most likely token in {:.1f} %{}{}", stats.positions,
-                          stats.p99_kl, 100 * stats.top1, note.empty() ? "" : ", ", note));
+              fmt::format("{} positions, 99th percentile {:.2e}, same most likely token in {:.1f} %{}{}",
+                          stats.positions, stats.p99_kl, 100 * stats.top1, note.empty() ? "" : ", ", note));
 }
 
 void Gates::add_same(const std::string& name, bool exact, const Band& band, const LogitRows& expected,

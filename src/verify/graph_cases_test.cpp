@@ -1,5 +1,5 @@
-// Runs tests/graph/*.ir: graphs, compiled, against the reference executor, for several lengths, on every instruction set
-// this machine has, on one thread and on two, fused and as they are. graph_cases.h says how they are written.
+// Runs tests/graph/*.ir: graphs, compiled, against the reference executor, for several lengths, on every instruction
+// set this machine has, on one thread and on two, fused and as they are. graph_cases.h says how they are written.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -96,7 +96,8 @@ std::string error_of(const std::string& text, const Data& inputs) {
 }
 
 TEST(GraphSession, WrongInputsAreNamed) {
-  const std::string text = "graph g {\n  input %x: f32[n, 3]\n  input %i: i64[n]\n  %y = Gather(%x, %i)\n  output %y\n}\n";
+  const std::string text =
+      "graph g {\n  input %x: f32[n, 3]\n  input %i: i64[n]\n  %y = Gather(%x, %i)\n  output %y\n}\n";
   const auto x = tensor::Tensor::of<float>({2, 3}, {1, 2, 3, 4, 5, 6});
   const auto i = tensor::Tensor::of<int64_t>({2}, {0, 1});
   using testing::HasSubstr;

@@ -1,5 +1,5 @@
-// Models of tests/frontend/contrib with a few bytes changed: whatever becomes of them, it is no crash and no bug of ours,
-// and where the reference executor gives results of some type, the compiled graph gives the same type.
+// Models of tests/frontend/contrib with a few bytes changed: whatever becomes of them, it is no crash and no bug of
+// ours, and where the reference executor gives results of some type, the compiled graph gives the same type.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -49,7 +49,8 @@ std::string types_of(const std::map<std::string, op::Datum>& results) {
   std::string text;
   for (const auto& [name, datum] : results) {
     if (!datum.is_tensor()) continue;
-    text += fmt::format("{} {}{} ", name, to_string(datum.tensor().dtype()), tensor::to_string(std::span(datum.tensor().dims())));
+    text += fmt::format("{} {}{} ", name, to_string(datum.tensor().dtype()),
+                        tensor::to_string(std::span(datum.tensor().dims())));
   }
   return text;
 }

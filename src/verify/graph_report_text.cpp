@@ -16,7 +16,8 @@ std::string text_of(const TensorError& error) {
   if (!error.form.empty()) return error.form;
   const std::string at = fmt::format("{} of {} elements differ; at [{}] expected {:.9g}, found {:.9g}", error.differing,
                                      error.size, fmt::join(error.index, ", "), error.expected, error.found);
-  return error.exact ? at : fmt::format("{:.3g} of the tensor's largest ({:.6g}); {}", error.relative(), error.scale, at);
+  return error.exact ? at
+                     : fmt::format("{:.3g} of the tensor's largest ({:.6g}); {}", error.relative(), error.scale, at);
 }
 
 std::string row_of(const OutputError& output) {

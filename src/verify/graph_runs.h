@@ -35,8 +35,8 @@ GraphData make_graph_inputs(const std::map<std::string, op::TypeInfo>& types, co
 // Whether a graph with these inputs knows the name: as an input or as a symbol of one's lengths.
 bool has_length(const std::map<std::string, op::TypeInfo>& inputs, const std::string& name);
 
-// The widest of the element types and roundings in the graph, as bands.h names them: "bf16", "f16", "i8" (it quantises),
-// else "f32".
+// The widest of the element types and roundings in the graph, as bands.h names them: "bf16", "f16", "i8" (it
+// quantises), else "f32".
 std::string_view graph_precision(const ir::Graph& graph);
 inline constexpr std::string_view kQuantising = "i8";
 // The same of its floats alone.

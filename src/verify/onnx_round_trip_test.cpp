@@ -63,8 +63,9 @@ class OnnxRoundTrip : public testing::TestWithParam<std::string> {
       const op::TypeInfo& type = graph.type(input);
       inputs[name] = name == "input_ids"        ? row(prompt_)
                      : name == "attention_mask" ? row(ones)
-                     : name == "position_ids"   ? row(positions)
-                                                : Tensor(type.dtype, {1, type.shape.at(1).value(), 0, type.shape.at(3).value()});
+                     : name == "position_ids"
+                         ? row(positions)
+                         : Tensor(type.dtype, {1, type.shape.at(1).value(), 0, type.shape.at(3).value()});
     }
     return inputs;
   }

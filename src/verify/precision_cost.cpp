@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "calibrate/sixteen_bit.h"
 #include "compiler/graph_build.h"
 #include "plan/precision.h"
 
@@ -27,7 +28,7 @@ double psnr(std::span<const float> expected, std::span<const float> found) {
 
 double psnr_bound(std::string_view precision) {
   if (precision == "i8") return 25;
-  return precision == "f16" ? 50 : 35;
+  return calibrate::sixteen_bit_bounds(precision == "f16" ? tensor::DType::f16 : tensor::DType::bf16).output_db;
 }
 
 PrecisionCost::PrecisionCost(const ir::Graph& graph, std::string precision, const GraphVerifyOptions& options)

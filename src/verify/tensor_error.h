@@ -27,8 +27,8 @@ struct TensorError {
   bool within(double bound) const;
 };
 
-// NaN equals NaN, infinities equal themselves. Floats of different dtypes are compared as numbers; every other difference
-// in dtype or dims is a form.
+// NaN equals NaN, infinities equal themselves. Floats of different dtypes are compared as numbers; every other
+// difference in dtype or dims is a form.
 TensorError error_of(const tensor::Tensor& expected, const tensor::Tensor& found);
 // The worst of the items of sequences.
 TensorError error_of(const op::Datum& expected, const op::Datum& found);

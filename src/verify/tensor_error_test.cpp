@@ -64,7 +64,9 @@ TEST(TensorError, OfSequencesTheWorstItem) {
   EXPECT_NE(error_of(op::Datum::sequence({one}), op::Datum::sequence({one, two})).form, "");
 }
 
-TEST(TensorError, EmptyIsTheSame) { EXPECT_TRUE(error_of(Tensor(DType::f32, {0, 4}), Tensor(DType::f32, {0, 4})).within(0)); }
+TEST(TensorError, EmptyIsTheSame) {
+  EXPECT_TRUE(error_of(Tensor(DType::f32, {0, 4}), Tensor(DType::f32, {0, 4})).within(0));
+}
 
 }  // namespace
 }  // namespace lathe::verify

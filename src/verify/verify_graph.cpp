@@ -311,7 +311,8 @@ GraphReport compare_graphs(const ir::Graph& a, const ir::Graph& b, const GraphVe
   const auto types = opt::fixed_input_types(a, joint_lengths(a, b, options.lengths));
   const auto make_run = [&](const ir::Graph& graph) {
     if (options.reference) return reference_run(graph, options.limits);
-    return session_run("compiled node by node", make_session(compiler::build_node_by_node(graph), options, options.isa));
+    return session_run("compiled node by node",
+                       make_session(compiler::build_node_by_node(graph), options, options.isa));
   };
   const GraphRun run_a = make_run(a), run_b = make_run(b);
   GraphReport& report = verification.report();

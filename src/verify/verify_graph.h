@@ -63,15 +63,16 @@ struct GraphReport {
 };
 
 // Gate 2: the compiled graph against the reference executor on the graph as it was, value by value, for what both know
-// by name. Throws unsupported for graphs that draw random numbers and inputs that cannot be made up; what running throws.
+// by name. Throws unsupported for graphs that draw random numbers and inputs that cannot be made up; what running
+// throws.
 GraphReport verify_graph(const ir::Graph& graph, const GraphVerifyOptions& options);
 
 // The same for a model that is compiled already.
 GraphReport verify_graph(const ir::Graph& graph, std::shared_ptr<const plan::GraphModel> model,
                          const GraphVerifyOptions& options);
 
-// The outputs of both on the same inputs; where they differ, the first result of A, in its order, that B has by name and
-// computes otherwise. Throws invalid_input naming inputs and outputs that only one of them has or that are of other
+// The outputs of both on the same inputs; where they differ, the first result of A, in its order, that B has by name
+// and computes otherwise. Throws invalid_input naming inputs and outputs that only one of them has or that are of other
 // types; otherwise as verify_graph.
 GraphReport compare_graphs(const ir::Graph& a, const ir::Graph& b, const GraphVerifyOptions& options);
 

@@ -11,7 +11,8 @@ namespace lathe::backend::cpu {
 constexpr int64_t kMaxTileRows = 12;
 constexpr int64_t kMaxTilePanels = 4;
 
-// sums[r * sum_stride + p * 16 + j] = sum over taps t, columns c: rows[t * row_count + r][c] * panels[p][(t * columns + c) * 16 + j]
+// sums[r * sum_stride + p * 16 + j] = sum over taps t, columns c: rows[t * row_count + r][c] * panels[p][(t * columns +
+// c) * 16 + j]
 struct TileCall {
   const float* const* rows;
   int64_t row_count;  // at most the tier's for so many panels

@@ -92,8 +92,8 @@ TEST(GraphLayouts, WhatIsStoredCanBeHadBack) {
       }
     }
   }
-  EXPECT_EQ(seen, (std::set<std::string_view>{"f32_panel", "conv_panel", "conv_depthwise", "conv_winograd", "linear_bf16",
-                                              "linear_f16", "conv_bf16", "conv_f16"}));
+  EXPECT_EQ(seen, (std::set<std::string_view>{"f32_panel", "conv_panel", "conv_depthwise", "conv_winograd",
+                                              "linear_bf16", "linear_f16", "conv_bf16", "conv_f16"}));
 }
 
 TEST(GraphLayouts, SizesOfWhatCannotBeAreRefused) {

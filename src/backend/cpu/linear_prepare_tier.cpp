@@ -106,8 +106,8 @@ struct RoundedBlock {
   int32_t sums[2];  // of the first and the last 16 codes
 };
 
-// 32 floats to codes of 8 or 16 bits: to nearest even of x * (127 or 32767 / largest magnitude). Largest magnitudes below 2^-120,
-// whose inverse could overflow, count as zero; an infinity or a NaN makes the scale infinite or NaN, and
+// 32 floats to codes of 8 or 16 bits: to nearest even of x * (127 or 32767 / largest magnitude). Largest magnitudes
+// below 2^-120, whose inverse could overflow, count as zero; an infinity or a NaN makes the scale infinite or NaN, and
 // every output that uses it NaN.
 template <class Code>
 inline RoundedBlock round_block(const float* x, Code* codes) {

@@ -154,11 +154,11 @@ void square_all(const PointwiseCall& c) { unary(c, [](F32 x) { return mul(x, x);
 
 extern const PointwiseTier kPointwiseTier;
 const PointwiseTier kPointwiseTier = {{
-    add_all,     sub_all,  mul_all,        div_all,        pow_all,          min_all,        max_all,       prelu_all,
-    abs_all,     ceil_all, cos_all,        erf_all,        exp_all,          floor_all,      hard_swish_all, log_all,
-    mish_all,    neg_all,  reciprocal_all, relu_all,       round_all,        sigmoid_all,    sign_all,      sin_all,
-    softplus_all, softsign_all, sqrt_all,  tanh_all,       clip_all,         elu_all,        gelu_all,      gelu_tanh_all,
-    hard_sigmoid_all, leaky_relu_all, swish_all, square_all,
+    add_all,          sub_all,        mul_all,        div_all,    pow_all,   min_all,     max_all,        prelu_all,
+    abs_all,          ceil_all,       cos_all,        erf_all,    exp_all,   floor_all,   hard_swish_all, log_all,
+    mish_all,         neg_all,        reciprocal_all, relu_all,   round_all, sigmoid_all, sign_all,       sin_all,
+    softplus_all,     softsign_all,   sqrt_all,       tanh_all,   clip_all,  elu_all,     gelu_all,       gelu_tanh_all,
+    hard_sigmoid_all, leaky_relu_all, swish_all,      square_all,
 }};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

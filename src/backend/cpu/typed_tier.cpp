@@ -17,7 +17,8 @@ enum Boolean : uint8_t {};
 
 // What sums and products of T wrap in.
 template <class T>
-using Wrapping = std::conditional_t<std::is_floating_point_v<T>, T, std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>>;
+using Wrapping =
+    std::conditional_t<std::is_floating_point_v<T>, T, std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>>;
 
 template <class T, class R, class F>
 bool binary(const TypedCall& c, F f) {
@@ -168,7 +169,8 @@ bool is_nan(const TypedCall& c) {
 template <class T>
 bool is_inf(const TypedCall& c) {
   const uint8_t below = c.flags & 1, above = c.flags >> 1 & 1;
-  return unary<T, uint8_t>(c, [=](T a) { return uint8_t((a == T(-HUGE_VAL) && below) || (a == T(HUGE_VAL) && above)); });
+  return unary<T, uint8_t>(c,
+                           [=](T a) { return uint8_t((a == T(-HUGE_VAL) && below) || (a == T(HUGE_VAL) && above)); });
 }
 
 template <class T>

@@ -13,10 +13,11 @@ constexpr int64_t kWinogradPlanes = kWinogradInput * kWinogradInput;
 struct WinogradTier {
   // v[plane * stride + c] = (B' d B)[plane] for channels c < count; rows[36]: where the tile's inputs lie.
   void (*input)(const float* const* rows, int64_t count, float* v, int64_t stride);
-  // out[position * out_stride + j] = (A' m A)[position], 16 positions, for features j < count (a multiple of 16), m as v.
+  // out[position * out_stride + j] = (A' m A)[position], 16 positions, for features j < count (a multiple of 16), m as
+  // v.
   void (*output)(const float* m, int64_t stride, int64_t count, float* out, int64_t out_stride);
-  // out[plane * out_stride + j] = transform_kernel of the kernel at kernels + j * stride, to the bit, for j < 16; zero from
-  // `count` on.
+  // out[plane * out_stride + j] = transform_kernel of the kernel at kernels + j * stride, to the bit, for j < 16; zero
+  // from `count` on.
   void (*weights)(const float* kernels, int64_t stride, int64_t count, float* out, int64_t out_stride);
   // u[plane * stride + c * 16 + j] = (G g G')[plane] of a panel of 16 kernels, tap t of channel c at
   // panel[(t * channels + c) * 16 + j].

@@ -113,12 +113,14 @@ std::function<Exit(Output&)> add(CLI::App& command) {
 }  // namespace
 
 const Verb& build_verb() {
-  static const Verb verb{.name = "build",
-                         .description = "compile a checkpoint, a picture pipeline or an .onnx graph into an engine file and verify it",
-                         .example = "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe\n  "
-                                    "lathe build encoder.onnx -o encoder.lathe --min-shapes batch=1,sequence=1 "
-                                    "--max-shapes batch=8,sequence=512",
-                         .add = add};
+  static const Verb verb{
+      .name = "build",
+      .description = "compile a checkpoint, a picture pipeline or an .onnx graph into an engine file and verify it",
+      .example =
+          "lathe build SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2.lathe\n  "
+          "lathe build encoder.onnx -o encoder.lathe --min-shapes batch=1,sequence=1 "
+          "--max-shapes batch=8,sequence=512",
+      .add = add};
   return verb;
 }
 

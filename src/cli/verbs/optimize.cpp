@@ -31,7 +31,7 @@ struct Options {
   std::vector<std::string> extract_inputs;
   std::vector<std::string> extract_outputs;
   std::vector<std::string> statics;  // NAME=1x3x224x224, SYMBOL=8
-  std::string precision = "fp16";    // of -O4
+  std::string precision;             // of -O4; empty: fp16
   std::string calibration;           // a folder; empty: made-up inputs
   size_t samples = 0;                // 0: all of the folder, or one that is made up
   std::vector<std::string> keep;
@@ -41,14 +41,21 @@ struct Options {
 
 void check(const Options& options) {
   if (options.level < 0 || options.level > 4) fail(ErrorCode::usage, "-O{}: expected -O0 to -O4", options.level);
-  if (options.precision != "fp16" && options.precision != "bf16") {
+  if (!options.precision.empty() && options.precision != "fp16" && options.precision != "bf16") {
     fail(ErrorCode::usage, "--precision {}: expected fp16 or bf16", options.precision);
   }
+  const auto belongs = [&](int level, bool given, std::string_view flag) {
+    if (!given || options.level >= level) return;
+    fail(ErrorCode::usage, "{} goes with -O{}{}", flag, level, level < 4 ? " and higher" : "");
+  };
+  belongs(4, !options.precision.empty(), "--precision");
+  belongs(4, !options.keep.empty(), "--keep");
+  belongs(3, !options.calibration.empty(), "--calibration");
+  belongs(3, options.samples > 0, "--samples");
+  belongs(3, options.threads > 0, "--threads");
   if (options.level == 4 && options.contrib) {
     fail(ErrorCode::usage, "--contrib goes with -O0 to -O3: its operators compute in f32 on CPUs");
   }
-  if (options.level < 4 && !options.keep.empty()) fail(ErrorCode::usage, "--keep goes with -O4");
-  if (options.level < 3 && !options.calibration.empty()) fail(ErrorCode::usage, "--calibration goes with -O3 and -O4");
 }
 
 std::string names_of(const ir::Graph& graph, std::span<const ir::Value> values) {
@@ -162,7 +169,7 @@ class Optimisation {
     const auto progress = output_.progress(ProgressUnit::steps);
     const auto outputs = calibrate::cost_of_outputs(source, graph_, find_samples(source), run_, progress);
     output_.end_progress();
-    print_outputs(outputs, output_);
+    print_outputs("against the source", outputs, output_);
     json["outputs"] = outputs_as_json(outputs);
   }
 
@@ -177,12 +184,14 @@ class Optimisation {
                                                    run_, progress);
     ir::Graph rounded = written;
     opt::round_to_sixteen_bits(rounded, cost.options);
-    const auto outputs = calibrate::cost_of_outputs(source, rounded, samples, run_, progress);  // with those of -O3
+    const auto outputs = calibrate::cost_of_outputs(source, rounded, samples, run_, progress);
     output_.end_progress();
     opt::to_sixteen_bits(written, cost.options);
     print_sixteen_bits(cost, output_);
-    print_outputs(outputs, output_);
+    print_outputs("against the same graph in f32", cost.outputs, output_);
+    print_outputs("against the source, approximations of -O3 included", outputs, output_);
     json["precision"] = sixteen_bits_as_json(cost);
+    json["rounding"] = outputs_as_json(cost.outputs);
     json["outputs"] = outputs_as_json(outputs);
   }
 
@@ -211,24 +220,27 @@ std::function<Exit(Output&)> add(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("source", options->source, "an .onnx file")->required();
   command.add_option("destination", options->destination, "the .onnx file to write")->required();
-  command.add_option("-O", options->level,
-                     "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, "
-                     "activations, rotary embedding and attention fused; -O3: Gelu by its tanh approximation, too; -O4: "
-                     "and weights, values and operations in 16 bits, but for nodes that samples show not to bear it. -O3 "
-                     "and -O4 say what that costs")
+  command
+      .add_option("-O", options->level,
+                  "-O0: nothing but what else is asked for; -O1: same operations, fewer of them; -O2: norms, "
+                  "activations, rotary embedding and attention fused; -O3: Gelu by its tanh approximation, too; -O4: "
+                  "and weights, values and operations in 16 bits, but for nodes that samples show not to bear it. -O3 "
+                  "and -O4 say what that costs")
       ->capture_default_str();
   command.add_flag("--report", options->report,
                    "nodes before and after each pass, which rule fired how often and at which nodes, where one nearly "
                    "did and why not, and predicted cost before and after");
-  command.add_option("--precision", options->precision, "of -O4: fp16 or bf16; inputs and outputs keep their types")
-      ->capture_default_str();
-  command.add_option("--calibration", options->calibration,
-                     "inputs on which -O3 and -O4 measure: a folder with a folder for each sample, each with NAME.npy (or "
-                     ".pb) for each input (default: made-up inputs)");
+  command.add_option("--precision", options->precision,
+                     "of -O4: fp16 (default) or bf16; inputs and outputs keep their types");
+  command.add_option(
+      "--calibration", options->calibration,
+      "inputs on which -O3 and -O4 measure: a folder with a folder for each sample, each with NAME.npy (or "
+      ".pb) for each input (default: made-up inputs)");
   command.add_option("--samples", options->samples, "so many of them");
   command.add_option("--keep", options->keep, "nodes that -O4 leaves in f32, by their name or that of their result")
       ->delimiter(',');
-  command.add_option("-t,--threads", options->threads, "threads to measure on (default: as many as the process may use)");
+  command.add_option("-t,--threads", options->threads,
+                     "threads to measure on (default: as many as the process may use)");
   command.add_option("--opset", options->opset, "opset to write (default: the source's)");
   command.add_flag("--contrib", options->contrib,
                    "also write operators of com.microsoft that ONNX Runtime has kernels for on CPUs, where ONNX wants "

@@ -133,6 +133,11 @@ class Quantization {
     }
     output_.print("outputs:");
     for (const calibrate::OutputCost& cost : outputs) {
+      if (cost.same_elements) {
+        output_.print(
+            fmt::format("  {:>6.1f} %   {}: elements that are the same", 100 * *cost.same_elements, cost.name));
+        continue;
+      }
       const double share = cost.noise.worst / std::max(cost.noise.largest, 1e-30);
       std::string line =
           fmt::format("  {:>6.1f} dB  {}: largest error {:.3g} of the largest", cost.noise.db(), cost.name, share);
@@ -170,6 +175,10 @@ class Quantization {
       json["nodes"].push_back(std::move(node));
     }
     for (const calibrate::OutputCost& cost : outputs) {
+      if (cost.same_elements) {
+        json["outputs"].push_back({{"name", cost.name}, {"same_elements", *cost.same_elements}});
+        continue;
+      }
       Json entry = {
           {"name", cost.name}, {"db", cost.noise.db()}, {"max_abs", cost.noise.worst}, {"largest", cost.noise.largest}};
       if (cost.same_largest) entry["same_largest"] = *cost.same_largest;

@@ -181,7 +181,8 @@ Running open_model(const Options& options, const Output& output) {
 Exit run_pipeline(const Options& options, const Output& output) {
   const SamplingFlags& sampling = options.sampling;
   if (!options.tokens.empty() || options.chat || options.beams > 1 || sampling.samples() || sampling.max_tokens) {
-    fail(ErrorCode::usage, "--tokens, --chat, --beams, --max-tokens and sampling are for language models, \"{}\" draws pictures",
+    fail(ErrorCode::usage,
+         "--tokens, --chat, --beams, --max-tokens and sampling are for language models, \"{}\" draws pictures",
          options.engine.model);
   }
   std::optional<std::string> prompt;
@@ -198,7 +199,8 @@ Exit run_pipeline(const Options& options, const Output& output) {
 Exit run(const Options& options, const Output& output) {
   if (is_picture_model(options.engine.model)) return run_pipeline(options, output);
   if (options.pictures != PictureFlags{}) {
-    fail(ErrorCode::usage, "\"{}\" draws no pictures: --steps, --guidance, --scheduler, --image, -o and the like are for those",
+    fail(ErrorCode::usage,
+         "\"{}\" draws no pictures: --steps, --guidance, --scheduler, --image, -o and the like are for those",
          options.engine.model);
   }
   if (wants_graph(options)) {

@@ -20,8 +20,8 @@ std::optional<std::vector<double>> parameters_of(const Graph& graph, const Node&
     return std::vector<double>{attributes.get_float("alpha", double(0.2f)), attributes.get_float("beta", 0.5)};
   }
   if (node.op != "Clip") return std::vector<double>();
-  constexpr double kLimit = std::numeric_limits<float>::max();
-  std::vector<double> bounds{-kLimit, kLimit};
+  constexpr double kNone = std::numeric_limits<double>::infinity();
+  std::vector<double> bounds{-kNone, kNone};
   for (size_t i = 1; i < node.inputs.size() && i < 3; ++i) {
     if (!node.inputs[i]) continue;
     const auto number = find_number(graph, node.inputs[i]);

@@ -33,7 +33,7 @@ bool is_boolean(const Graph& graph, Value mask) {
   return graph.type(mask).dtype == tensor::DType::boolean;
 }
 
-std::string why_not_mask(const Graph& graph, const Node& node) {
+std::string why_not_mask(const Graph& graph, const Node& node, bool in_body) {
   const Value mask = node.inputs[kMask];
   const tensor::Shape& shape = graph.type(mask).shape;
   const tensor::Dim sequence = graph.type(node.inputs[kQuery]).shape[1];
@@ -44,14 +44,15 @@ std::string why_not_mask(const Graph& graph, const Node& node) {
     return fmt::format("its mask is {}", op::to_string(graph.type(mask)));
   }
   if (!is_boolean(graph, mask)) {
-    return std::isinf(find_range(graph, mask).low) ? "its mask may hold -infinity only, for some query" : "";
+    return std::isinf(find_range(graph, mask, !in_body).low) ? "its mask may hold -infinity only, for some query" : "";
   }
   const bool by_head = shape.size() >= 3 && shape[shape.size() - 3] != tensor::Dim(1);
   return by_head ? "its boolean mask differs by head" : "";
 }
 
 // What keeps the node from being a MultiHeadAttention; empty: nothing.
-std::string why_not(const Graph& graph, const Node& node) {
+std::string why_not(const Graph& graph, const Node& node, bool in_body) {
+  if (node.attributes.get_float("scale", 1) == 0) return "its scale is 0, by which the kernel means none was given";
   for (const auto& [name, value] : node.attributes) {
     const bool known = name == "q_num_heads" || name == "kv_num_heads" || name == "scale" || name == "is_causal";
     if (!known) return fmt::format("the kernel has no {}", name);
@@ -70,7 +71,7 @@ std::string why_not(const Graph& graph, const Node& node) {
   if (has(node, kPastKey) && node.outputs.size() != 3) return "nobody reads the longer past";
   const bool causal = node.attributes.get_int("is_causal", 0) != 0;
   if (causal && (has(node, kMask) || has(node, kPastKey))) return "it is causal besides its mask or past";
-  return has(node, kMask) ? why_not_mask(graph, node) : "";
+  return has(node, kMask) ? why_not_mask(graph, node, in_body) : "";
 }
 
 // Nodes in front of another one.
@@ -146,7 +147,8 @@ op::Attributes attributes_of(const Graph& graph, const Node& node) {
 
 bool apply(Graph& graph, NodeId id, RuleContext& context) {
   Node node = graph.node(id);
-  if (const std::string reason = why_not(graph, node); !reason.empty()) return context.miss("{}", reason);
+  if (const std::string reason = why_not(graph, node, context.in_body); !reason.empty())
+    return context.miss("{}", reason);
   const Adder add(graph, id);
   const Mask mask = has(node, kMask) ? mask_of(add, node) : Mask{};
   if (mask.seen) {

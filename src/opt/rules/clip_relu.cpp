@@ -15,8 +15,9 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext& context) {
   const ir::Value low = bound(1), high = bound(2);
   const auto lowest = low ? find_number(graph, low) : std::optional(0.0);
   const auto highest = high ? find_number(graph, high) : std::optional(0.0);
-  if (!lowest || !highest) return context.miss("the bounds are not constant");
-  if (high && *highest < std::max(*lowest, 0.0)) return context.miss("the bounds leave nothing: {} and {}", *lowest, *highest);
+  if (!lowest || !highest) return context.miss("the bounds are not finite constants");
+  if (high && *highest < std::max(*lowest, 0.0))
+    return context.miss("the bounds leave nothing: {} and {}", *lowest, *highest);
   if (!used_once(graph, node.inputs[0])) return context.miss("the Relu's result is read by others, too");
   ir::Value least = low;
   if (!low || *lowest < 0) {

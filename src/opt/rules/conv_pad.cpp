@@ -54,7 +54,8 @@ bool apply(Graph& graph, ir::NodeId id, RuleContext& context) {
   attributes.set("pads", *pads);
   std::vector<Value> inputs = node.inputs;
   inputs[0] = pad->inputs[0];
-  return replace_same_type(graph, id, graph.add_node("Conv", std::move(inputs), std::move(attributes), node.name, 1, id));
+  return replace_same_type(graph, id,
+                           graph.add_node("Conv", std::move(inputs), std::move(attributes), node.name, 1, id));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// BatchNormalization(x W + b) = Gemm(x, W s, (b - mean) s + bias) with s = scale / sqrt(variance + epsilon), for constants
+// BatchNormalization(x W + b) = Gemm(x, W s, (b - mean) s + bias) with s = scale / sqrt(variance + epsilon), for
+// constants
 #include "opt/channels.h"
 #include "opt/linear.h"
 
@@ -12,17 +13,26 @@ struct Product {
   std::vector<double> bias;
 };
 
+// The numbers of a constant of one for each column: a column of numbers would be one for each row.
+std::optional<std::vector<double>> row_numbers(const ir::Graph& graph, ir::Value value, size_t columns) {
+  const tensor::Dim count{int64_t(columns)};
+  const tensor::Shape& shape = graph.type(value).shape;
+  const bool is_row = shape == tensor::Shape{count} || shape == tensor::Shape{tensor::Dim(1), count};
+  return is_row ? constant_numbers(graph, value) : std::nullopt;
+}
+
 std::optional<Product> find_product(const ir::Graph& graph, ir::Value value, size_t columns, RuleContext& context) {
   const ir::Node* gemm = find_producer(graph, value, "Gemm");
   const ir::Node* node = gemm ? gemm : find_producer(graph, value, "MatMul");
-  if (!node || graph.type(value).shape.size() != 2 || graph.type(node->inputs[0]).shape.size() != 2) return std::nullopt;
+  if (!node || graph.type(value).shape.size() != 2 || graph.type(node->inputs[0]).shape.size() != 2)
+    return std::nullopt;
   Product product{node->inputs[0], node->inputs[1], false, std::vector<double>(columns, 0.0)};
   if (gemm) {
     const op::Attributes& attributes = gemm->attributes;
     const ir::Value c = gemm->inputs.size() > 2 ? gemm->inputs[2] : ir::Value{};
-    const auto numbers = c ? constant_numbers(graph, c) : product.bias;
+    const auto numbers = c ? row_numbers(graph, c, columns) : product.bias;
     const bool plain = attributes.get_int("transA", 0) == 0 && attributes.get_float("alpha", 1) == 1 &&
-                       attributes.get_float("beta", 1) == 1 && numbers && numbers->size() == columns;
+                       attributes.get_float("beta", 1) == 1 && numbers;
     if (!plain) {
       context.miss("the product has factors, or a term that is not one constant a column");
       return std::nullopt;

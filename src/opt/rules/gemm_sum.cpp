@@ -14,8 +14,10 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext& context) {
       context.miss("the product is read by others, too");
       continue;
     }
-    // The sum is as large as the product: c is not larger.
-    if (!same_type(graph, node.inputs[i], node.outputs[0])) continue;
+    if (!broadcasts_to(graph, node.inputs[1 - i], node.inputs[i])) {
+      context.miss("{} may be larger than the product", op::to_string(graph.type(node.inputs[1 - i])));
+      continue;
+    }
     op::Attributes attributes = gemm->attributes;
     attributes.set("beta", 1.0);
     const std::vector<ir::Value> inputs = {gemm->inputs[0], gemm->inputs[1], node.inputs[1 - i]};

@@ -10,7 +10,8 @@ using ir::Graph;
 using ir::Node;
 using ir::Value;
 
-// The constant of `channels` numbers in a factor or term [channels, 1, ..] of a value of rank `rank`; absent for others.
+// The constant of `channels` numbers in a factor or term [channels, 1, ..] of a value of rank `rank`; absent for
+// others.
 Value per_channel(Graph& graph, Value value, const tensor::Dim& channels, size_t rank) {
   const tensor::Shape shape = graph.type(value).shape;
   if (!graph.is_constant(value) || !channels.is_constant()) return {};

@@ -16,7 +16,8 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext&) {
     const int64_t axis = norm->attributes.get_int("axis", -1);
     if (axis != -1 && axis != rank - 1) continue;
     if (norm->attributes.get_int("stash_type", 1) != 1) continue;
-    if (graph.type(norm->inputs[0]).dtype != tensor::DType::f32 || graph.type(norm->inputs[1]).shape.size() != 1) continue;
+    if (graph.type(norm->inputs[0]).dtype != tensor::DType::f32 || graph.type(norm->inputs[1]).shape.size() != 1)
+      continue;
     std::vector<ir::Value> inputs = node.inputs;
     inputs[0] = norm->inputs[0];
     inputs[2] = norm->inputs[1];

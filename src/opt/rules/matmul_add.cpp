@@ -1,4 +1,4 @@
-// a b + c = Gemm(a, b, c), for matrices of floats and a constant c that broadcasts to the product
+// a b + c = Gemm(a, b, c), for matrices of floats and a constant c of one number for each column
 #include "opt/match.h"
 #include "opt/rule.h"
 
@@ -17,7 +17,7 @@ bool apply(ir::Graph& graph, ir::NodeId id, RuleContext& context) {
       context.miss("the product is read by others, too");
       continue;
     }
-    if (!same_type(graph, node.inputs[i], node.outputs[0])) continue;
+    if (graph.type(node.inputs[1 - i]).shape != tensor::Shape{graph.type(node.inputs[i]).shape[1]}) continue;
     const std::vector<ir::Value> inputs = {product->inputs[0], product->inputs[1], node.inputs[1 - i]};
     return replace_same_type(graph, id, graph.add_node("Gemm", inputs, {}, product->name, 1, id));
   }

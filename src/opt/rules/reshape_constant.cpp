@@ -1,5 +1,5 @@
-// Reshape(x, shape that is computed) = Reshape(x, constants), where each length is a number, that of x at the same place
-// (0 in ONNX), or the only one that is left (-1)
+// Reshape(x, shape that is computed) = Reshape(x, constants), where each length is a number, that of x at the same
+// place (0 in ONNX), or the only one that is left (-1)
 #include "opt/match.h"
 #include "opt/rule.h"
 

@@ -1,4 +1,5 @@
-// Reshape(Transpose(Reshape(x: [a.., m, n], [b, m, n]), (0, 2, 1)), [a.., n, m]) = Transpose(x, last two axes exchanged)
+// Reshape(Transpose(Reshape(x: [a.., m, n], [b, m, n]), (0, 2, 1)), [a.., n, m]) = Transpose(x, last two axes
+// exchanged)
 #include "opt/match.h"
 #include "opt/rule.h"
 

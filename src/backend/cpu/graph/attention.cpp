@@ -1,5 +1,5 @@
-// Attention: what is new is put behind the cache, if there is one; then for each head, keys and values packed into panels once, then blocks of query rows times
-// keys, softmax, times values.
+// Attention: what is new is put behind the cache, if there is one; then for each head, keys and values packed into
+// panels once, then blocks of query rows times keys, softmax, times values.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -51,9 +51,11 @@ std::optional<std::string> fit(Problem& problem) {
     if (!is_f32(problem.inputs[i])) return "types other than f32";
   }
   for (size_t i = kPastKey; i < problem.inputs.size(); ++i) {
-    if (problem.has_input(i) && (i > kPastValue || !is_f32(problem.inputs[i]))) return "lengths, or a cache that is not f32";
+    if (problem.has_input(i) && (i > kPastValue || !is_f32(problem.inputs[i])))
+      return "lengths, or a cache that is not f32";
   }
-  if (problem.outputs.size() != (problem.has_input(kPastKey) ? 3 : 1)) return "other outputs than the result and the cache";
+  if (problem.outputs.size() != (problem.has_input(kPastKey) ? 3 : 1))
+    return "other outputs than the result and the cache";
   if (attributes.get_float("softcap", 0) != 0) return "softcap";
   for (const char* side : {"left_window_size", "right_window_size"}) {
     if (attributes.get_int(side, -1) != -1) return "a window";

@@ -56,7 +56,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   for (int64_t row = begin; row < end; ++row) {
     if (p.inner == 1) {
       const int64_t at = row * p.channels;
-      cpu::channels_tier(*call.problem).scale_shift(call.input(kX) + at, scales, shifts, p.channels, call.output() + at);
+      cpu::channels_tier(*call.problem)
+          .scale_shift(call.input(kX) + at, scales, shifts, p.channels, call.output() + at);
       continue;
     }
     const float* x = call.input(kX) + row * p.inner;

@@ -93,7 +93,8 @@ void pack(const GraphCall& call, const Prepared& p, const T* b, int64_t k0, int6
   for (int64_t panel = first; panel < end; ++panel) {
     const int64_t columns = std::min<int64_t>(16, p.n - panel * 16);
     float zeros[16] = {};
-    for (int64_t j = 0; j < columns; ++j) zeros[j] = float(zero_of(call, kBZero, p.zero_by_column ? panel * 16 + j : 0));
+    for (int64_t j = 0; j < columns; ++j)
+      zeros[j] = float(zero_of(call, kBZero, p.zero_by_column ? panel * 16 + j : 0));
     for (int64_t k = 0; k < depth; ++k, panels += 16) {
       const T* row = b + (k0 + k) * p.n + panel * 16;
       for (int64_t j = 0; j < columns; ++j) panels[j] = float(row[j]) - zeros[j];

@@ -168,11 +168,12 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
 }  // namespace
 
 const GraphKernel& move_graph_kernel() {
-  static const GraphKernel kernel = {.name = "cpu.move",
-                                     .ops = {"Concat", "DepthToSpace", "Expand", "Slice", "SpaceToDepth", "Split", "Transpose"},
-                                     .fit = fit,
-                                     .prepare = prepare,
-                                     .run = run};
+  static const GraphKernel kernel = {
+      .name = "cpu.move",
+      .ops = {"Concat", "DepthToSpace", "Expand", "Slice", "SpaceToDepth", "Split", "Transpose"},
+      .fit = fit,
+      .prepare = prepare,
+      .run = run};
   return kernel;
 }
 

@@ -1,6 +1,6 @@
 // lathe.Pointwise, and single elementwise operators on f32: the program runs over tiles of the result that the first
-// cache holds, one function call a step. Inputs that lie as the result does are read in place, numbers stay numbers, the
-// others are copied to the tile.
+// cache holds, one function call a step. Inputs that lie as the result does are read in place, numbers stay numbers,
+// the others are copied to the tile.
 #include <algorithm>
 #include <limits>
 
@@ -100,11 +100,41 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
 
 const GraphKernel& pointwise_graph_kernel() {
   static const GraphKernel kernel = {.name = "cpu.pointwise",
-                                     .ops = {"lathe.Pointwise", "Abs", "Add", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf",
-                                             "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
-                                             "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu",
-                                             "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub",
-                                             "Swish", "Tanh"},
+                                     .ops = {"lathe.Pointwise",
+                                             "Abs",
+                                             "Add",
+                                             "Ceil",
+                                             "Clip",
+                                             "Cos",
+                                             "Div",
+                                             "Elu",
+                                             "Erf",
+                                             "Exp",
+                                             "Floor",
+                                             "Gelu",
+                                             "HardSigmoid",
+                                             "HardSwish",
+                                             "LeakyRelu",
+                                             "Log",
+                                             "Max",
+                                             "Min",
+                                             "Mish",
+                                             "Mul",
+                                             "Neg",
+                                             "PRelu",
+                                             "Pow",
+                                             "Reciprocal",
+                                             "Relu",
+                                             "Round",
+                                             "Sigmoid",
+                                             "Sign",
+                                             "Sin",
+                                             "Softplus",
+                                             "Softsign",
+                                             "Sqrt",
+                                             "Sub",
+                                             "Swish",
+                                             "Tanh"},
                                      .fit = fit,
                                      .scratch_size = scratch_size,
                                      .prepare = prepare,

@@ -34,8 +34,8 @@ struct Prepared {
   int64_t rows() const { return steps * batch; }
 };
 
-// Floats of one direction's panels: W [blocks * gates][width][16], R [blocks * main][hidden][16], and for GRU the hidden
-// gate's [blocks][hidden][16].
+// Floats of one direction's panels: W [blocks * gates][width][16], R [blocks * main][hidden][16], and for GRU the
+// hidden gate's [blocks][hidden][16].
 struct PackedParts {
   explicit PackedParts(const Prepared& p)
       : state(p.padded() * p.gates * p.width), hidden(state + p.padded() * p.main * p.hidden),
@@ -197,10 +197,14 @@ struct Layer {
   float* tile;  // the member's
 
   Layer(const GraphCall& c, const TeamMember& member)
-      : call(c), p(*static_cast<const Prepared*>(c.prepared)), products(cpu::conv_tier(*c.problem)),
+      : call(c),
+        p(*static_cast<const Prepared*>(c.prepared)),
+        products(cpu::conv_tier(*c.problem)),
         gates(cpu::isa_of(*c.problem) == cpu::Isa::avx2 ? cpu::avx2::kRecurrentTier : cpu::avx512::kRecurrentTier),
-        space(p, p.panels != nullptr, c.problem->threads), scratch(reinterpret_cast<float*>(c.scratch)),
-        panels(p.panels ? p.panels : scratch + space.panels), tile(scratch + space.tiles + cpu::kTileFloats * member.index()) {}
+        space(p, p.panels != nullptr, c.problem->threads),
+        scratch(reinterpret_cast<float*>(c.scratch)),
+        panels(p.panels ? p.panels : scratch + space.panels),
+        tile(scratch + space.tiles + cpu::kTileFloats * member.index()) {}
 
   int64_t length(int64_t b) const { return call.input<int32_t>(kLengths) ? call.input<int32_t>(kLengths)[b] : p.steps; }
   int64_t state_row(int64_t d, int64_t b) const { return (d * p.batch + b) * p.padded(); }
@@ -234,7 +238,8 @@ void Layer::spread_bias(int64_t d) const noexcept {
   for (int64_t unit = 0; unit < p.padded(); ++unit) {
     const int64_t block = unit / kBlock, lane = unit % kBlock;
     for (int64_t gate = 0; gate < p.main; ++gate) {
-      scratch[space.bias + ((d * p.blocks + block) * p.main + gate) * kBlock + lane] = at(0, gate, unit) + at(1, gate, unit);
+      scratch[space.bias + ((d * p.blocks + block) * p.main + gate) * kBlock + lane] =
+          at(0, gate, unit) + at(1, gate, unit);
     }
     if (p.cell != Cell::gru) continue;
     scratch[space.hidden_bias + d * p.padded() + unit] = at(0, 2, unit);
@@ -256,7 +261,8 @@ void Layer::load_states(int64_t d, int64_t b) const noexcept {
 void Layer::multiply_inputs(const TeamMember& member) const noexcept {
   const int64_t count = p.blocks * p.gates;
   const bool by_rows = p.rows() >= member.size() * 2 * cpu::kMaxTileRows;
-  const auto [first_row, last_row] = by_rows ? member.share(p.rows(), cpu::kMaxTileRows) : TeamMember::Range{0, p.rows()};
+  const auto [first_row, last_row] =
+      by_rows ? member.share(p.rows(), cpu::kMaxTileRows) : TeamMember::Range{0, p.rows()};
   const auto [first, end] = by_rows ? TeamMember::Range{0, count} : member.share(count);
   for (int64_t d = 0; d < p.directions; ++d) {
     cpu::multiply_panels(products, {.a = call.input(kX) + first_row * p.width,

@@ -46,8 +46,10 @@ std::optional<std::string> fit(Problem& problem) {
 }  // namespace
 
 const GraphKernel& view_graph_kernel() {
-  static const GraphKernel kernel = {
-      .name = "cpu.view", .ops = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}, .fit = fit, .run = nullptr};
+  static const GraphKernel kernel = {.name = "cpu.view",
+                                     .ops = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"},
+                                     .fit = fit,
+                                     .run = nullptr};
   return kernel;
 }
 
