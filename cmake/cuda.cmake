@@ -83,6 +83,8 @@ function(lathe_fake_libraries)
     string(TOUPPER FAKE_${variant} definition)
     lathe_fake_library(${variant} liblathe_cuda.so lathe_cuda.c ${definition})
   endforeach()
+  lathe_fake_library(driver_12 libcuda.so.1 driver.c VERSION=12040 INIT=0)
+  lathe_fake_library(driver_13 libcuda.so.1 driver.c VERSION=13000 INIT=100)  # CUDA_ERROR_NO_DEVICE
   lathe_fake_library(cublaslt_13 libcublasLt.so.13 optional.c VERSION_OF=cublasLtGetVersion VERSION=130100
                      CUDA_OF=cublasLtGetCudartVersion CUDA=13000)
   lathe_fake_library(cublaslt_12 libcublasLt.so.12 optional.c VERSION_OF=cublasLtGetVersion VERSION=120803

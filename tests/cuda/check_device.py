@@ -14,7 +14,8 @@ import sys
 import tempfile
 import unittest
 
-PROGRAM = FAKES = pathlib.Path()
+PROGRAM, FAKES = (pathlib.Path(sys.argv.pop(1)) for _ in range(2))
+REAL = PROGRAM.parent / "liblathe_cuda.so"
 LIMIT = 60  # seconds; everything here takes a fraction of one
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 MODEL = TESTS / "arch/llama_gqa"
@@ -134,6 +135,30 @@ class Device(unittest.TestCase):
         _, checks = self.checks(library="old_driver", LD_LIBRARY_PATH=both)
         self.assertIn("driver runs CUDA up to 12.4", checks["cuBLASLt"]["detail"])
 
+    def test_driver_without_the_library(self):
+        _, checks = self.checks(LD_LIBRARY_PATH=f"{FAKES}/driver_12")
+        self.assertFalse(checks["CUDA driver"]["found"])
+        for word in ("12.4", "13.0"):
+            self.assertIn(word, checks["CUDA driver"]["detail"])
+        cuda, checks = self.checks(LD_LIBRARY_PATH=f"{FAKES}/driver_13")
+        self.assertTrue(checks["CUDA driver"]["found"])
+        self.assertEqual(cuda["driver_version"], "13.0")
+
+    @unittest.skipUnless(REAL.exists(), "no nvcc of CUDA 13, no liblathe_cuda.so")
+    def test_drivers_under_the_real_library(self):
+        """CUDA's own runtime, in the library that was built, on drivers that only say how old they are."""
+        real = {"library": None, "LATHE_CUDA_LIBRARY": str(REAL)}
+        old, none = (f"{FAKES}/driver_{version}" for version in (12, 13))
+        self.refused(5, ["12.4", "13.0", "apt install cuda-drivers"], "bench", MODEL, "--device", "cuda", **real,
+                     LD_LIBRARY_PATH=old)
+        self.refused(5, ["shows no GPU"], "bench", MODEL, "--device", "cuda", **real, LD_LIBRARY_PATH=none)
+        self.refused(5, ['CUDA_VISIBLE_DEVICES=""'], "bench", MODEL, "--device", "cuda", **real, LD_LIBRARY_PATH=none,
+                     CUDA_VISIBLE_DEVICES="")
+        cuda, checks = self.checks(**real, LD_LIBRARY_PATH=old)
+        self.assertTrue(checks["CUDA library"]["found"])
+        self.assertFalse(checks["CUDA driver"]["found"])
+        self.assertEqual((cuda["driver_version"], cuda["devices"]), ("12.4", []))
+
     def test_where_the_library_is_looked_for(self):
         (self.temp / "bin").mkdir()
         (self.temp / "lib").mkdir()
@@ -153,5 +178,4 @@ class Device(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PROGRAM, FAKES = (pathlib.Path(sys.argv.pop(1)) for _ in range(2))
     unittest.main()

@@ -15,8 +15,6 @@ using namespace cuda;
 constexpr int kToolkit = 13000;   // that the library is built with, where it is not there to say so
 constexpr int kMostDevices = 64;  // of a report
 constexpr const char* kNeededFor = "GPUs; this version of lathe computes on the CPU only";
-constexpr const char* kInstallDriver =
-    "apt install cuda-drivers (NVIDIA's repository; 580 or later for CUDA 13), then reboot";
 constexpr const char* kContainer = "in a container: start it with --gpus all";
 
 std::string text_of(LatheCudaMessage& message) {
@@ -72,11 +70,17 @@ GpuPart library_part(const Library& library, const GpuReport& report) {
   return part;
 }
 
+// Of the driver, as the library would say it.
+int32_t status_of(const Driver& driver) {
+  if (!driver.found) return LATHE_CUDA_NO_DRIVER;
+  return driver.version > 0 && driver.version / 1000 < kToolkit / 1000 ? LATHE_CUDA_OLD_DRIVER : LATHE_CUDA_OK;
+}
+
 GpuPart driver_part(const Answer* answer, const Driver& seen, int on_bus, const GpuReport& report) {
   GpuPart part{.name = "CUDA driver", .detail = "", .needed_for = kNeededFor, .remedy = ""};
   const std::string version =
       report.driver_version.empty() ? "of unknown version" : fmt::format("for CUDA {}", report.driver_version);
-  const int32_t status = answer ? answer->status : seen.found ? LATHE_CUDA_OK : LATHE_CUDA_NO_DRIVER;
+  const int32_t status = answer ? answer->status : status_of(seen);
   if (status == LATHE_CUDA_NO_DRIVER) {
     part.detail = answer ? answer->message : "libcuda.so.1 was not found";
     part.remedy = on_bus == 0 ? fmt::format("with an NVIDIA GPU: {}; {}", kInstallDriver, kContainer)
@@ -84,8 +88,8 @@ GpuPart driver_part(const Answer* answer, const Driver& seen, int on_bus, const 
     return part;
   }
   if (status == LATHE_CUDA_OLD_DRIVER) {
-    part.detail = fmt::format("too old: it runs CUDA up to {}, \"{}\" was built with CUDA {}", report.driver_version,
-                              report.library, report.runtime_version);
+    part.detail = fmt::format("too old: it runs CUDA up to {}, liblathe_cuda.so is built with CUDA {}",
+                              report.driver_version, answer ? report.runtime_version : version_text(kToolkit));
     part.remedy = fmt::format("{}; in a container: the host's driver", kInstallDriver);
     return part;
   }

@@ -215,6 +215,7 @@ TEST(Gpu, OptionalLibraries) {
   EXPECT_TRUE(good.remedy.empty());
   EXPECT_TRUE(cublaslt("cublaslt_13", 0).found);  // no driver to fit
   EXPECT_THAT(cublaslt("cublaslt_13", 12040).detail, HasSubstr("driver runs CUDA up to 12.4"));
+  EXPECT_THAT(cublaslt("cublaslt_13", 12040).remedy, HasSubstr("cuda-drivers"));
   EXPECT_THAT(cublaslt("cublaslt_12", 13000).detail, AllOf(HasSubstr("libcublasLt.so.13"), HasSubstr("too old")));
   EXPECT_THAT(cublaslt("cublaslt_odd", 13000).detail, HasSubstr("cublasLtGetVersion"));
   const GpuPart none = cublaslt("nothing", 13000);

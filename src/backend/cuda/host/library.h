@@ -22,4 +22,8 @@ Library open_library(const GpuPlaces& places);
 // "13.0" of 13000; empty of 0.
 std::string version_text(int version);
 
+// What makes the driver as new as it has to be.
+inline constexpr const char* kInstallDriver =
+    "apt install cuda-drivers (NVIDIA's repository; 580 or later for CUDA 13), then reboot";
+
 }  // namespace lathe::backend::cuda

@@ -50,27 +50,29 @@ std::optional<size_t> number_of(void* handle, const char* symbol) {
   return reinterpret_cast<size_t (*)()>(found)();
 }
 
-// What speaks against the library, or nothing; `detail` gets its version.
-std::string objection(const Wanted& wanted, const Opened& opened, int runtime_version, int driver_version,
-                      std::string* detail) {
+// What is found, what is wrong with it and mends it.
+void judge(const Wanted& wanted, const Opened& opened, int runtime_version, int driver_version, GpuPart& part) {
+  part.remedy = wanted.remedy;
   const auto version = number_of(opened.handle, wanted.version_symbol);
   const auto cuda = number_of(opened.handle, wanted.cuda_symbol);
   if (!version || !cuda) {
-    return fmt::format("\"{}\" has no {}", opened.path, version ? wanted.cuda_symbol : wanted.version_symbol);
+    part.detail = fmt::format("\"{}\" has no {}", opened.path, version ? wanted.cuda_symbol : wanted.version_symbol);
+    return;
   }
-  *detail =
+  part.detail =
       fmt::format("{} for CUDA {}, \"{}\"", wanted.print_version(*version), version_text(int(*cuda)), opened.path);
   if (*version < wanted.least) {
-    return fmt::format("{}: too old, expected {} or later", *detail, wanted.print_version(wanted.least));
+    part.detail += fmt::format(": too old, expected {} or later", wanted.print_version(wanted.least));
+  } else if (int(*cuda) / 1000 != runtime_version / 1000) {
+    part.detail +=
+        fmt::format(": does not go with CUDA {}, which the kernels are built with", version_text(runtime_version));
+  } else if (driver_version > 0 && int(*cuda) / 1000 > driver_version / 1000) {
+    part.detail += fmt::format(": the driver runs CUDA up to {}", version_text(driver_version));
+    part.remedy = kInstallDriver;
+  } else {
+    part.found = true;
+    part.remedy.clear();
   }
-  if (int(*cuda) / 1000 != runtime_version / 1000) {
-    return fmt::format("{}: does not go with CUDA {}, which the kernels are built with", *detail,
-                       version_text(runtime_version));
-  }
-  if (driver_version > 0 && int(*cuda) / 1000 > driver_version / 1000) {
-    return fmt::format("{}: the driver runs CUDA up to {}", *detail, version_text(driver_version));
-  }
-  return "";
 }
 
 GpuPart find(const Wanted& wanted, const std::vector<std::filesystem::path>& folders, int runtime_version,
@@ -78,11 +80,10 @@ GpuPart find(const Wanted& wanted, const std::vector<std::filesystem::path>& fol
   GpuPart part{.name = wanted.name, .required = false, .detail = "", .needed_for = wanted.needed_for, .remedy = ""};
   const Opened opened = open_first(folders, wanted.file);
   if (opened.handle) {
-    const std::string problem = objection(wanted, opened, runtime_version, driver_version, &part.detail);
+    judge(wanted, opened, runtime_version, driver_version, part);
     ::dlclose(opened.handle);
-    part.found = problem.empty();
-    if (!part.found) part.detail = problem;
   } else {
+    part.remedy = wanted.remedy;
     part.detail = opened.problem.empty() ? fmt::format("{} was not found", wanted.file) : opened.problem;
     for (const std::string& file : wanted.older) {
       const Opened old = open_first(folders, file);
@@ -92,7 +93,6 @@ GpuPart find(const Wanted& wanted, const std::vector<std::filesystem::path>& fol
       break;
     }
   }
-  if (!part.found) part.remedy = wanted.remedy;
   return part;
 }
 
