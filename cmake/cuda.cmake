@@ -61,7 +61,7 @@ function(lathe_cuda_library)
             -Xcompiler=-static-libgcc,-static-libstdc++ -Xlinker=--exclude-libs,ALL -Xlinker=-z,defs
     DEPENDS ${objects} COMMENT "Linking liblathe_cuda.so" VERBATIM)
   add_custom_target(lathe_cuda ALL DEPENDS ${library})
-  install(FILES ${library} DESTINATION lib)
+  install(FILES ${library} DESTINATION lib OPTIONAL)
   set(LATHE_CUDA_BUILT ${library} PARENT_SCOPE)
 endfunction()
 
