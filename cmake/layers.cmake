@@ -7,10 +7,10 @@ endif()
 
 # lathe_layer(NAME DEPENDENCY...): src/NAME/**.cpp becomes lathe_NAME; *_test.cpp become test_NAME;
 # *_fuzz.cpp become one fuzzer each; main.cpp is left out (the program is built from it), so are *_tier.cpp (see
-# cpu_kernels.cmake) and backend/cuda (see cuda.cmake).
+# cpu_kernels.cmake) and backend/cuda but for its host side (see cuda.cmake).
 function(lathe_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/src/backend/cuda/")  # cuda.cmake
+  list(FILTER sources EXCLUDE REGEX "/src/backend/cuda/([a-z]*_test|emulation|kernels|library|host/.*_test)")
   set(tests ${sources})
   set(fuzzers ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")

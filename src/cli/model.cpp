@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "cli/device.h"
 #include "cli/engine_cache.h"
 #include "compiler/engine_graph.h"
 #include "compiler/onnx_decoder.h"
@@ -70,7 +71,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
   command.add_option("-c,--ctx", options.context, "positions the cache holds (default: the model's context)");
   command.add_option("-t,--threads", options.threads, "default: all CPUs this process may use");
   command.add_option("--isa", options.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
-  command.add_option("--device", options.device, "cpu")->capture_default_str();
+  command.add_option("--device", options.device, kDeviceHelp)->capture_default_str();
   command.add_flag("--deterministic", options.deterministic, "same bits whatever else is in a batch");
   command.add_flag("--check", options.check, "check the engine's weights against their hashes first");
 }

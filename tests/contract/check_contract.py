@@ -258,7 +258,13 @@ class Contract(unittest.TestCase):
         found = self.json("doctor")
         keys_of(found, {"version": str, "engine_format": int, "threads": int, "isa": [str],
                         "available_memory_bytes": int, "memory_bandwidth_bytes_per_s": NUMBER,
-                        "checks": [{"name": str, "found": bool, "detail": str, "needed_for": str, "remedy": str}]})
+                        "checks": [{"name": str, "found": bool, "detail": str, "needed_for": str, "remedy": str}],
+                        "cuda": {"abi_hash": str, "library": str, "library_abi_hash": str, "architectures": str,
+                                 "runtime_version": str, "driver_version": str,
+                                 "devices": [{"index": int, "name": str, "compute_capability": str,
+                                              "multiprocessors": int, "memory_total_bytes": int,
+                                              "memory_free_bytes": int, "usable": bool, "problem": str,
+                                              "remedy": str}]}})
         self.assertEqual([c["name"] for c in found["checks"] if "kernels" in c["name"] and c["found"]],
                          [f"{isa} kernels" for isa in found["isa"]])
         for check in found["checks"]:

@@ -6,6 +6,7 @@
 #include "cli/bench_graph.h"
 #include "cli/bench_pictures.h"
 #include "cli/context.h"
+#include "cli/device.h"
 #include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/verb.h"
@@ -22,6 +23,7 @@ struct Options {
 };
 
 Exit run(const Options& options, Output& output) {
+  check_device(options.engine.device);
   const bool graph_flags = !options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
                            !options.graph.graph.empty();
   if (is_picture_model(options.engine.model) && !graph_flags) {

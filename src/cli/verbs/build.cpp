@@ -3,6 +3,7 @@
 
 #include "base/fields.h"
 #include "cli/build_graph.h"
+#include "cli/device.h"
 #include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/pass_flags.h"
@@ -49,6 +50,7 @@ Exit run_graph_build(const Options& options, const Output& output) {
 }
 
 Exit run(Options& options, Output& output) {
+  check_device(options.request.options.device);
   if (is_graph_model(options.source) || frontend::PictureCheckpoint::recognises(options.source)) {
     return run_graph_build(options, output);
   }
@@ -101,6 +103,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       "of fp32; calibrated on a picture first)");
   command.add_option("--kv", options->request.options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-t,--threads", options->request.options.threads, "default: all CPUs");
+  command.add_option("--device", options->request.options.device, kDeviceHelp)->capture_default_str();
   command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");
   command.add_flag("--full", options->request.full_verify, "verify on full-size input");
   add_pass_flags(command, options->passes);

@@ -3,6 +3,7 @@
 
 #include "cli/chat_io.h"
 #include "cli/context.h"
+#include "cli/device.h"
 #include "cli/generation.h"
 #include "cli/model.h"
 #include "cli/verb.h"
@@ -91,6 +92,7 @@ void Conversation::answer(const std::string& message, const Output& output) {
 
 Exit run(const Options& options, const Output& output) {
   if (output.json()) fail(ErrorCode::usage, "chat has no --json; use run, or serve");
+  check_device(options.engine.device);
   const auto engine = open_engine(options.engine, output);
   const text::Tokenizer tokenizer = open_tokenizer(*engine);
   runtime::SessionOptions session_settings = session_options(options.engine);

@@ -1,5 +1,4 @@
 // lathe doctor: what this machine can do.
-#include <dlfcn.h>
 #include <gnu/libc-version.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "base/memory.h"
 #include "base/team.h"
 #include "cli/build_id.h"
+#include "cli/device.h"
 #include "cli/engine_cache.h"
 #include "cli/verb.h"
 #include "plan/engine_file.h"
@@ -67,21 +67,8 @@ Check check_kernels(const backend::Capability& capability) {
           capability.remedy};
 }
 
-// "13.0" of 13000; the driver is opened like this so that the program runs without it.
-Check check_cuda_driver() {
-  Check check{"CUDA driver", false, "libcuda.so.1 was not found",
-              "GPUs; this version of lathe computes on the CPU only",
-              "for an NVIDIA GPU, on Debian: apt install nvidia-driver"};
-  void* library = ::dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-  if (!library) return check;
-  int version = 0;
-  if (void* symbol = ::dlsym(library, "cuDriverGetVersion")) reinterpret_cast<int (*)(int*)>(symbol)(&version);
-  ::dlclose(library);
-  check.found = true;
-  check.remedy.clear();
-  check.detail =
-      version > 0 ? fmt::format("for CUDA {}.{}", version / 1000, version % 1000 / 10) : "of unknown version";
-  return check;
+Check check_gpu_part(const backend::GpuPart& part) {
+  return {part.name, part.found, part.detail, part.needed_for, part.remedy};
 }
 
 Check check_cache() {
@@ -99,11 +86,11 @@ Check check_cache() {
   return check;
 }
 
-std::vector<Check> all_checks(const std::vector<backend::Capability>& capabilities) {
+std::vector<Check> all_checks(const std::vector<backend::Capability>& capabilities, const backend::GpuReport& gpus) {
   std::vector<Check> checks;
   for (const backend::Capability& capability : capabilities) checks.push_back(check_kernels(capability));
   checks.push_back(check_cache());
-  checks.push_back(check_cuda_driver());
+  for (const backend::GpuPart& part : gpus.parts) checks.push_back(check_gpu_part(part));
   return checks;
 }
 
@@ -129,7 +116,8 @@ Exit run(Output& output) {
   for (const backend::Capability& capability : capabilities) {
     if (capability.found) tiers.push_back(capability.isa);
   }
-  const std::vector<Check> checks = all_checks(capabilities);
+  const backend::GpuReport gpus = backend::look_at_gpus(gpu_places());
+  const std::vector<Check> checks = all_checks(capabilities, gpus);
   output.print(fmt::format(
       "lathe {}, engine format {}, glibc {}\ncpus          {} usable{}\nkernels       {}\nmemory        {:.1f} GB "
       "available, {}",
@@ -148,7 +136,8 @@ Exit run(Output& output) {
                  {"isa", tiers},
                  {"available_memory_bytes", available_memory_bytes()},
                  {"memory_bandwidth_bytes_per_s", bandwidth},
-                 {"checks", to_json(checks)}});
+                 {"checks", to_json(checks)},
+                 {"cuda", to_json(gpus)}});
   return Exit::good;
 }
 
@@ -160,7 +149,7 @@ std::function<Exit(Output&)> add(CLI::App&) {
 
 const Verb& doctor_verb() {
   static const Verb verb{.name = "doctor",
-                         .description = "what this machine can do: kernels, memory, bandwidth, driver",
+                         .description = "what this machine can do: kernels, memory, bandwidth, GPUs",
                          .example = "lathe doctor",
                          .add = add};
   return verb;

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "cli/context.h"
+#include "cli/device.h"
 #include "cli/generation.h"
 #include "cli/graph_model.h"
 #include "cli/graph_source.h"
@@ -197,6 +198,7 @@ Exit run_pipeline(const Options& options, const Output& output) {
 }
 
 Exit run(const Options& options, const Output& output) {
+  check_device(options.engine.device);
   if (is_picture_model(options.engine.model)) return run_pipeline(options, output);
   if (options.pictures != PictureFlags{}) {
     fail(ErrorCode::usage,

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
+#include "cli/device.h"
 #include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/run_graph.h"
@@ -17,6 +18,7 @@ struct Options {
   std::string b;
   std::string precision;
   std::string text_file;
+  std::string device = "cpu";
   bool write = false;
   verify::VerifyOptions verify;
   GraphVerifyFlags graph;
@@ -47,6 +49,7 @@ Exit run_graphs(const Options& options, const Output& output) {
 }
 
 Exit run(Options& options, Output& output) {
+  check_device(options.device);
   if (is_graph_model(options.a)) return run_graphs(options, output);
   if (options.graph.used()) {
     fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance and --reference are for graphs");
@@ -95,6 +98,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
                      "of the band of its precision");
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
   command.add_option("--isa", options->verify.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
+  command.add_option("--device", options->device, kDeviceHelp)->capture_default_str();
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
   command.add_flag("--write", options->write,
                    "write the receipt into engine A, if it passes and A has no stronger one");
