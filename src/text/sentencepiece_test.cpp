@@ -153,6 +153,7 @@ TEST(SentencePieceFile, TokensOfTheFilesBesideIt) {
   refused(R"({"<|x|>": -1})", "", "added_tokens.json: token -1");
   refused(R"({"b": 3})", "", "added_tokens.json: token 3 is \"b\", of the pieces it is \"a\"");
   refused(R"({"b": "3"})", "", "added_tokens.json: \"b\": expected an id");
+  refused(R"({"b": 5})", R"({"legacy": false})", "legacy = false beside 1 added tokens");
   refused("[]", "", "added_tokens.json: expected an object");
   refused("", R"({"added_tokens_decoder": {"x": {"content": "b"}}})", "tokenizer_config.json: added_tokens_decoder");
   refused("", R"({"added_tokens_decoder": {"5": {}}})", "tokenizer_config.json");

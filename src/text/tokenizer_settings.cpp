@@ -117,11 +117,17 @@ void set_frame(const GgufTokenizer& tokenizer, const Json& config, const std::st
 
 void apply_settings(GgufTokenizer& tokenizer, const TokenizerSettings& settings) {
   const Json config = object_of(settings.tokenizer_config, kConfigName);
+  const size_t pieces = tokenizer.tokens.size();
   std::set<std::string> special;
   collect_special(config, special);
   collect_special(object_of(settings.special_tokens_map, kMapName), special);
   for (auto& [id, named] : added_tokens_of(object_of(settings.added_tokens, kAddedName), config, special)) {
     append(tokenizer, id, std::move(named));
+  }
+  if (tokenizer.tokens.size() > pieces && tokenizer.add_space_prefix.value_or(true) &&
+      find_bool(config, "legacy") == false) {
+    fail(ErrorCode::unsupported, "{}: legacy = false beside {} added tokens: only a space in front of each text between "
+                                 "them is known", kConfigName, tokenizer.tokens.size() - pieces);
   }
   with_context(kConfigName, [&] {
     set_frame(tokenizer, config, "bos_token", tokenizer.bos_token_id, tokenizer.add_bos_token);
