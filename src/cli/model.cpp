@@ -117,12 +117,23 @@ std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options
   return engine;
 }
 
-text::Tokenizer open_tokenizer(const plan::EngineFile& engine) {
+std::string tokenizer_problem(const frontend::Checkpoint& checkpoint) {
+  const std::string& problem = checkpoint.tokenizer_problem();
+  return problem.empty() ? "" : fmt::format(" that can be read ({})", problem);
+}
+
+void note_tokenizer(const frontend::Checkpoint& checkpoint, const Output& output) {
+  if (checkpoint.tokenizer_problem().empty()) return;
+  output.note(fmt::format("\"{}\" has no tokenizer{}", checkpoint.path().string(), tokenizer_problem(checkpoint)));
+}
+
+text::Tokenizer open_tokenizer(const plan::EngineFile& engine, const std::string& model) {
   const auto compiled = engine.find_asset("tokenizer.compiled");
-  if (compiled.empty()) {
-    fail(ErrorCode::unsupported, "\"{}\" has no tokenizer; give token ids with --tokens", engine.path().string());
-  }
-  return text::Tokenizer::deserialize(compiled);
+  if (!compiled.empty()) return text::Tokenizer::deserialize(compiled);
+  const bool from_checkpoint = !model.empty() && !plan::is_engine_file(model);
+  fail(ErrorCode::unsupported, "\"{}\" has no tokenizer{}; give token ids with --tokens",
+       from_checkpoint ? model : engine.path().string(),
+       from_checkpoint ? tokenizer_problem(frontend::Checkpoint::open(model)) : "");
 }
 
 namespace {
@@ -150,6 +161,7 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
     if (engine->receipt()) sources = engine->receipt()->sources;
   } else {
     const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(request.source);
+    note_tokenizer(checkpoint, output);
     model = compiler::read_model(checkpoint, output.log());
     files = checkpoint.files();
   }

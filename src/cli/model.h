@@ -43,8 +43,13 @@ runtime::SessionOptions session_options(const EngineOptions& options);
 // The precision a session runs in, for people: "fp32", "int16" ...
 std::string precision_name(const EngineOptions& options, const plan::EngineFile& engine);
 
-// The tokenizer of an engine. Throws unsupported when it has none.
-text::Tokenizer open_tokenizer(const plan::EngineFile& engine);
+// The tokenizer of an engine. Throws unsupported when it has none, with the reason that `model` gives: what the engine
+// was built from, if that is at hand.
+text::Tokenizer open_tokenizer(const plan::EngineFile& engine, const std::string& model = "");
+// Says so where a checkpoint has a tokenizer that cannot be read.
+void note_tokenizer(const frontend::Checkpoint& checkpoint, const Output& output);
+// " that can be read (reason)", or nothing: what "no tokenizer" goes on with.
+std::string tokenizer_problem(const frontend::Checkpoint& checkpoint);
 
 // Builds `destination` from a checkpoint (or from another engine's graph) and verifies it on reduced input
 // unless told not to; prints predictions and progress.

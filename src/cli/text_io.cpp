@@ -22,7 +22,9 @@ text::Tokenizer tokenizer_of(const std::string& model) {
   if (path.extension() == ".json") return text::Tokenizer::from_text(read_text_file(path), model);
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(path);
   const auto it = checkpoint.assets().find("tokenizer.json");
-  if (it == checkpoint.assets().end()) fail(ErrorCode::unsupported, "\"{}\" has no tokenizer", model);
+  if (it == checkpoint.assets().end()) {
+    fail(ErrorCode::unsupported, "\"{}\" has no tokenizer{}", model, tokenizer_problem(checkpoint));
+  }
   return text::Tokenizer::from_text(it->second, model);
 }
 

@@ -100,21 +100,6 @@ std::map<std::string, std::string> assets_of(const std::filesystem::path& folder
   return assets;
 }
 
-// The tokenizer of Meta's folders, and of Hugging Face's without a tokenizer.json; ids that the config lacks are its
-// own.
-void add_sentencepiece(const std::filesystem::path& folder, std::map<std::string, std::string>& assets, Json& config) {
-  const std::filesystem::path file = folder / "tokenizer.model";
-  if (assets.contains("tokenizer.json") || file_kind(file) == FileKind::nothing) return;
-  const std::string bytes = read_text_file(file);
-  const auto span = std::as_bytes(std::span(bytes));
-  const text::GgufTokenizer tokenizer = text::read_sentencepiece(span, "tokenizer.model");
-  assets["tokenizer.json"] = text::tokenizer_json_from_sentencepiece(span, "tokenizer.model").dump() + "\n";
-  for (const auto& [key, id] :
-       {std::pair{"bos_token_id", tokenizer.bos_token_id}, {"eos_token_id", tokenizer.eos_token_id}}) {
-    if (id && !config.contains(key)) config[key] = *id;
-  }
-}
-
 // The file that holds the weights, or their index: of the usual names, else the only .safetensors.
 io::TensorFile open_weights(const std::filesystem::path& folder) {
   const std::filesystem::path file = io::find_weight_file(folder, "model", "pytorch_model", "");
@@ -151,11 +136,40 @@ const Architecture& Checkpoint::architecture() const {
   return architecture_ ? *architecture_ : get_architecture(get_string(config_, "model_type"));
 }
 
+// The tokenizer of Meta's folders, and of Hugging Face's without a tokenizer.json; ids that the config lacks are its
+// own. What we cannot read is no reason to leave the model closed.
+void Checkpoint::add_sentencepiece() {
+  const std::filesystem::path file = path_ / "tokenizer.model", added = path_ / "added_tokens.json";
+  if (assets_.contains("tokenizer.json") || file_kind(file) == FileKind::nothing) return;
+  try {
+    const std::string bytes = read_text_file(file);
+    const std::string added_tokens = file_kind(added) == FileKind::nothing ? "" : read_text_file(added);
+    const auto asset = [&](const char* name) {
+      const auto it = assets_.find(name);
+      return it == assets_.end() ? std::string_view() : std::string_view(it->second);
+    };
+    const auto span = std::as_bytes(std::span(bytes));
+    const text::GgufTokenizer tokenizer = text::read_sentencepiece(span, "tokenizer.model");
+    const text::TokenizerSettings settings = {.added_tokens = added_tokens,
+                                              .tokenizer_config = asset("tokenizer_config.json"),
+                                              .special_tokens_map = asset("special_tokens_map.json")};
+    assets_["tokenizer.json"] =
+        text::tokenizer_json_from_sentencepiece(span, "tokenizer.model", settings).dump() + "\n";
+    for (const auto& [key, id] :
+         {std::pair{"bos_token_id", tokenizer.bos_token_id}, {"eos_token_id", tokenizer.eos_token_id}}) {
+      if (id && !config_.contains(key)) config_[key] = *id;
+    }
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_input && error.code() != ErrorCode::unsupported) throw;
+    tokenizer_problem_ = error.what();
+  }
+}
+
 void Checkpoint::open_meta() {
   assets_ = assets_of(path_);
   MetaCheckpoint meta = MetaCheckpoint::open(path_);
   config_ = std::move(meta.config);
-  add_sentencepiece(path_, assets_, config_);
+  add_sentencepiece();
   assets_["config.json"] = config_.dump(2);
   tensors_ = std::move(meta.tensors);
   files_ = std::move(meta.files);
@@ -169,7 +183,7 @@ void Checkpoint::open_folder() {
   }
   assets_ = assets_of(path_);
   config_ = parse_config(assets_.at("config.json"));
-  add_sentencepiece(path_, assets_, config_);
+  add_sentencepiece();
   set_licence(config_, licence_of_card(path_ / "README.md"));
   if (file_kind(path_ / "model.onnx") == FileKind::file &&
       io::find_weight_file(path_, "model", "pytorch_model", "").empty()) {

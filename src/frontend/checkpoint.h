@@ -45,6 +45,9 @@ class Checkpoint {
   // tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja, and
   // config.json itself. GGUF metadata is turned into them.
   const std::map<std::string, std::string>& assets() const { return assets_; }
+  // Why a tokenizer's file that is there did not become a tokenizer.json; empty: it did, or there is none. The model is
+  // complete without, for whoever has token ids.
+  const std::string& tokenizer_problem() const { return tokenizer_problem_; }
   // The files the tensors live in, in order (for hashes and sizes).
   const std::vector<std::filesystem::path>& files() const { return files_; }
   // Bytes of all tensors as stored, and how many there are of each kind ("f32", "q4_1").
@@ -55,6 +58,7 @@ class Checkpoint {
   void open_folder();
   void open_meta();
   void open_gguf();
+  void add_sentencepiece();
 
   std::filesystem::path path_;
   bool onnx_ = false;
@@ -63,6 +67,7 @@ class Checkpoint {
   std::shared_ptr<const io::GgufModel> gguf_;
   std::map<std::string, tensor::SourcePtr, std::less<>> tensors_;
   std::map<std::string, std::string> assets_;
+  std::string tokenizer_problem_;
   std::vector<std::filesystem::path> files_;
 };
 

@@ -73,9 +73,11 @@ TEST(ConfigKeys, ValuesThatSayWhatIsTheCaseAnywayPass) {
     expect_fine(model, {{"sliding_window", 0}, {"alibi", false}, {"num_experts", 0}, {"is_causal", true}});
     expect_fine(model, {{"layer_types", {"full_attention", "full_attention"}}, {"no_rope_layers", {1, 1}}});
     expect_fine(model, {{"layer_types", Json::array()}, {"per_layer_config", Json::object()}});
-    expect_fine(model, {{"embedding_multiplier", 1.0}, {"logits_scaling", 1}, {"partial_rotary_factor", 1.0}});
+    expect_fine(model, {{"embedding_multiplier", 1.0}, {"logits_scaling", 1}});
     expect_fine(model, {{"hidden_activation", ""}, {"attn_logit_softcapping", nullptr}});
   }
+  expect_fine("llama_gqa", {{"partial_rotary_factor", 1.0}});
+  expect_fine("gpt2", {{"partial_rotary_factor", 1.0}});
 }
 
 // As the folders that people have hold them: of training, of other programs, of versions to come.
@@ -102,6 +104,12 @@ TEST(ConfigKeys, KeysWithoutEffectPass) {
 TEST(ConfigKeys, WhatAnArchitectureReadsIsNotRefused) {
   expect_fine("neox_parallel", {{"use_parallel_residual", false}});
   expect_fine("neox_parallel", {{"use_parallel_residual", true}, {"rotary_pct", 0.25}});
+  // Saved by transformers 4.57: the fraction twice.
+  expect_fine("optimum_neox_parallel", Json::object());
+  expect_fine("optimum_neox_parallel", {{"partial_rotary_factor", nullptr}});
+  expect_refused("optimum_neox_parallel", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor = 0.5");
+  expect_refused("optimum_neox_parallel", {{"partial_rotary_factor", 1.0}}, "partial_rotary_factor = 1.0");
+  expect_refused("neox_parallel", {{"partial_rotary_factor", 1.0}}, "partial_rotary_factor = 1.0");
   EXPECT_THROW(refuse_unread_keys(Json::object(), std::array<std::string_view, 1>{"use_paralel_residual"}), Error);
 }
 

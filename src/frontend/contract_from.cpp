@@ -96,6 +96,7 @@ contract::Contract make_contract(const Checkpoint& checkpoint, const DecoderConf
   if (contract.pad_id && (*contract.pad_id < 0 || *contract.pad_id >= config.vocab_size)) contract.pad_id.reset();
   contract.chat_template = chat_template(checkpoint, tokenizer_config);
   if (checkpoint.assets().count("tokenizer.json")) contract.tokenizer_asset = "tokenizer.json";
+  if (!checkpoint.tokenizer_problem().empty()) contract.chat_template.clear();  // nothing encodes its text
   contract.generation = generation_defaults(generation);
   contract.precision = precision;
   contract::check(contract);

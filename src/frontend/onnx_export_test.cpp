@@ -319,6 +319,23 @@ TEST(OnnxExport, OperatorsOfBodiesAreThoseOfTheOpset) {
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-6);
 }
 
+// The input's rank is not known, so nothing after it has a type; a matrix product fits no scalar, and any other rank.
+TEST(OnnxExport, ElementTypesWhereOnlyTheRunKnowsTheRank) {
+  ir::Graph graph("main");
+  const ir::Value x = graph.add_input("x", op::TypeInfo::unranked(tensor::DType::f32));
+  const ir::Value w = graph.add_constant("w", Tensor(tensor::DType::f32, {3, 3}));
+  const ir::Value product = graph.node(graph.add_node("MatMul", {x, w})).outputs[0];
+  const ir::Value greater = graph.node(graph.add_node("Greater", {product, x})).outputs[0];
+  graph.add_output(product, "product");
+  graph.add_output(greater, "greater");
+  ASSERT_EQ(graph.type(product).dtype, tensor::DType::undefined);
+  const OnnxModel model = written(graph);
+  ASSERT_EQ(model.graph.outputs.size(), 2u);
+  EXPECT_EQ(model.graph.outputs[0].type->elem_type, 1);  // FLOAT
+  EXPECT_EQ(model.graph.outputs[1].type->elem_type, 9);  // BOOL
+  for (const io::OnnxValueInfo& output : model.graph.outputs) EXPECT_FALSE(output.type->shape);
+}
+
 TEST(OnnxExport, AnErrorInABodyNamesNodesAndAttribute) {
   const ir::Graph graph = parsed(R"(graph main {
     input %x: f32[2, 2]

@@ -32,29 +32,36 @@ std::vector<Value> values_of(const ir::Graph& graph, size_t inputs) {
   return values;
 }
 
-// The element type of a value that depends on inputs whose rank only the run knows. No operator's element type depends
-// on ranks: it is that of any rank with which types can be inferred. Undefined where there is none.
-tensor::DType element_type_at_any_rank(const ir::Graph& graph, Value value) {
-  constexpr size_t kMaxRank = 5;
-  for (size_t rank = 0; rank <= kMaxRank; ++rank) {
-    ir::Graph trial = graph;
-    for (const Value input : graph.inputs()) {
-      op::TypeInfo type = graph.type(input);
-      if (type.form != op::Form::tensor || type.ranked || type.dtype == tensor::DType::undefined) continue;
-      type.ranked = true;
-      for (size_t axis = 0; axis < rank; ++axis) {
-        type.shape.push_back(tensor::Dim::symbol(fmt::format("trial_{}_{}", input.id, axis)));
-      }
-      trial.set_type(input, std::move(type));
-    }
-    try {
-      trial.infer_types();
-    } catch (const Error&) {
-      continue;  // not at this rank
-    }
-    if (trial.type(value).dtype != tensor::DType::undefined) return trial.type(value).dtype;
+// Gives the inputs whose rank only the run knows this one, and infers what follows. False: not at this rank.
+bool infer_at_rank(ir::Graph& graph, size_t rank) {
+  for (const Value input : graph.inputs()) {
+    op::TypeInfo type = graph.type(input);
+    if (type.form != op::Form::tensor || type.ranked || type.dtype == tensor::DType::undefined) continue;
+    type.ranked = true;
+    for (size_t i = 0; i < rank; ++i) type.shape.push_back(tensor::Dim::symbol(fmt::format("t{}_{}", input.id, i)));
+    graph.set_type(input, std::move(type));
   }
-  return tensor::DType::undefined;
+  try {
+    graph.infer_types();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_input) throw;
+    return false;
+  }
+  return true;
+}
+
+// The element types of the results that depend on inputs whose rank only the run knows. No operator's element type
+// depends on ranks: it is that of any rank with which types can be inferred.
+std::map<Value, tensor::DType> element_types_at_any_rank(const ir::Graph& graph) {
+  std::map<Value, tensor::DType> types;
+  for (size_t rank = 0; rank <= 5; ++rank) {
+    ir::Graph trial = graph;
+    if (!infer_at_rank(trial, rank)) continue;
+    for (const Value value : values_of(trial, 0)) {
+      if (trial.type(value).dtype != tensor::DType::undefined) types.emplace(value, trial.type(value).dtype);
+    }
+  }
+  return types;
 }
 
 }  // namespace
@@ -118,7 +125,7 @@ io::OnnxGraph OnnxGraphWriter::write() {
 
 // What only the run knows is as the source declared it, and left out where ONNX permits it: in a body. So is whether a
 // value may be nothing: of a loop's state we know no better than of what it begins with.
-io::OnnxValueInfo OnnxGraphWriter::value_info(Value value, const std::string& name) const {
+io::OnnxValueInfo OnnxGraphWriter::value_info(Value value, const std::string& name) {
   io::OnnxValueInfo info;
   info.name = name;
   op::TypeInfo type = graph_.type(value);
@@ -127,7 +134,10 @@ io::OnnxValueInfo OnnxGraphWriter::value_info(Value value, const std::string& na
     info.type = it->second;
     return info;
   }
-  if (type.dtype == tensor::DType::undefined) type.dtype = element_type_at_any_rank(graph_, value);
+  if (type.dtype == tensor::DType::undefined) {
+    if (!types_at_any_rank_) types_at_any_rank_ = element_types_at_any_rank(graph_);
+    if (const auto it = types_at_any_rank_->find(value); it != types_at_any_rank_->end()) type.dtype = it->second;
+  }
   if (type.dtype == tensor::DType::undefined && !is_main()) return info;
   info.type = with_context(fmt::format("\"{}\"", name), [&] { return onnx_type(type); });
   return info;

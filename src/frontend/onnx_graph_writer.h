@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -41,7 +42,7 @@ class OnnxGraphWriter {
   std::string claim(const std::string& wanted);
   void name_outputs();
 
-  io::OnnxValueInfo value_info(ir::Value value, const std::string& name) const;
+  io::OnnxValueInfo value_info(ir::Value value, const std::string& name);
   bool keeps_quantized(const tensor::SourcePtr& source) const;
   // A plain matrix whose every use is Transpose(perm = [1, 0]): stored transposed, the nodes left out.
   bool is_stored_transposed(ir::Value constant) const;
@@ -67,6 +68,7 @@ class OnnxGraphWriter {
   std::map<ir::Value, std::string> names_;
   std::vector<std::string> output_names_;  // where one is captured, of the copy that is returned
   std::set<std::string> taken_;
+  std::optional<std::map<ir::Value, tensor::DType>> types_at_any_rank_;  // from when one is first needed
   io::OnnxGraph result_;
 };
 

@@ -1,5 +1,6 @@
 #include "frontend/shared_initializers.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <set>

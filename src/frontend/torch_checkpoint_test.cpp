@@ -105,8 +105,46 @@ TEST(TorchCheckpoints, ATokenizerModelBecomesATokenizerJson) {
   std::ofstream(folder.path() / "tokenizer.json") << "{}";
   EXPECT_EQ(Checkpoint::open(folder.path()).assets().at("tokenizer.json"), "{}");
   fs::remove(folder.path() / "tokenizer.json");
-  fs::resize_file(folder.path() / "tokenizer.model", 5000);
-  EXPECT_THROW(Checkpoint::open(folder.path()), Error);
+}
+
+std::string problem_of(const fs::path& folder) {
+  const Checkpoint found = Checkpoint::open(folder);
+  EXPECT_FALSE(found.assets().contains("tokenizer.json"));
+  EXPECT_EQ(build_decoder(found, natural_dtype(found)).contract.tokenizer_asset, "");
+  return found.tokenizer_problem();
+}
+
+// The weights are whole whatever the tokenizer is.
+TEST(TorchCheckpoints, ATokenizerModelThatCannotBeReadIsNamed) {
+  const TemporaryFolder folder;
+  fs::copy(kTests / "frontend/meta", folder.path());
+  const fs::path file = folder.path() / "tokenizer.model";
+  std::ofstream(folder.path() / "chat_template.jinja") << "{{ messages }}";
+  std::ofstream(file) << "IQ== 0\nIg== 1\n";
+  EXPECT_NE(problem_of(folder.path()).find("tokenizer.model: a file of tiktoken"), std::string::npos);
+  std::ofstream(file) << "no protobuf";
+  EXPECT_NE(problem_of(folder.path()), "");
+  std::ofstream(file) << "";
+  EXPECT_NE(problem_of(folder.path()), "");
+  fs::remove(file);
+  fs::copy(kTests / "text/sentencepiece/llama.model", file);
+  fs::resize_file(file, 5000);
+  EXPECT_NE(problem_of(folder.path()), "");
+}
+
+// Fine-tunes of Llama 2 have their tokens in files beside SentencePiece's.
+TEST(TorchCheckpoints, TokensBesideATokenizerModel) {
+  const TemporaryFolder folder;
+  fs::copy(kTests / "frontend/meta", folder.path());
+  fs::copy(kTests / "text/sentencepiece/llama.model", folder.path() / "tokenizer.model");
+  std::ofstream(folder.path() / "added_tokens.json") << R"({"<|im_end|>": 601, "<|im_start|>": 600})";
+  std::ofstream(folder.path() / "tokenizer_config.json") << R"({"add_bos_token": false})";
+  const Checkpoint found = Checkpoint::open(folder.path());
+  const auto tokenizer = text::Tokenizer::from_text(found.assets().at("tokenizer.json"));
+  EXPECT_EQ(tokenizer.token_to_id("<|im_start|>"), 600);
+  EXPECT_EQ(tokenizer.encode("<|im_start|><|im_end|>", true), (std::vector<int32_t>{600, 601}));
+  std::ofstream(folder.path() / "added_tokens.json") << R"({"<|im_end|>": 602})";
+  EXPECT_NE(problem_of(folder.path()).find("added_tokens.json: token 602 (\"<|im_end|>\")"), std::string::npos);
 }
 
 TEST(TorchCheckpoints, AMetaFolderWithoutAShard) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "text/chat_template.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -113,6 +114,26 @@ TEST(TextCorpus, DamagedCompiledTokenizersAreErrors) {
           Tokenizer::deserialize(std::as_bytes(std::span(bytes))).encode("Hello 123", true);
         },
         compiled);
+  });
+}
+
+// A seed is a tokenizer.model.
+void encode_sentencepiece(const std::string& seed) {
+  const auto file = std::as_bytes(std::span(seed));
+  const Tokenizer tokenizer = Tokenizer::from_json(tokenizer_json_from_sentencepiece(file, "tokenizer.model"));
+  const std::string decoded = tokenizer.decode(tokenizer.encode("ban [X]b<s>   w\xC3\xB6rld 123\n", true), false);
+  EXPECT_EQ(valid_utf8_prefix(decoded), decoded.size());
+}
+
+TEST(TextCorpus, SentencePieceFilesEncode) {
+  for_each_file("sentencepiece", 3, [](const std::string&, const std::string& bytes) {
+    EXPECT_EQ(code_of(encode_sentencepiece, bytes), std::nullopt);
+  });
+}
+
+TEST(TextCorpus, DamagedSentencePieceFilesAreErrors) {
+  for_each_file("sentencepiece", 3, [](const std::string&, const std::string& bytes) {
+    expect_only_errors(encode_sentencepiece, bytes);
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "text/score_merges.h"
 #include "text/utf8.h"
 
 namespace lathe::text {
@@ -76,15 +77,16 @@ int32_t type_of(const GgufTokenizer& gguf, size_t id) {
 void check(const GgufTokenizer& gguf) {
   const auto fits = [&](size_t size, std::string_view key) {
     if (size != 0 && size != gguf.tokens.size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected {} entries, found {}", key, gguf.tokens.size(), size);
+      fail(ErrorCode::invalid_input, "{}: expected {} entries, found {}", field_of(gguf, key), gguf.tokens.size(),
+           size);
     }
   };
-  if (gguf.tokens.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: no tokens");
+  if (gguf.tokens.empty()) fail(ErrorCode::invalid_input, "{}: there are none", field_of(gguf, "tokens"));
   fits(gguf.token_type.size(), "token_type");
   fits(gguf.scores.size(), "scores");
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     if (valid_utf8_prefix(gguf.tokens[id]) != gguf.tokens[id].size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: token {} is not UTF-8", id);
+      fail(ErrorCode::invalid_input, "{}: token {} is not UTF-8", field_of(gguf, "tokens"), id);
     }
   }
 }
@@ -101,7 +103,7 @@ Json vocabulary(const GgufTokenizer& gguf) {
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     const auto [known, is_new] = seen.emplace(gguf.tokens[id], id);
     if (!is_new) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: {} and {} are both \"{}\"", known->second, id,
+      fail(ErrorCode::invalid_input, "{}: {} and {} are both \"{}\"", field_of(gguf, "tokens"), known->second, id,
            gguf.tokens[id]);
     }
     append_member(vocab, gguf.tokens[id], id);
@@ -112,6 +114,10 @@ Json vocabulary(const GgufTokenizer& gguf) {
 Json added_tokens(const GgufTokenizer& gguf) {
   Json added = Json::array();
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
+    if (const auto known = gguf.added.find(id); known != gguf.added.end()) {
+      added.push_back(known->second);
+      continue;
+    }
     const int32_t type = type_of(gguf, id);
     if ((type != kControl && type != kUnknown && type != kUserDefined) || gguf.tokens[id].empty()) continue;
     added.push_back({{"id", id},
@@ -119,7 +125,7 @@ Json added_tokens(const GgufTokenizer& gguf) {
                      {"single_word", false},
                      {"lstrip", false},
                      {"rstrip", false},
-                     {"normalized", false},
+                     {"normalized", type == kUserDefined && gguf.sentencepiece_file},
                      {"special", type != kUserDefined}});
   }
   return added;
@@ -133,7 +139,7 @@ Json post_processor(const GgufTokenizer& gguf, bool add_bos, bool add_eos) {
   };
   const auto token = [&](std::optional<int64_t> id, std::string_view key) {
     if (!id || *id < 0 || uint64_t(*id) >= gguf.tokens.size()) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.{}: expected an id below {}, found {}", key, gguf.tokens.size(),
+      fail(ErrorCode::invalid_input, "{}: expected an id below {}, found {}", field_of(gguf, key), gguf.tokens.size(),
            id ? *id : -1);
     }
     const std::string& text = gguf.tokens[size_t(*id)];
@@ -203,65 +209,23 @@ Json from_gpt2(const GgufTokenizer& gguf) {
                   bpe_model(gguf, std::move(merges), nullptr, false, kind.ignore_merges));
 }
 
-constexpr size_t kMaxPieceBytes = 4096;  // all ways to cut a piece are tried
-
-struct ScoredMerge {
-  int32_t left, right;
-  float score;
-  size_t left_characters, right_characters;
-  size_t order;  // in which they were found
-};
-
-// SentencePiece merges to the piece of the highest score. As a list of merges that is: every way to make a
-// piece of two others, by falling score; equal ones by falling lengths of the parts, then in
-// order of the piece and of its parts' ids.
-Json merges_from_scores(const GgufTokenizer& gguf) {
-  std::unordered_map<std::string_view, int32_t> ids;
-  for (size_t id = 0; id < gguf.tokens.size(); ++id) ids.emplace(gguf.tokens[id], int32_t(id));
-  std::vector<ScoredMerge> merges, local;
-  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
-    const std::string_view piece = gguf.tokens[id];
-    if (piece.size() > kMaxPieceBytes) {
-      fail(ErrorCode::invalid_input, "tokenizer.ggml.tokens: token {} has {} bytes, expected at most {}", id,
-           piece.size(), kMaxPieceBytes);
-    }
-    std::vector<size_t> starts;  // of the characters, and the end
-    for (size_t at = 0; at < piece.size(); take_code_point(piece, at)) starts.push_back(at);
-    starts.push_back(piece.size());
-    local.clear();
-    for (size_t cut = 1; cut + 1 < starts.size(); ++cut) {
-      const auto left = ids.find(piece.substr(0, starts[cut])), right = ids.find(piece.substr(starts[cut]));
-      if (left == ids.end() || right == ids.end()) continue;
-      local.push_back({left->second, right->second, gguf.scores[id], cut, starts.size() - 1 - cut, 0});
-    }
-    std::sort(local.begin(), local.end(), [](const ScoredMerge& a, const ScoredMerge& b) {
-      return std::pair(a.left, a.right) < std::pair(b.left, b.right);
-    });
-    merges.insert(merges.end(), local.begin(), local.end());
-  }
-  for (size_t i = 0; i < merges.size(); ++i) merges[i].order = i;
-  std::sort(merges.begin(), merges.end(), [](const ScoredMerge& x, const ScoredMerge& y) {
-    if (x.score != y.score) return x.score > y.score;
-    if (x.left_characters != y.left_characters) return x.left_characters > y.left_characters;
-    if (x.right_characters != y.right_characters) return x.right_characters > y.right_characters;
-    return x.order < y.order;
-  });
-  Json list = Json::array();
-  for (const ScoredMerge& merge : merges) {
-    list.push_back({gguf.tokens[size_t(merge.left)], gguf.tokens[size_t(merge.right)]});
-  }
-  return list;
+// SentencePiece puts the space in front of the whole text and looks for user defined pieces after that. `tokenizers`
+// has nothing that does, so where there are such pieces this is a step of our own, which it refuses by name.
+std::string_view prefix_kind(const GgufTokenizer& gguf) {
+  const bool user_defined = std::find(gguf.token_type.begin(), gguf.token_type.end(), kUserDefined) !=
+                            gguf.token_type.end();
+  return gguf.sentencepiece_file && user_defined ? "PrependToText" : "Prepend";
 }
 
 Json from_sentencepiece(const GgufTokenizer& gguf) {
-  if (gguf.scores.empty()) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: missing for model \"llama\"");
+  if (gguf.scores.empty()) fail(ErrorCode::invalid_input, "{}: missing for model \"llama\"", field_of(gguf, "scores"));
   for (const float score : gguf.scores) {
-    if (!(score == score)) fail(ErrorCode::invalid_input, "tokenizer.ggml.scores: a score is not a number");
+    if (!(score == score)) fail(ErrorCode::invalid_input, "{}: a score is not a number", field_of(gguf, "scores"));
   }
   constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581
   const bool prefix = gguf.add_space_prefix.value_or(true);
   Json steps = Json::array();
-  if (prefix) steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
+  if (prefix) steps.push_back({{"type", prefix_kind(gguf)}, {"prepend", kSpace}});
   steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
   Json decoders = {{{"type", "Replace"}, {"pattern", {{"String", kSpace}}}, {"content", " "}},
                    {{"type", "ByteFallback"}},
@@ -278,6 +242,13 @@ Json from_sentencepiece(const GgufTokenizer& gguf) {
 }
 
 }  // namespace
+
+std::string field_of(const GgufTokenizer& tokenizer, std::string_view key) {
+  if (!tokenizer.sentencepiece_file) return fmt::format("tokenizer.ggml.{}", key);
+  if (key == "bos_token_id") return "trainer_spec.bos_id";
+  if (key == "eos_token_id") return "trainer_spec.eos_id";
+  return key == "tokens" ? "pieces" : fmt::format("{} of pieces", key == "token_type" ? "type" : "score");
+}
 
 GgufTokenizer read_gguf_tokenizer(const io::GgufMetadata& metadata) {
   if (!metadata.find("tokenizer.ggml.model")) fail(ErrorCode::not_found, "the file has no tokenizer.ggml.model");

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -21,7 +23,17 @@ struct GgufTokenizer {
   std::vector<std::string> merges;  // "a b", best first; "gpt2" only
   std::optional<int64_t> bos_token_id, eos_token_id, unknown_token_id;
   std::optional<bool> add_bos_token, add_eos_token, add_space_prefix;
+
+  // Of SentencePiece's own file, not of a GGUF's: messages name its fields, types decide what is merged, and user
+  // defined pieces are part of the text that the space is put in front of.
+  bool sentencepiece_file = false;
+  std::map<size_t, Json> added = {};  // by id: an added token as tokenizer.json has it, in place of what its type says
 };
+
+constexpr int32_t kNormalPiece = 1, kUnusedPiece = 5;  // of token_type
+
+// What messages call a key of tokenizer.ggml: by that, or as SentencePiece's file has it.
+std::string field_of(const GgufTokenizer& tokenizer, std::string_view key);
 
 // Throws not_found when the file has no tokenizer, invalid_input for values of other types.
 GgufTokenizer read_gguf_tokenizer(const io::GgufMetadata& metadata);

@@ -79,6 +79,13 @@ class Prepend : public Normalizer {
   std::string prefix_;
 };
 
+// SentencePiece's way, which tokenizer.json has no word for: the space is in front of the text, not of each token.
+class PrependToText : public Prepend {
+ public:
+  using Prepend::Prepend;
+  void apply_to_token(std::string&) const override {}
+};
+
 class StripNormalizer : public Normalizer {
  public:
   explicit StripNormalizer(const Json& config)
@@ -121,6 +128,9 @@ class NormalizerSequence : public Normalizer {
   void apply(std::string& text) const override {
     for (const auto& part : parts_) part->apply(text);
   }
+  void apply_to_token(std::string& content) const override {
+    for (const auto& part : parts_) part->apply_to_token(content);
+  }
 
  private:
   std::vector<std::unique_ptr<const Normalizer>> parts_;
@@ -137,6 +147,7 @@ std::unique_ptr<const Normalizer> make_normalizer(const Json& config) {
   if (type == "Lowercase") return std::make_unique<Lowercase>();
   if (type == "Replace") return std::make_unique<ReplaceNormalizer>(config);
   if (type == "Prepend") return std::make_unique<Prepend>(config);
+  if (type == "PrependToText") return std::make_unique<PrependToText>(config);
   if (type == "Strip") return std::make_unique<StripNormalizer>(config);
   if (type == "ByteLevel") return std::make_unique<ByteLevelNormalizer>();
   if (type == "Sequence") return std::make_unique<NormalizerSequence>(config);

@@ -13,6 +13,8 @@ class Normalizer {
   virtual ~Normalizer() = default;
   // Changes `text`, which is and stays valid UTF-8.
   virtual void apply(std::string& text) const = 0;
+  // The same for the content of an added token that is looked for in normalized text.
+  virtual void apply_to_token(std::string& content) const { apply(content); }
 };
 
 // Throws invalid_input; unsupported, by name, for a kind that is not known.

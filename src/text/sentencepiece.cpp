@@ -1,5 +1,7 @@
 #include "text/sentencepiece.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "io/protobuf_wire.h"
 
@@ -70,6 +72,7 @@ void read_trainer(std::span<const std::byte> message, GgufTokenizer& tokenizer) 
   set(tokenizer.unknown_token_id, unknown);
   set(tokenizer.bos_token_id, begin);
   set(tokenizer.eos_token_id, end);
+  tokenizer.add_bos_token = begin >= 0;  // -1: the model has none
 }
 
 void read_normalizer(std::span<const std::byte> message, GgufTokenizer& tokenizer) {
@@ -93,13 +96,28 @@ void read_normalizer(std::span<const std::byte> message, GgufTokenizer& tokenize
   tokenizer.add_space_prefix = prefix;
 }
 
+// Lines of a base64 word and its rank, as Meta's Llama 3 has under the same name.
+bool is_tiktoken(std::span<const std::byte> file) {
+  constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+  const std::string_view head(reinterpret_cast<const char*>(file.data()), std::min<size_t>(file.size(), 512));
+  const std::string_view line = head.substr(0, head.find('\n'));
+  const size_t word = line.find_first_not_of(kBase64);
+  if (word == 0 || word == line.npos || word % 4 != 0 || line[word] != ' ') return false;
+  const std::string_view rank = line.substr(word + 1);
+  return !rank.empty() && rank.find_first_not_of("0123456789\r") == rank.npos;
+}
+
 }  // namespace
 
 GgufTokenizer read_sentencepiece(std::span<const std::byte> file, std::string_view name) {
   return with_context(name, [&] {
+    if (is_tiktoken(file)) {
+      fail(ErrorCode::unsupported, "a file of tiktoken (lines of base64 and rank), expected one of SentencePiece; a "
+                                   "tokenizer.json beside it goes before it");
+    }
     GgufTokenizer tokenizer;
     tokenizer.model = "llama";
-    tokenizer.add_bos_token = true;
+    tokenizer.sentencepiece_file = true;
     tokenizer.add_eos_token = false;
     bool trainer = false, normalizer = false;
     for (WireReader fields(file); fields.next();) {
@@ -125,8 +143,10 @@ GgufTokenizer read_sentencepiece(std::span<const std::byte> file, std::string_vi
   });
 }
 
-Json tokenizer_json_from_sentencepiece(std::span<const std::byte> file, std::string_view name) {
-  const GgufTokenizer tokenizer = read_sentencepiece(file, name);
+Json tokenizer_json_from_sentencepiece(std::span<const std::byte> file, std::string_view name,
+                                       const TokenizerSettings& settings) {
+  GgufTokenizer tokenizer = read_sentencepiece(file, name);
+  apply_settings(tokenizer, settings);
   return with_context(name, [&] { return tokenizer_json_from_gguf(tokenizer); });
 }
 

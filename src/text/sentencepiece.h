@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "text/gguf_tokenizer.h"
+#include "text/tokenizer_settings.h"
 
 namespace lathe::text {
 
@@ -16,8 +17,10 @@ namespace lathe::text {
 // as U+2581: Llama's has none.
 GgufTokenizer read_sentencepiece(std::span<const std::byte> file, std::string_view name);
 
-// A tokenizer.json that encodes as the file does, begin of text first. Special tokens are found in text, too, where
-// SentencePiece itself takes their names for text.
-Json tokenizer_json_from_sentencepiece(std::span<const std::byte> file, std::string_view name);
+// A tokenizer.json that encodes as the file does, begin of text first, with what the files beside it say. Special
+// tokens are found in text, too, where SentencePiece itself takes their names for text; what is between them is a text
+// each. Throws also where `settings` contradict the file, and unsupported for unused pieces that text could become.
+Json tokenizer_json_from_sentencepiece(std::span<const std::byte> file, std::string_view name,
+                                       const TokenizerSettings& settings = {});
 
 }  // namespace lathe::text

@@ -38,7 +38,7 @@ TEST_P(SentencePiece, GivesTheSameIds) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, SentencePiece, testing::Values("llama", "no_prefix"));
+INSTANTIATE_TEST_SUITE_P(Files, SentencePiece, testing::Values("llama", "no_prefix", "prefix_symbols"));
 
 // Any cut of the file is an error or another tokenizer, never a crash.
 TEST(SentencePieceFile, TruncatedFilesAreRefused) {
@@ -49,32 +49,116 @@ TEST(SentencePieceFile, TruncatedFilesAreRefused) {
   }
 }
 
-// A message with one field of one byte, as field numbers below 16 and varints below 128 are written.
-std::string field(int number, int value) { return {char(number << 3), char(value)}; }
-std::string message(int number, const std::string& body) {
-  return std::string{char(number << 3 | 2), char(body.size())} + body;
+std::string varint(uint64_t value) {
+  std::string bytes;
+  for (; value >= 128; value >>= 7) bytes += char(value | 128);
+  return bytes + char(value);
+}
+std::string field(uint64_t number, int64_t value) { return varint(number << 3) + varint(uint64_t(value)); }
+std::string message(uint64_t number, const std::string& body) {
+  return varint(number << 3 | 2) + varint(body.size()) + body;
+}
+std::string piece(const std::string& text, int64_t type = 1) { return message(1, message(1, text) + field(3, type)); }
+
+// What a BPE model with bytes ends with.
+const std::string kTrainer = field(3, 2) + field(35, 1);
+const std::string kNormalizer = message(3, field(4, 0));
+const std::string kEnd = message(2, kTrainer) + kNormalizer;
+
+// What is said of a file; empty: it is fine.
+std::string problem(const std::string& bytes, const TokenizerSettings& settings = {}) {
+  try {
+    Tokenizer::from_json(
+        tokenizer_json_from_sentencepiece(std::as_bytes(std::span(bytes)), "tokenizer.model", settings));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
 }
 
+void expect_problem(const std::string& bytes, const std::string& said, const TokenizerSettings& settings = {}) {
+  const std::string found = problem(bytes, settings);
+  EXPECT_NE(found.find(said), std::string::npos) << found;
+}
+
+const std::string kThree = piece("<unk>", 2) + piece("<s>", 3) + piece("</s>", 3);
+
 TEST(SentencePieceFile, SettingsThatNobodyComputesAreNamed) {
-  const std::string piece = message(1, message(1, "a"));
-  const std::string bytes_on = {char(0x98), 2, 1};  // field 35
-  const std::string trainer = message(2, field(3, 2) + bytes_on), normalizer = message(3, field(4, 0));
-  const auto problem = [](const std::string& bytes) -> std::string {
-    try {
-      read_sentencepiece(std::as_bytes(std::span(bytes)), "tokenizer.model");
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+  EXPECT_EQ(problem(kThree + kEnd), "");
+  expect_problem(kThree + message(2, field(3, 1) + field(35, 1)) + kNormalizer, "unigram");
+  expect_problem(kThree + message(2, field(3, 2)) + kNormalizer, "byte_fallback");
+  expect_problem(kThree + message(2, kTrainer) + message(3, ""), "remove_extra_whitespaces");
+  expect_problem(kThree + message(2, kTrainer) + message(3, field(4, 0) + message(2, "map")), "normalization");
+  expect_problem(kThree + message(2, kTrainer), "no normalizer_spec");
+  expect_problem("no protobuf", "tokenizer.model");
+  expect_problem("IQ== 0\nIg== 1\n", "tiktoken");
+}
+
+TEST(SentencePieceFile, MessagesNameItsOwnFields) {
+  expect_problem(piece("<unk>", 2) + kEnd, "trainer_spec.bos_id: expected an id below 1, found 1");
+  expect_problem(kThree + piece("a") + piece("a") + kEnd, "pieces: 3 and 4 are both \"a\"");
+  expect_problem(kThree + piece("\xff") + kEnd, "pieces: token 3 is not UTF-8");
+}
+
+// Text becomes an unused piece on the way to a longer one only, which lists of merges cannot say.
+TEST(SentencePieceFile, UnusedPiecesAreLeftOutOrRefused) {
+  EXPECT_EQ(problem(kThree + piece("a") + piece("<unused0>", 5) + kEnd), "");
+  expect_problem(kThree + piece("a") + piece("aa", 5) + kEnd, "piece 4 (\"aa\"): type 5 (unused)");
+}
+
+TEST(SentencePieceFile, AModelWithoutABeginningAddsNone) {
+  const std::string none = piece("<unk>", 2) + piece("a") + message(2, kTrainer + field(41, -1) + field(42, -1)) +
+                           message(3, field(3, 0) + field(4, 0));
+  EXPECT_EQ(problem(none), "");
+  EXPECT_EQ(open(none).encode("a", true), std::vector<int32_t>{1});
+  expect_problem(none, "bos_id", {.added_tokens = "", .tokenizer_config = R"({"add_bos_token": true})",
+                                  .special_tokens_map = ""});
+}
+
+// a, aa, aaa ..: 8 MB of pieces would have 8 million merges of 23 GB.
+TEST(SentencePieceFile, PiecesThatAreMadeInTooManyWaysAreRefused) {
+  std::string bytes = kThree;
+  for (size_t length = 1; length <= 1500; ++length) bytes += piece(std::string(length, 'a'));
+  expect_problem(bytes + kEnd, "ways");
+  std::string distinct = kThree;
+  for (size_t i = 0; i < 300; ++i) distinct += piece(std::string(4000, 'b') + std::to_string(i));
+  expect_problem(distinct + kEnd, "parts of the first");
+}
+
+Tokenizer open_with(const std::string& bytes, const TokenizerSettings& settings) {
+  return Tokenizer::from_json(
+      tokenizer_json_from_sentencepiece(std::as_bytes(std::span(bytes)), "tokenizer.model", settings));
+}
+
+TEST(SentencePieceFile, TokensOfTheFilesBesideIt) {
+  const std::string bytes = kThree + piece("a") + piece("\xE2\x96\x81") + kEnd;
+  const Tokenizer tokenizer = open_with(
+      bytes, {.added_tokens = R"({"<|im_start|>": 5, "<|x|>": 6})",
+              .tokenizer_config = R"({"add_bos_token": true, "add_eos_token": true, "eos_token": "<|im_end|>",
+                  "added_tokens_decoder": {"5": {"content": "<|im_start|>", "special": true, "rstrip": true},
+                                           "7": {"content": "<|im_end|>", "special": true}}})",
+              .special_tokens_map = ""});
+  EXPECT_EQ(tokenizer.encode("<|im_start|>  a<|x|>", true), (std::vector<int32_t>{1, 5, 4, 3, 6, 7}));
+  EXPECT_TRUE(tokenizer.is_special(5));
+  EXPECT_FALSE(tokenizer.is_special(6));
+  EXPECT_EQ(open_with(bytes, {.added_tokens = R"({"<|x|>": 5})",
+                              .tokenizer_config = R"({"add_bos_token": false})",
+                              .special_tokens_map = R"({"additional_special_tokens": ["<|x|>"]})"})
+                .encode("<|x|>", true),
+            std::vector<int32_t>{5});
+  const auto refused = [&](std::string_view added, std::string_view config, const std::string& said) {
+    expect_problem(bytes, said, {.added_tokens = added, .tokenizer_config = config, .special_tokens_map = ""});
   };
-  EXPECT_EQ(problem(piece + trainer + normalizer), "");
-  EXPECT_NE(problem(piece + message(2, field(3, 1) + bytes_on) + normalizer).find("unigram"), std::string::npos);
-  EXPECT_NE(problem(piece + message(2, field(3, 2)) + normalizer).find("byte_fallback"), std::string::npos);
-  EXPECT_NE(problem(piece + trainer + message(3, "")).find("remove_extra_whitespaces"), std::string::npos);
-  EXPECT_NE(problem(piece + trainer + message(3, field(4, 0) + message(2, "map"))).find("normalization"),
-            std::string::npos);
-  EXPECT_NE(problem(piece + trainer).find("no normalizer_spec"), std::string::npos);
-  EXPECT_NE(problem("no protobuf").find("tokenizer.model"), std::string::npos);
+  refused(R"({"<|x|>": 6})", "", "added_tokens.json: token 6 (\"<|x|>\"), where 5");
+  refused(R"({"<|x|>": -1})", "", "added_tokens.json: token -1");
+  refused(R"({"b": 3})", "", "added_tokens.json: token 3 is \"b\", of the pieces it is \"a\"");
+  refused(R"({"b": "3"})", "", "added_tokens.json: \"b\": expected an id");
+  refused(R"({"b": 5})", R"({"legacy": false})", "legacy = false beside 1 added tokens");
+  refused("[]", "", "added_tokens.json: expected an object");
+  refused("", R"({"added_tokens_decoder": {"x": {"content": "b"}}})", "tokenizer_config.json: added_tokens_decoder");
+  refused("", R"({"added_tokens_decoder": {"5": {}}})", "tokenizer_config.json");
+  refused(R"({"b": 5})", R"({"added_tokens_decoder": {"5": {"content": "c"}}})", "token 5 is \"b\" and \"c\"");
+  refused("", R"({"bos_token": "<begin>"})", "tokenizer_config.json: bos_token \"<begin>\"");
 }
 
 }  // namespace

@@ -104,7 +104,7 @@ Tokenizer::Impl::Impl(Json config_json, Bpe model, std::deque<AddedToken> added)
     added_by_id[token.id] = &token;
     added_by_content[token.content] = &token;
     token.text = token.content;
-    if (token.normalized && normalizer) normalizer->apply(token.text);
+    if (token.normalized && normalizer) normalizer->apply_to_token(token.text);
     (token.normalized ? in_normalized_text : in_raw_text).add(token, token.text);
   }
 }

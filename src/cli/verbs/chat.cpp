@@ -94,7 +94,7 @@ Exit run(const Options& options, const Output& output) {
   if (output.json()) fail(ErrorCode::usage, "chat has no --json; use run, or serve");
   check_device(options.engine.device);
   const auto engine = open_engine(options.engine, output);
-  const text::Tokenizer tokenizer = open_tokenizer(*engine);
+  const text::Tokenizer tokenizer = open_tokenizer(*engine, options.engine.model);
   runtime::SessionOptions session_settings = session_options(options.engine);
   session_settings.max_sequences = 1;
   session_settings.cache_tokens = fitting_context(options.engine, *engine, output);

@@ -78,6 +78,7 @@ Exit run(const Options& options, Output& output) {
          options.source);
   }
   const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.source);
+  note_tokenizer(checkpoint, output);
   if (checkpoint.is_onnx()) {
     fail(ErrorCode::unsupported, "\"{}\" is ONNX already; lathe optimize changes its level and opset", options.source);
   }

@@ -140,6 +140,7 @@ void inspect_checkpoint(const Options& options, Output& output) {
   require_kind(options.plan, "--plan", "engines", options);
   require_kind(options.graph, "--graph", "engines", options);
   const auto checkpoint = frontend::Checkpoint::open(options.path);
+  note_tokenizer(checkpoint, output);
   const ir::Model model = compiler::read_model(checkpoint, output.log());
   const Weights weights = weights_of(checkpoint, model.graphs.at("main"));
   const compiler::PreparedBuild build(model, {});

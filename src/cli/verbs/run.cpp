@@ -168,12 +168,13 @@ Running open_model(const Options& options, const Output& output) {
     if (asset != checkpoint.assets().end()) {
       running.tokenizer = text::Tokenizer::from_text(asset->second, "tokenizer.json");
     } else if (options.tokens.empty()) {
-      fail(ErrorCode::unsupported, "\"{}\" has no tokenizer; give token ids with --tokens", options.engine.model);
+      fail(ErrorCode::unsupported, "\"{}\" has no tokenizer{}; give token ids with --tokens", options.engine.model,
+           tokenizer_problem(checkpoint));
     }
     return running;
   }
   if (options.tokens.empty() || !running.engine->find_asset("tokenizer.compiled").empty()) {
-    running.tokenizer = open_tokenizer(*running.engine);
+    running.tokenizer = open_tokenizer(*running.engine, options.engine.model);
   }
   return running;
 }

@@ -2,6 +2,7 @@
 // Config: transformers' GPTNeoXConfig; GGUF: general.architecture "gptneox".
 #include <algorithm>
 
+#include "frontend/config_keys.h"
 #include "frontend/decoder.h"
 
 namespace lathe::frontend {
@@ -28,7 +29,15 @@ constexpr WeightName kWeights[] = {
 
 constexpr std::string_view kIgnored[] = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
 
-constexpr std::string_view kReadKeys[] = {"rotary_pct", "use_parallel_residual"};
+constexpr std::string_view kReadKeys[] = {"rotary_pct", "partial_rotary_factor", "use_parallel_residual"};
+
+// transformers 4.4x to 4.57 save the fraction twice, and read rotary_pct. Two that differ are of two models.
+double fraction_of(const Json& json) {
+  const double fraction = rotary_fraction(json, "rotary_pct", 0.25);
+  const auto copy = find_number(json, "partial_rotary_factor");
+  if (copy && *copy != fraction) fail_key("partial_rotary_factor", json.at("partial_rotary_factor"));
+  return fraction;
+}
 
 DecoderConfig read_config(const Json& json) {
   DecoderConfig config;
@@ -43,8 +52,7 @@ DecoderConfig read_config(const Json& json) {
   config.norm = NormKind::layer;
   config.norm_epsilon = find_number(json, "layer_norm_eps").value_or(1e-5);
   config.mlp = plain_mlp(find_string(json, "hidden_act").value_or("gelu"));
-  const double fraction = rotary_fraction(json, "rotary_pct", 0.25);
-  config.rope = read_rope(json, config.head_dim, fraction, config.context_length, 10000);
+  config.rope = read_rope(json, config.head_dim, fraction_of(json), config.context_length, 10000);
   config.parallel_residual = find_bool(json, "use_parallel_residual").value_or(true);
   config.tied_embeddings = find_bool(json, "tie_word_embeddings").value_or(false);
   config.qkv = QkvForm::per_head;
