@@ -126,8 +126,10 @@ void apply_settings(GgufTokenizer& tokenizer, const TokenizerSettings& settings)
   }
   if (tokenizer.tokens.size() > pieces && tokenizer.add_space_prefix.value_or(true) &&
       find_bool(config, "legacy") == false) {
-    fail(ErrorCode::unsupported, "{}: legacy = false beside {} added tokens: only a space in front of each text between "
-                                 "them is known", kConfigName, tokenizer.tokens.size() - pieces);
+    fail(ErrorCode::unsupported,
+         "{}: legacy = false beside {} added tokens: only a space in front of each text between "
+         "them is known",
+         kConfigName, tokenizer.tokens.size() - pieces);
   }
   with_context(kConfigName, [&] {
     set_frame(tokenizer, config, "bos_token", tokenizer.bos_token_id, tokenizer.add_bos_token);
