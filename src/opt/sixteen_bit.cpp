@@ -226,8 +226,9 @@ class Converter {
   }
 
   const std::string& refusal_of_constant(Value constant) {
-    const auto [it, is_new] = refusals_.try_emplace(constant);
-    if (is_new) it->second = refusal_of(*graph_.source(constant), options_.type).value_or("");
+    const tensor::SourcePtr& source = graph_.source(constant);
+    const auto [it, is_new] = options_.refusals->try_emplace(source);
+    if (is_new) it->second = refusal_of(*source, options_.type).value_or("");
     return it->second;
   }
 
@@ -293,7 +294,6 @@ class Converter {
   std::map<Value, bool> from_inputs_;
   std::set<Value> computed_;       // f32 values of results in 16 bits
   std::map<Value, Value> narrow_;  // f32 value -> what stands for it in 16 bits; absent: to be made
-  std::map<Value, std::string> refusals_;
   std::set<std::string, std::less<>> found_;  // names of `keep`
   std::vector<NodeId> casts_;
 };

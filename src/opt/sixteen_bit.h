@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@ struct SixteenBitOptions {
   tensor::DType type = tensor::DType::f16;  // or bf16
   int opset = 18;  // that the graph is lowered to and will be written in: not every one has every operator in 16 bits
   std::map<std::string, std::string, std::less<>> keep = {};  // nodes (by name, or that of a result): reason
+  // What half_range.h says of each constant, filled as they are looked at: copies of the options share it, so that a
+  // search which decides again and again reads the weights once.
+  using Refusals = std::map<tensor::SourcePtr, std::string>;
+  std::shared_ptr<Refusals> refusals = std::make_shared<Refusals>();
 };
 
 // What was decided of a node that computes with f32.
