@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes tests/pictures/checker: a tiny random safety checker as diffusers saves it, what it computes, what its feature
-extractor makes of pictures, and which pictures of tests/pictures/sd15 it hides.
+extractor makes of pictures, which pictures of tests/pictures/sd15 it hides, and the checker as an ONNX graph
+(checker/onnx/model.onnx), as diffusers' conversion script of Stable Diffusion to ONNX writes it.
 
-  make_checker_fixtures.py tests/pictures
+  make_checker_fixtures.py tests/pictures [--onnx]
 
-Needs torch, transformers and diffusers. Thresholds are set between the scores of the pictures of two seeds, so that one is
+With --onnx only the graph is written, of the checker that is there. Needs torch, transformers and diffusers. Thresholds are set between the scores of the pictures of two seeds, so that one is
 hidden.
 """
 import json
@@ -42,9 +43,22 @@ def make_checker():
     return checker
 
 
+def write_onnx(target):
+    checker = StableDiffusionSafetyChecker.from_pretrained(target / "safety_checker", torch_dtype=torch.float32).eval()
+    checker.forward = checker.forward_onnx
+    (target / "onnx").mkdir(exist_ok=True)
+    axes = {0: "batch", 1: "channels", 2: "height", 3: "width"}
+    torch.onnx.export(checker, (torch.randn(1, 3, 28, 28), torch.randn(1, 32, 32, 3)), target / "onnx/model.onnx",
+                      input_names=["clip_input", "images"], output_names=["out_images", "has_nsfw_concepts"],
+                      dynamic_axes={"clip_input": axes, "images": {0: "batch", 1: "height", 2: "width", 3: "channels"}},
+                      opset_version=14, dynamo=False)
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     target = root / "checker"
+    if "--onnx" in sys.argv:
+        return write_onnx(target)
     golden = target / "golden"
     golden.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(21)
@@ -96,6 +110,7 @@ def main():
     checker.half().save_pretrained(target / "safety_checker")
     extractor.save_pretrained(target / "feature_extractor")
     (golden / "cases.json").write_text(json.dumps(dict(**RUN, hidden=hidden, rules=rules)) + "\n")
+    write_onnx(target)
     print("hidden:", hidden, "of seeds", RUN["seeds"], "; rules hide", sum(r["hidden"] for r in rules), "of", len(rules))
 
 

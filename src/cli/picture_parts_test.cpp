@@ -139,15 +139,16 @@ TEST(EmbeddingOptions, FileAndName) {
   EXPECT_EQ(frontend::parse_embedding("a/b=c.pt"), (frontend::EmbeddingFile{"a/b=c.pt", ""}));
 }
 
-class CheckedPipeline : public testing::Test {
+// The pipeline, and its checker's folder in tests/pictures/checker.
+class CheckedPipeline : public testing::TestWithParam<std::pair<const char*, const char*>> {
  protected:
-  // sd15 as it would be published with a checker.
+  // As it would be published with a checker.
   void SetUp() override {
+    const auto& [pipeline, checker] = GetParam();
     fs::remove_all(folder_);
-    fs::copy(kPictures / "sd15", folder_, fs::copy_options::recursive);
-    for (const char* part : {"safety_checker", "feature_extractor"}) {
-      fs::copy(kPictures / "checker" / part, folder_ / part, fs::copy_options::recursive);
-    }
+    fs::copy(kPictures / pipeline, folder_, fs::copy_options::recursive);
+    fs::copy(kPictures / "checker" / checker, folder_ / "safety_checker", fs::copy_options::recursive);
+    fs::copy(kPictures / "checker/feature_extractor", folder_ / "feature_extractor", fs::copy_options::recursive);
     Json index = read_json_file(folder_ / "model_index.json");
     index["safety_checker"] = {"stable_diffusion", "StableDiffusionSafetyChecker"};
     std::ofstream(folder_ / "model_index.json") << index;
@@ -157,7 +158,11 @@ class CheckedPipeline : public testing::Test {
   fs::path folder_ = fs::path(testing::TempDir()) / "checked_pipeline";
 };
 
-TEST_F(CheckedPipeline, HidesWhatDiffusersHides) {
+INSTANTIATE_TEST_SUITE_P(Checkpoints, CheckedPipeline,
+                         testing::Values(std::pair("sd15", "safety_checker"), std::pair("onnx_sd15", "safety_checker"),
+                                         std::pair("onnx_sd15", "onnx")));
+
+TEST_P(CheckedPipeline, HidesWhatDiffusersHides) {
   const Json cases = read_json_file(kPictures / "checker/golden/cases.json");
   const auto diffuser = open_diffuser(open_picture_model(folder_, {}, false),
                                       {.graph = {.threads = 2, .isa = "", .limits = {}}, .keep_models = true});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <span>
 
@@ -29,10 +30,14 @@ struct Port {
 struct Interface {
   std::string_view what;  // for people
   std::vector<Port> inputs, outputs;
+  std::string_view unread = {};  // an input that only outputs nobody asks for are made of
 };
 
 // The time has rank 0 here; exporters give it one or none.
 constexpr std::string_view kTime = "timestep";
+
+// What an encoder draws its latents with, where it has no more than them.
+constexpr std::string_view kNoise = "noise";
 
 const Interface& interface_of(const std::string& name) {
   static const Interface text = {"a text encoder",
@@ -54,10 +59,18 @@ const Interface& interface_of(const std::string& name) {
       {{"sample", DType::f32, {"batch_size", "", "height", "width"}}}};
   static const Interface encoder = {
       "an autoencoder's encoder",
-      {{"sample", DType::f32, {"batch_size", "", "sample_height", "sample_width"}}},
+      {{"sample", DType::f32, {"batch_size", "", "sample_height", "sample_width"}},
+       {kNoise, DType::f32, {"batch_size", "", "height", "width"}, false, true}},
       {{"latent_parameters", DType::f32, {"batch_size", "", "height", "width"}, false, true},
        {"latents", DType::f32, {"batch_size", "", "height", "width"}, false}}};
+  // By diffusers' conversion script: it gives the pictures back, too, those that it hides black.
+  static const Interface checker = {
+      "a safety checker",
+      {{"clip_input", DType::f32, {"batch_size", "", "", ""}}},
+      {{"has_nsfw_concepts", DType::f32, {"batch_size"}}},
+      "images"};
   if (name.starts_with("text_encoder")) return text;
+  if (name == "safety_checker") return checker;
   if (name == "unet") return unet;
   return name == "vae_decoder" ? decoder : encoder;
 }
@@ -129,6 +142,8 @@ class Adapter {
   }
 
   ir::Graph run() {
+    if (!own_.unread.empty()) leave_out(own_.unread);
+    if (std::ranges::count(own_.inputs, kNoise, &Port::name) > 0) take_noise();
     adapt_inputs();
     graph_.infer_types();
     adapt_outputs();
@@ -136,6 +151,44 @@ class Adapter {
   }
 
  private:
+  // What the graph draws from the normal distribution becomes an input.
+  void take_noise() {
+    const std::vector<ir::NodeId> nodes(graph_.nodes().begin(), graph_.nodes().end());
+    for (const ir::NodeId id : nodes) {
+      const ir::Node& node = graph_.node(id);
+      const Value drawn = node.outputs[0];
+      const bool standard = node.attributes.get_float("mean", 0) == 0 && node.attributes.get_float("scale", 1) == 1;
+      if (node.op != "RandomNormalLike" || !standard || graph_.type(drawn).shape.size() != 4) continue;
+      graph_.replace_uses(drawn, graph_.add_input(kNoise, graph_.type(drawn)));
+      graph_.erase(id);
+      first_ = graph_.nodes()[0];
+      return;
+    }
+  }
+
+  // The outputs that nobody asks for, what only they are made of, and the input with them.
+  void leave_out(std::string_view input) {
+    const std::vector<Value> outputs(graph_.outputs().begin(), graph_.outputs().end());
+    const std::vector<const Port*> ports = match(graph_, outputs, own_.outputs);
+    std::vector<Value> wanted;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (ports[i]) wanted.push_back(outputs[i]);
+    }
+    graph_.replace_outputs(std::move(wanted));
+    const std::vector<ir::NodeId> nodes(graph_.nodes().begin(), graph_.nodes().end());
+    for (const ir::NodeId id : nodes | std::views::reverse) {
+      const bool read = std::ranges::any_of(graph_.node(id).outputs, [&](Value value) {
+        return value && (!graph_.users(value).empty() || graph_.is_output(value));
+      });
+      if (!read) graph_.erase(id);
+    }
+    first_ = graph_.nodes().empty() ? ir::NodeId{} : graph_.nodes()[0];
+    for (size_t i = graph_.inputs().size(); i-- > 0;) {
+      const Value value = graph_.inputs()[i];
+      if (graph_.name(value) == input && graph_.users(value).empty()) graph_.remove_input(i);
+    }
+  }
+
   void adapt_inputs() {
     const std::vector<Value> inputs(graph_.inputs().begin(), graph_.inputs().end());
     const std::vector<const Port*> ports = match(graph_, inputs, own_.inputs);

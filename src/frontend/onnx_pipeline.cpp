@@ -14,7 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 using ir::Value;
 
-constexpr std::string_view kGraphs[] = {"text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"};
+constexpr std::string_view kGraphs[] = {"text_encoder", "text_encoder_2", "unet",
+                                          "vae_decoder",  "vae_encoder",    "safety_checker"};
 
 Value find_input(const ir::Graph& graph, std::string_view name) {
   for (const Value input : graph.inputs()) {

@@ -11,10 +11,10 @@
 namespace lathe::frontend {
 
 struct OnnxPipeline {
-  std::map<std::string, std::filesystem::path> graphs;  // files by graph: text_encoder, unet, vae_decoder ...
+  std::map<std::string, std::filesystem::path> graphs;  // files by graph: text_encoder, unet, safety_checker ...
   // config.json by role (text_encoder, text_encoder_2, unet, vae). What a folder does not say is found from its graphs.
   std::map<std::string, Json> configs;
-  bool encodes_latents = false;  // vae_encoder gives latents, drawn from its distribution already
+  bool encodes_latents = false;  // vae_encoder gives latents, which it may draw with an input `noise`
 };
 
 // Whether the folder's UNet is unet/model.onnx, without weights of another form beside it.

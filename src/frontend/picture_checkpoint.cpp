@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "contract/classifier_size.h"
 #include "frontend/single_file.h"
 #include "frontend/single_file_parts.h"
 #include "io/tensor_file.h"
@@ -197,16 +198,14 @@ void PictureCheckpoint::open_graphs(const fs::path& folder, const Json& index, c
     components_.emplace(role, ComponentInput{.role = role, .config = config, .tensors = {}});
     assets_[role + "/config.json"] = config.dump(2);
   }
-  for (const auto& [name, file] : onnx_->graphs) files_.push_back(file);
-  if (!names_component(index, "safety_checker")) return;
-  if (!find_weights(folder / "safety_checker", "").empty()) {
-    add_component(folder / "safety_checker", "safety_checker", "");
-  } else if (file_kind(folder / "safety_checker/model.onnx") == FileKind::file) {
-    fail(ErrorCode::unsupported,
-         "the safety checker is an ONNX graph, of which only a checkpoint is run; --no-safety-checker runs without it");
-  } else {
+  const bool checked = names_component(index, "safety_checker");
+  const bool has_weights = checked && !find_weights(folder / "safety_checker", "").empty();
+  if (!checked || has_weights) onnx_->graphs.erase("safety_checker");
+  if (has_weights) add_component(folder / "safety_checker", "safety_checker", "");
+  if (checked && !has_weights && !onnx_->graphs.contains("safety_checker")) {
     notes_.push_back("model_index.json names a safety checker that the folder does not have");
   }
+  for (const auto& [name, file] : onnx_->graphs) files_.push_back(file);
 }
 
 void PictureCheckpoint::open_file(const fs::path& file, const PictureOptions& options) {
@@ -301,7 +300,8 @@ void PictureCheckpoint::read_contract(const Json& index) {
   contract_.guidance_width = find_int(unet, "time_cond_proj_dim").value_or(0);
   contract_.guidance_embedded = contract_.guidance_width > 0;
   contract_.zero_empty_negative = find_bool(index, "force_zeros_for_empty_prompt").value_or(contract_.two_encoders);
-  contract_.safety_checker = components_.contains("safety_checker");
+  contract_.safety_checker =
+      components_.contains("safety_checker") || (onnx_ && onnx_->graphs.contains("safety_checker"));
   if (contract_.safety_checker) {
     const auto extractor = assets_.find(std::string(kFeatureExtractor));
     if (extractor == assets_.end())
@@ -314,8 +314,7 @@ void PictureCheckpoint::read_contract(const Json& index) {
   }
   read_autoencoder(components_.at("vae").config, contract_);
   if (onnx_ && onnx_->encodes_latents && !contract_.tiny_autoencoder) {
-    contract_.tiny_autoencoder = true;  // what it means: no distribution to draw from
-    notes_.push_back("vae_encoder draws its latents itself: a picture from a picture is not that of its seed");
+    contract_.tiny_autoencoder = true;  // what it means: latents, no distribution
   }
   if (const int64_t width = width_of_states(components_); width != contract_.context_width) {
     fail(ErrorCode::invalid_input, "the text encoder{} states of {} numbers, the UNet's cross_attention_dim is {}",
@@ -342,16 +341,30 @@ std::vector<std::string> PictureCheckpoint::graph_names() const {
   for (const char* name : {"vae_decoder", "vae_encoder"}) {
     if (!onnx_ || onnx_->graphs.contains(name)) names.push_back(name);
   }
+  if (onnx_ && onnx_->graphs.contains("safety_checker")) names.push_back("safety_checker");
   return names;
 }
 
 ir::Graph PictureCheckpoint::build(const std::string& graph, const ComponentOptions& options) const {
-  if (onnx_ && graph != "safety_checker") return import_picture_graph(*onnx_, graph);
+  const bool checker = graph == "safety_checker";
+  if (onnx_ && checker && onnx_->graphs.contains(graph)) return exported_checker();
+  if (onnx_ && !checker) return import_picture_graph(*onnx_, graph);
   const std::string role = graph.starts_with("vae_") ? "vae" : graph;
   const auto component = components_.find(role);
   if (component == components_.end()) fail(ErrorCode::not_found, "the pipeline has no {}", graph);
   GraphMap graphs = build_component(component->second, options);
   return std::move(graphs.at(graph));
+}
+
+// Exporters leave lengths open that its positions fix: here they are those that it is shown.
+ir::Graph PictureCheckpoint::exported_checker() const {
+  ir::Graph graph = import_picture_graph(*onnx_, "safety_checker");
+  const int64_t side = contract_.sample_size * contract_.latent_scale;
+  const contract::ClassifierSize shown = contract::classifier_size(side, side, contract_.feature_extractor);
+  const tensor::Shape& shape = graph.type(graph.inputs()[0]).shape;
+  graph.set_type(graph.inputs()[0], {tensor::DType::f32, {shape[0], 3, shown.height, shown.width}, {}});
+  graph.infer_types();
+  return graph;
 }
 
 uint64_t PictureCheckpoint::tensor_bytes() const {

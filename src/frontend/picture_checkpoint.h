@@ -67,6 +67,7 @@ class PictureCheckpoint {
   void open_folder(const std::filesystem::path& folder, const PictureOptions& options);
   void open_file(const std::filesystem::path& file, const PictureOptions& options);
   void open_graphs(const std::filesystem::path& folder, const Json& index, const PictureOptions& options);
+  ir::Graph exported_checker() const;
   void add_parts(const PictureParts& parts);
   void add_tokenizers(const std::filesystem::path& folder, const std::string& kind);
   void add_component(const std::filesystem::path& folder, const std::string& role, const std::string& variant);

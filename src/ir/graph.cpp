@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/error.h"
+#include "tensor/load_in_place.h"
 
 namespace lathe::ir {
 namespace {
@@ -11,17 +12,20 @@ namespace {
 constexpr int64_t kMaxKnownElements = 256;           // of an integer constant whose elements types carry
 constexpr size_t kMaxSmallBytes = size_t{64} << 10;  // of a constant that small_constant reads
 
-// Whether a shape survives printing and parsing: other symbols would make text that reads as something else.
 // A result's name as part of a symbol: characters that mean something in dimensions are escaped, so that
 // different names stay different.
 std::string symbol_text(std::string_view name) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
+  text.reserve(name.size() + 16);
   for (const char c : name) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-    if (plain)
+    if (plain) {
       text += c;
-    else
-      text += fmt::format("~{:02x}", static_cast<unsigned char>(c));
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    text += {'~', kDigits[byte / 16], kDigits[byte % 16]};
   }
   return text;
 }
@@ -48,6 +52,32 @@ std::optional<std::vector<tensor::Dim>> known_elements(const tensor::Tensor* ten
                                                         : tensor->data<int32_t>()[size_t(i)]);
   }
   return elements;
+}
+
+std::vector<op::TypeInfo> infer_with(const Graph& graph, const op::OpDef& def, const Node& node,
+                                     std::string_view result_name) {
+  op::check_signature(def, node.inputs.size(), node.outputs.size(), node.attributes);
+  op::InferContext context{.op = node.op,
+                           .attributes = node.attributes,
+                           .inputs = {},
+                           .constants = {},
+                           .outputs = std::vector<op::TypeInfo>(node.outputs.size()),
+                           .unique_name = symbol_text(result_name)};
+  for (const Value input : node.inputs) {
+    context.inputs.push_back(input ? &graph.type(input) : nullptr);
+    context.constants.push_back(graph.small_constant(input));
+  }
+  const bool plain = std::all_of(context.inputs.begin(), context.inputs.end(),
+                                 [](const op::TypeInfo* input) { return !input || input->is_plain(); });
+  if (plain || def.infers_any) {
+    def.infer(context);
+  } else {
+    context.outputs.assign(node.outputs.size(), op::TypeInfo::unranked(tensor::DType::undefined));
+  }
+  for (const op::TypeInfo& output : context.outputs) {
+    LATHE_CHECK(output.dtype != tensor::DType::undefined || !output.ranked, "no type was inferred");
+  }
+  return std::move(context.outputs);
 }
 
 }  // namespace
@@ -152,31 +182,12 @@ void Graph::add_output(Value value, std::string_view name) {
 }
 
 std::vector<op::TypeInfo> Graph::infer(const Node& node, std::string_view result_name) const {
-  return with_context(fmt::format("node {} ({})", node.name.empty() ? result_name : node.name, node.op), [&] {
-    const op::OpDef& def = op::get_op(node.op);
-    op::check_signature(def, node.inputs.size(), node.outputs.size(), node.attributes);
-    op::InferContext context{.op = node.op,
-                             .attributes = node.attributes,
-                             .inputs = {},
-                             .constants = {},
-                             .outputs = std::vector<op::TypeInfo>(node.outputs.size()),
-                             .unique_name = symbol_text(result_name)};
-    for (const Value input : node.inputs) {
-      context.inputs.push_back(input ? &type(input) : nullptr);
-      context.constants.push_back(small_constant(input));
-    }
-    const bool plain = std::all_of(context.inputs.begin(), context.inputs.end(),
-                                   [](const op::TypeInfo* input) { return !input || input->is_plain(); });
-    if (plain || def.infers_any) {
-      def.infer(context);
-    } else {
-      context.outputs.assign(node.outputs.size(), op::TypeInfo::unranked(tensor::DType::undefined));
-    }
-    for (const op::TypeInfo& output : context.outputs) {
-      LATHE_CHECK(output.dtype != tensor::DType::undefined || !output.ranked, "no type was inferred");
-    }
-    return std::move(context.outputs);
-  });
+  try {
+    return infer_with(*this, op::get_op(node.op), node, result_name);
+  } catch (Error& error) {  // not with_context: this runs often, and its text is wanted rarely
+    error.add_context(fmt::format("node {} ({})", node.name.empty() ? result_name : node.name, node.op));
+    throw;
+  }
 }
 
 std::vector<op::TypeInfo> Graph::inferred_types(NodeId id) const {
@@ -261,7 +272,7 @@ const tensor::Tensor* Graph::small_constant(Value value) const {
   // Threads that read one graph may both get here first; the loser's copy is dropped.
   auto cached = std::atomic_load(&found.small);
   if (!cached) {
-    auto loaded = std::make_shared<const tensor::Tensor>(tensor::load(*found.source));
+    auto loaded = std::make_shared<const tensor::Tensor>(tensor::load_in_place(found.source));
     if (std::atomic_compare_exchange_strong(&found.small, &cached, loaded)) cached = std::move(loaded);
   }
   return cached.get();

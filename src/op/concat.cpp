@@ -1,4 +1,5 @@
 // Tensors end to end along one axis.
+#include "op/copy_region.h"
 #include "op/inference.h"
 #include "op/values.h"
 
@@ -36,13 +37,10 @@ void evaluate_concat(EvaluateContext& context) {
   dims[axis] = 0;
   for (const tensor::Tensor& input : context.inputs) dims[axis] += input.dims()[axis];
   tensor::Tensor result(context.inputs[0].dtype(), dims);
-  const tensor::Dims strides = contiguous_strides(dims);
-  int64_t start = 0;
+  Placement place{contiguous_strides(dims)};
   for (const tensor::Tensor& input : context.inputs) {
-    ElementCopier copier(input, result);
-    Walk walk(input.dims(), strides, start);
-    for (int64_t i = 0; i < input.size(); ++i) copier.copy(i, walk.next());
-    start += input.dims()[axis] * strides[axis];
+    copy_region(input.dims(), input, {contiguous_strides(input.dims())}, result, place);
+    place.start += input.dims()[axis] * place.strides[axis];
   }
   context.outputs[0] = std::move(result);
 }

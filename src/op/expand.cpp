@@ -1,6 +1,7 @@
 // The input broadcast with a shape; a 1 in that shape leaves the input's dimension.
 #include <algorithm>
 
+#include "op/copy_region.h"
 #include "op/inference.h"
 #include "op/values.h"
 
@@ -36,8 +37,8 @@ void evaluate_expand(EvaluateContext& context) {
   const tensor::Tensor& data = context.inputs[0];
   const std::vector<int64_t> target = load<int64_t>(context.inputs[1]);
   tensor::Dims dims = broadcast_dims(data.dims(), target);
-  Walk walk(dims, broadcast_strides(data.dims(), dims));
-  context.outputs[0] = take(data, std::move(dims), [&] { return walk.next(); });
+  tensor::Dims strides = broadcast_strides(data.dims(), dims);
+  context.outputs[0] = take_region(data, std::move(dims), {std::move(strides)});
 }
 
 }  // namespace

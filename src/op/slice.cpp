@@ -1,6 +1,7 @@
 // Ranges of some axes, with steps that may be negative; bounds count from the end when negative, and clamp.
 #include <algorithm>
 
+#include "op/copy_region.h"
 #include "op/inference.h"
 #include "op/values.h"
 
@@ -146,8 +147,7 @@ void evaluate_slice(EvaluateContext& context) {
     offset += range.start * strides[axis];
     strides[axis] = range.count > 1 ? strides[axis] * steps[i] : 0;
   }
-  Walk walk(dims, std::move(strides), offset);
-  context.outputs[0] = take(data, std::move(dims), [&] { return walk.next(); });
+  context.outputs[0] = take_region(data, std::move(dims), {std::move(strides), offset});
 }
 
 }  // namespace

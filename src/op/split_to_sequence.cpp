@@ -2,6 +2,7 @@
 // single indices, whose axis goes away unless keepdims.
 #include <algorithm>
 
+#include "op/copy_region.h"
 #include "op/sequences.h"
 #include "op/values.h"
 
@@ -44,8 +45,7 @@ void evaluate(DataContext& context) {
   for (const int64_t length : part_lengths(context, data.dims()[size_t(axis)])) {
     tensor::Dims dims = data.dims();
     dims[size_t(axis)] = length;
-    Walk walk(dims, strides, start * strides[size_t(axis)]);
-    tensor::Tensor part = take(data, dims, [&] { return walk.next(); });
+    tensor::Tensor part = take_region(data, dims, {strides, start * strides[size_t(axis)]});
     if (!keep) {
       dims.erase(dims.begin() + axis);
       part = part.reshaped(dims);

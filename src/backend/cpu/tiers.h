@@ -7,6 +7,7 @@
 #include "backend/cpu/elementwise.h"
 #include "backend/cpu/half_products.h"
 #include "backend/cpu/isa.h"
+#include "backend/cpu/pointwise.h"
 #include "backend/cpu/quantize.h"
 #include "backend/cpu/winograd.h"
 #include "backend/graph_kernel.h"
@@ -24,6 +25,9 @@ inline const QuantizeTier& quantize_tier(const Problem& problem) {
 }
 inline const ChannelsTier& channels_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kChannelsTier : avx512::kChannelsTier;
+}
+inline const PointwiseTier& pointwise_tier(const Problem& problem) {
+  return isa_of(problem) == Isa::avx2 ? avx2::kPointwiseTier : avx512::kPointwiseTier;
 }
 inline const ConvTier& conv_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kConvTier : avx512::kConvTier;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "opt/pass.h"
+#include "tensor/load_in_place.h"
 
 namespace lathe::opt {
 namespace {
@@ -46,7 +47,7 @@ std::vector<tensor::Tensor> compute(const ir::Graph& graph, const ir::Node& node
   return with_context(fmt::format("node {} ({})", node.name, node.op), [&] {
     std::vector<tensor::Tensor> inputs;
     for (const ir::Value input : node.inputs) {
-      inputs.push_back(input ? tensor::load(*graph.source(input)) : tensor::Tensor());
+      inputs.push_back(input ? tensor::load_in_place(graph.source(input)) : tensor::Tensor());
     }
     return op::evaluate(op::get_op(node.op), std::move(inputs), node.attributes, node.outputs.size());
   });

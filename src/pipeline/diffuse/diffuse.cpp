@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "pipeline/diffuse/guidance.h"
@@ -112,13 +113,16 @@ struct Diffuser::Impl {
   PictureGraphs graphs;
   DiffuserOptions options;
   std::map<std::string, std::unique_ptr<runtime::GraphSession>> sessions;
+  std::map<std::string, std::set<std::string>> input_names;  // of graphs that a session was made of
   double load_ms = 0;
 
   runtime::GraphSession& session(const std::string& name) {
     auto& found = sessions[name];
     if (!found) {
       const auto start = Clock::now();
-      found = std::make_unique<runtime::GraphSession>(graphs(name), options.graph);
+      const std::shared_ptr<const plan::GraphModel> model = graphs(name);
+      for (const int64_t input : model->plan.inputs) input_names[name].insert(model->plan.values[size_t(input)].name);
+      found = std::make_unique<runtime::GraphSession>(model, options.graph);
       load_ms += ms_since(start);
     }
     return *found;
@@ -232,11 +236,17 @@ PictureResult Diffuser::Impl::run(const PictureRequest& wished, const OnStep& on
 
   start = Clock::now();
   const double loaded = load_ms;
-  const auto encode = [&](const Tensor& picture) {
+  const auto encode = [&](const Tensor& picture, const Tensor& noise) {
     const std::string output = contract.tiny_autoencoder ? "latents" : "latent_parameters";
-    return run_checked("vae_encoder", {{"sample", picture}}, output, "encoding the picture");
+    runtime::GraphSession::Data inputs = {{"sample", picture}};
+    if (noise.defined()) inputs.emplace("noise", noise);
+    return run_checked("vae_encoder", inputs, output, "encoding the picture");
   };
-  PictureLatents latents(contract, request, encode);
+  const auto draws = [&] {
+    session("vae_encoder");
+    return input_names.at("vae_encoder").contains("noise");
+  };
+  PictureLatents latents(contract, request, {encode, draws});
   latents.begin(*scheduler);
   result.encode_ms = ms_since(start) - (load_ms - loaded);
   done_with("vae_encoder");
@@ -280,12 +290,17 @@ void Diffuser::Impl::hide(PictureResult& result, uint64_t seed) {
   const auto start = Clock::now();
   const double loaded = load_ms;
   result.hidden = hide_unsafe(contract, result.images, [&](const Tensor& clip_input) {
-    const auto scores = session("safety_checker").run({{"clip_input", clip_input}});
-    const Tensor concepts = scores.at("concept_scores").tensor(), specials = scores.at("special_scores").tensor();
-    if (!all_finite(concepts) || !all_finite(specials)) {
-      fail(ErrorCode::verification, "the safety checker gives NaN or infinity");
+    const auto found = session("safety_checker").run({{"clip_input", clip_input}});
+    for (const auto& [name, value] : found) {
+      if (all_finite(value.tensor())) continue;
+      fail(ErrorCode::verification, "the safety checker gives NaN or infinity in {}", name);
     }
-    return ClassifierScores{concepts, specials};
+    // One that somebody exported has decided already.
+    if (const auto flags = found.find("has_nsfw_concepts"); flags != found.end()) {
+      return flags->second.tensor().data<float>()[0] != 0;
+    }
+    return is_unsafe(found.at("concept_scores").tensor().data<float>(),
+                     found.at("special_scores").tensor().data<float>());
   });
   for (size_t i = 0; i < result.hidden.size(); ++i) {
     if (!result.hidden[i]) continue;
@@ -299,7 +314,7 @@ void Diffuser::Impl::hide(PictureResult& result, uint64_t seed) {
 
 Diffuser::Diffuser(contract::Pictures contract, std::vector<text::ClipTokenizer> tokenizers, PictureGraphs graphs,
                    const DiffuserOptions& options)
-    : impl_(new Impl{std::move(contract), std::move(tokenizers), std::move(graphs), options, {}, 0}) {}
+    : impl_(new Impl{std::move(contract), std::move(tokenizers), std::move(graphs), options, {}, {}, 0}) {}
 
 Diffuser::~Diffuser() = default;
 

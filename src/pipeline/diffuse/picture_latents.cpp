@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "base/fields.h"
@@ -53,10 +54,10 @@ SchedulerName scheduler_name(const contract::Pictures& contract, const PictureRe
   return found;
 }
 
-PictureLatents::PictureLatents(const contract::Pictures& contract, const PictureRequest& request, Encode encode)
+PictureLatents::PictureLatents(const contract::Pictures& contract, const PictureRequest& request, Encoder encoder)
     : contract_(contract),
       request_(request),
-      encode_(std::move(encode)),
+      encoder_(std::move(encoder)),
       height_(request.height / contract.latent_scale),
       width_(request.width / contract.latent_scale),
       size_(size_t(contract.latent_channels * height_ * width_)) {
@@ -70,24 +71,36 @@ std::vector<float> PictureLatents::draw() {
   return noise;
 }
 
-std::vector<float> PictureLatents::encoded(const Tensor& picture) {
-  const Tensor result = encode_(picture);
-  const auto values = result.data<float>();
+std::vector<float> PictureLatents::drawn(const Tensor& picture) {
+  const bool draws = encoder_.draws();
+  const bool given = contract_.tiny_autoencoder && !draws;
+  std::vector<float> noise = given ? std::vector<float>() : draw();
+  const auto noise_of = [&](size_t i) { return std::span(noise).subspan(i * size_, size_); };
   const size_t expected = contract_.tiny_autoencoder ? size_ : 2 * size_;
-  if (values.size() != expected) {
-    fail(ErrorCode::invalid_input, "vae_encoder gives {}{}, expected {} numbers", tensor::to_string(result.dtype()),
-         tensor::to_string(std::span(result.dims())), expected);
-  }
   std::vector<float> latents(size_ * random_.size());
-  std::vector<float> noise = contract_.tiny_autoencoder ? std::vector<float>() : draw();
+  Tensor result;
   for (size_t i = 0; i < random_.size(); ++i) {
     const auto out = std::span(latents).subspan(i * size_, size_);
+    if (i == 0 || draws) {
+      const tensor::Dims dims = {1, contract_.latent_channels, height_, width_};
+      result = encoder_.run(picture, draws ? Tensor::of<float>(dims, noise_of(i)) : Tensor());
+    }
+    const auto values = std::as_const(result).data<float>();
+    if (values.size() != expected) {
+      fail(ErrorCode::invalid_input, "vae_encoder gives {}{}, expected {} numbers", tensor::to_string(result.dtype()),
+           tensor::to_string(std::span(result.dims())), expected);
+    }
     if (contract_.tiny_autoencoder) {
       std::copy(values.begin(), values.end(), out.begin());
     } else {
-      sample_distribution(values, std::span(noise).subspan(i * size_, size_), out);
+      sample_distribution(values, noise_of(i), out);
     }
   }
+  return latents;
+}
+
+std::vector<float> PictureLatents::encoded(const Tensor& picture) {
+  std::vector<float> latents = drawn(picture);
   const float scale = float(contract_.scaling_factor), shift = float(contract_.shift_factor);
   for (float& value : latents) value = (value - shift) * scale;
   return latents;

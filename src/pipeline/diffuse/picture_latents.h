@@ -24,8 +24,12 @@ SchedulerName scheduler_name(const contract::Pictures& contract, const PictureRe
 class PictureLatents {
  public:
   // The encoder's output for a picture [1, 3, height, width].
-  using Encode = std::function<tensor::Tensor(const tensor::Tensor& picture)>;
-  PictureLatents(const contract::Pictures& contract, const PictureRequest& request, Encode encode);
+  struct Encoder {
+    // `noise`: [1, channels, h, w] that the latents are drawn with, where it draws them.
+    std::function<tensor::Tensor(const tensor::Tensor& picture, const tensor::Tensor& noise)> run;
+    std::function<bool()> draws;  // latents by itself; otherwise it gives them, or their distribution
+  };
+  PictureLatents(const contract::Pictures& contract, const PictureRequest& request, Encoder encoder);
 
   // Noise, or the picture with as much noise as the run begins with.
   void begin(const Scheduler& scheduler);
@@ -40,12 +44,14 @@ class PictureLatents {
 
  private:
   std::vector<float> draw();  // of the sample's size
+  // Latents of the picture as the UNet has them, for each of the batch.
   std::vector<float> encoded(const tensor::Tensor& picture);
+  std::vector<float> drawn(const tensor::Tensor& picture);
   void set_mask();
 
   const contract::Pictures& contract_;
   const PictureRequest& request_;
-  Encode encode_;
+  Encoder encoder_;
   int64_t height_, width_;                             // of latents
   size_t size_;                                        // of one picture's latents
   std::vector<std::unique_ptr<NormalSource>> random_;  // of each picture

@@ -6,36 +6,20 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "contract/classifier_size.h"
 #include "image/resize.h"
 
 namespace lathe::pipeline {
 namespace {
 
+using contract::classifier_flag;
+using contract::ClassifierSize;
 using tensor::DType;
 using tensor::Tensor;
-
-constexpr int64_t kLargestSide = 1 << 14;
 
 // CLIP's statistics of pixels, which older files leave out.
 constexpr std::array<double, 3> kMean = {0.48145466, 0.4578275, 0.40821073};
 constexpr std::array<double, 3> kDeviation = {0.26862954, 0.26130258, 0.27577711};
-
-int64_t check_side(std::string_view key, int64_t value) {
-  if (value < 1 || value > kLargestSide) {
-    fail(ErrorCode::invalid_input, "{}: expected 1 to {}, found {}", key, kLargestSide, value);
-  }
-  return value;
-}
-
-// A number, or an object that has it under one of the keys.
-int64_t side_of(const Json& config, std::string_view key, std::initializer_list<std::string_view> inner) {
-  const Json& member = get_member(config, key);
-  if (member.is_number_integer()) return check_side(key, member.get<int64_t>());
-  for (const std::string_view name : inner) {
-    if (member.is_object() && member.contains(name)) return check_side(key, get_int(member, name));
-  }
-  fail(ErrorCode::invalid_input, "{}: expected a number of pixels, found {}", key, member.dump());
-}
 
 std::array<double, 3> three_numbers(const Json& config, std::string_view key, std::array<double, 3> otherwise) {
   const Json* member = find_member(config, key);
@@ -48,10 +32,6 @@ std::array<double, 3> three_numbers(const Json& config, std::string_view key, st
   return numbers;
 }
 
-bool flag(const Json& config, std::string_view key) {
-  return find_bool(config, key).value_or(true);
-}
-
 // Pillow's numbers of its filters.
 image::Filter filter_of(const Json& config) {
   const int64_t resample = find_int(config, "resample").value_or(3);
@@ -61,19 +41,11 @@ image::Filter filter_of(const Json& config) {
   return image::Filter::bicubic;
 }
 
-// Its shorter side brought to `side`.
-image::Image resized(const image::Image& picture, int64_t side, image::Filter filter) {
-  const int64_t shorter = std::min(picture.width, picture.height), longer = std::max(picture.width, picture.height);
-  const int64_t other = side * longer / shorter;
-  const bool wide = picture.width > picture.height;
-  return image::resize(picture, wide ? other : side, wide ? side : other, filter);
-}
-
 // The middle of the picture as [height, width] of (pixel * factor - mean) / deviation in planes; black where the
 // picture does not reach.
 Tensor normalised(const image::Image& picture, int64_t width, int64_t height, const Json& config) {
-  const double factor = flag(config, "do_rescale") ? find_number(config, "rescale_factor").value_or(1.0 / 255) : 1;
-  const bool normalise = flag(config, "do_normalize");
+  const double factor = classifier_flag(config, "do_rescale") ? find_number(config, "rescale_factor").value_or(1.0 / 255) : 1;
+  const bool normalise = classifier_flag(config, "do_normalize");
   const auto mean = three_numbers(config, "image_mean", kMean),
              deviation = three_numbers(config, "image_std", kDeviation);
   const int64_t top = (picture.height - height) / 2, left = (picture.width - width) / 2;
@@ -98,13 +70,11 @@ Tensor normalised(const image::Image& picture, int64_t width, int64_t height, co
 Tensor classifier_input(const image::Image& picture, const std::string& preprocessor_config) {
   const Json config = parse_json(preprocessor_config, "preprocessor_config.json");
   return with_context("preprocessor_config.json", [&] {
-    image::Image fitted = picture;
-    if (flag(config, "do_resize")) {
-      fitted = resized(picture, side_of(config, "size", {"shortest_edge", "height"}), filter_of(config));
-    }
-    if (!flag(config, "do_center_crop")) return normalised(fitted, fitted.width, fitted.height, config);
-    const int64_t width = side_of(config, "crop_size", {"width"}), height = side_of(config, "crop_size", {"height"});
-    return normalised(fitted, width, height, config);
+    const ClassifierSize fitted = contract::resized_for_classifier(picture.width, picture.height, config);
+    const ClassifierSize shown = contract::cropped_for_classifier(fitted, config);
+    if (!classifier_flag(config, "do_resize")) return normalised(picture, shown.width, shown.height, config);
+    return normalised(image::resize(picture, fitted.width, fitted.height, filter_of(config)), shown.width,
+                      shown.height, config);
   });
 }
 
@@ -122,8 +92,7 @@ std::vector<bool> hide_unsafe(const contract::Pictures& contract, Tensor& images
   for (int64_t i = 0; i < dims[0]; ++i) {
     const std::span<float> one = all.subspan(size_t(i) * size, size);
     const image::Image picture = image::from_planes(one, dims[3], dims[2]);
-    const ClassifierScores scores = classify(classifier_input(picture, contract.feature_extractor));
-    hidden.push_back(is_unsafe(scores.concepts.data<float>(), scores.specials.data<float>()));
+    hidden.push_back(classify(classifier_input(picture, contract.feature_extractor)));
     if (hidden.back()) std::ranges::fill(one, -1.0f);
   }
   return hidden;

@@ -21,11 +21,8 @@ tensor::Tensor classifier_input(const image::Image& picture, const std::string& 
 // thousandths; one of the special concepts makes the others count from 0.01 below their thresholds on.
 bool is_unsafe(std::span<const float> concept_scores, std::span<const float> special_scores);
 
-// What the classifier's graph gives for one input.
-struct ClassifierScores {
-  tensor::Tensor concepts, specials;  // f32 [1, n]
-};
-using Classifier = std::function<ClassifierScores(const tensor::Tensor& clip_input)>;
+// Whether the picture of this input is to be hidden.
+using Classifier = std::function<bool(const tensor::Tensor& clip_input)>;
 
 // Makes the unsafe ones of images, f32 [batch, 3, height, width] of -1 to 1, black; which those were.
 std::vector<bool> hide_unsafe(const contract::Pictures& contract, tensor::Tensor& images, const Classifier& classify);

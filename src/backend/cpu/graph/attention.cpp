@@ -29,7 +29,9 @@ struct Prepared {
   bool has_cache = false;
   int64_t batch, repeats;  // query heads for each key head
   float scale;
-  bool causal, mask_is_bool;
+  float softcap = 0;             // of scores, before masks; 0: none
+  int64_t before = -1, after = -1;  // keys that a query sees before and behind its own; -1: all
+  bool mask_is_bool;
   int64_t mask_strides[3] = {};  // of batch, head, query; the last axis lies row by row
   bool has_mask;
 };
@@ -56,10 +58,6 @@ std::optional<std::string> fit(Problem& problem) {
   }
   if (problem.outputs.size() != (problem.has_input(kPastKey) ? 3 : 1))
     return "other outputs than the result and the cache";
-  if (attributes.get_float("softcap", 0) != 0) return "softcap";
-  for (const char* side : {"left_window_size", "right_window_size"}) {
-    if (attributes.get_int(side, -1) != -1) return "a window";
-  }
   const Heads q = heads_of(problem.inputs[kQ].dims, attributes.get_int("q_num_heads", 0));
   const Heads k = heads_of(keys_of(problem).dims, attributes.get_int("kv_num_heads", 0));
   if (k.length == 0 || q.length == 0 || q.size == 0) return "nothing to attend to";
@@ -87,7 +85,9 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
   p->batch = problem.inputs[kQ].dims[0];
   p->repeats = p->q.heads / p->k.heads;
   p->scale = float(attributes.get_float("scale", 1 / std::sqrt(double(p->q.size))));
-  p->causal = attributes.get_int("is_causal", 0) != 0;
+  p->softcap = float(attributes.get_float("softcap", 0));
+  p->before = attributes.get_int("left_window_size", -1);
+  p->after = attributes.get_int("is_causal", 0) != 0 ? 0 : attributes.get_int("right_window_size", -1);
   p->has_mask = problem.has_input(kMask);
   if (p->has_mask) {
     const ProblemValue& mask = problem.inputs[kMask];
@@ -123,7 +123,9 @@ size_t scratch_size(const Problem& problem) {
 void mask_row(const GraphCall& call, const Prepared& p, int64_t batch, int64_t head, int64_t query,
               float* row) noexcept {
   constexpr float kHidden = -std::numeric_limits<float>::infinity();
-  if (p.causal) std::fill(row + std::min(p.past + query + 1, p.k.length), row + p.k.length, kHidden);
+  const int64_t own = p.past + query;  // where this query stands among the keys, or behind them
+  if (p.before >= 0) std::fill(row, row + std::clamp<int64_t>(own - p.before, 0, p.k.length), kHidden);
+  if (p.after >= 0) std::fill(row + std::min(own + p.after + 1, p.k.length), row + p.k.length, kHidden);
   if (!p.has_mask) return;
   const int64_t at = batch * p.mask_strides[0] + head * p.mask_strides[1] + query * p.mask_strides[2];
   if (p.mask_is_bool) {
@@ -134,6 +136,16 @@ void mask_row(const GraphCall& call, const Prepared& p, int64_t batch, int64_t h
   } else {
     cpu::channels_tier(*call.problem).add_into(call.input(kMask) + at, p.k.length, row);
   }
+}
+
+// softcap tanh(score / softcap)
+void cap(const GraphCall& call, const Prepared& p, float* row) noexcept {
+  const cpu::ChannelsTier& channels = cpu::channels_tier(*call.problem);
+  channels.scale(1 / p.softcap, p.k.length, row);
+  cpu::pointwise_tier(*call.problem).functions[int(cpu::Pointwise::tanh)]({.a = row, .a_step = 1, .b = nullptr,
+                                                                           .b_step = 0, .p = 0, .q = 0,
+                                                                           .count = p.k.length, .y = row});
+  channels.scale(p.softcap, p.k.length, row);
 }
 
 // Query rows [begin, end) of one head.
@@ -152,6 +164,7 @@ void attend(const GraphCall& call, const Prepared& p, const Memory& memory, int6
                                 .sums = memory.sums});
     for (int64_t r = 0; r < rows; ++r) {
       float* scores = memory.scores + r * padded(p.k.length);
+      if (p.softcap > 0) cap(call, p, scores);
       mask_row(call, p, batch, head, row + r, scores);
       const float largest = channels.row_max(scores, p.k.length);
       // A query that sees nothing gives 0.
