@@ -2,10 +2,11 @@
 """A step of Stable Diffusion's UNet with guidance and the decoding of a picture, against diffusers and OpenVINO.
 
   bench_pictures.py LATHE FOLDER --onnx ONNX_FOLDER --torch PYTHON --openvino PYTHON [--rounds 3] [--threads 2] [--parts unet]
+                    [--engine LABEL=FILE[,ISA] ...]
 
 FOLDER is a diffusers folder (tools/make_random_pictures.py --base writes one of the full size), ONNX_FOLDER what
-`lathe export FOLDER ONNX_FOLDER --opset 18` writes; the interpreters have diffusers and openvino. Everything in fp32, 512 x
-512, both halves of the guidance in one batch. Each round starts each program anew, in turns. Of the UNet the second call
+`lathe export FOLDER ONNX_FOLDER --opset 18` writes; the interpreters have diffusers and openvino. 512 x 512, both halves of
+the guidance in one batch; the peers in fp32, lathe too, or each of the engines given, on kernels up to ISA. Each round starts each program anew, in turns. Of the UNet the second call
 counts; of the decoder the peers' second, lathe's only one. Peak RSS of lathe is that of a whole picture, of the peers that of
 the model alone. Ratios are medians of those of the rounds, with the lowest and the highest: the programs of a round run
 one after the other, and what else the host does changes more slowly.
@@ -58,10 +59,10 @@ def run_peer(python, which, part, folder, threads):
     return {"load": load, "seconds": seconds, "rss": rss}
 
 
-def run_lathe(lathe, model, threads):
+def run_lathe(lathe, model, isa, threads):
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([lathe, "run", model, "-p", "a cat", "--steps", "2", "--seed", "1", "--width", "512", "--height", "512",
-                               "-o", f"{folder}/x.png", "--threads", str(threads), "--json"], capture_output=True, text=True)
+                               "-o", f"{folder}/x.png", "--threads", str(threads), "--json"] + (["--isa", isa] if isa else []), capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"lathe: {done.stderr}")
     result = json.loads(done.stdout)
@@ -74,7 +75,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lathe")
     parser.add_argument("folder")
-    parser.add_argument("--engine", help="lathe runs this instead of the folder")
+    parser.add_argument("--engine", nargs="+", default=[], metavar="LABEL=FILE[,ISA]", help="lathe runs these, not the folder")
     parser.add_argument("--onnx", required=True)
     parser.add_argument("--torch", required=True)
     parser.add_argument("--openvino", required=True)
@@ -83,11 +84,16 @@ def main():
     parser.add_argument("--parts", choices=("unet", "vae"), nargs="+", default=("unet", "vae"))
     options = parser.parse_args()
     parts = [row for row in (("unet", "unet", "UNet step"), ("vae_decoder", "vae", "VAE decode")) if row[1] in options.parts]
+    engines = {}
+    for text in options.engine or ["lathe=" + options.folder]:
+        label, _, rest = text.partition("=")
+        engines[label] = (rest.split(",") + [""])[:2]
     samples = {}
     for _ in range(options.rounds):
-        unet, vae = run_lathe(options.lathe, options.engine or options.folder, options.threads)
-        samples.setdefault(("UNet step", "lathe"), []).append(unet)
-        samples.setdefault(("VAE decode", "lathe"), []).append(vae)
+        for label, (model, isa) in engines.items():
+            unet, vae = run_lathe(options.lathe, model, isa, options.threads)
+            samples.setdefault(("UNet step", label), []).append(unet)
+            samples.setdefault(("VAE decode", label), []).append(vae)
         for part, folder, name in parts:
             samples.setdefault((name, "diffusers"), []).append(
                 run_peer(options.torch, "diffusers", folder, options.folder, options.threads))
@@ -98,10 +104,11 @@ def main():
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         print(f"| {name} | {program} | {median['seconds']:.2f} | {median['load']:.2f} | {median['rss']:.0f} |")
     for _, _, name in parts:
-        for peer in ("diffusers", "OpenVINO"):
-            ratios = sorted(theirs["seconds"] / own["seconds"]
-                            for own, theirs in zip(samples[name, "lathe"], samples[name, peer]))
-            print(f"{name}: {statistics.median(ratios):.2f} x {peer} [{ratios[0]:.2f}, {ratios[-1]:.2f}]")
+        for label in engines:
+            for peer in ("diffusers", "OpenVINO"):
+                ratios = sorted(theirs["seconds"] / own["seconds"]
+                                for own, theirs in zip(samples[name, label], samples[name, peer]))
+                print(f"{name}: {label} {statistics.median(ratios):.2f} x {peer} [{ratios[0]:.2f}, {ratios[-1]:.2f}]")
 
 
 main()

@@ -153,10 +153,10 @@ std::span<const GraphLayout* const> graph_layouts() {
                                   .variant = group_of,
                                   .size = conv_size,
                                   .unpack = unpack_conv};
-  static constexpr std::array<const GraphLayout*, 12> kAll = {
+  static constexpr std::array<const GraphLayout*, 13> kAll = {
       &kLinear,           &kDepthwise,         &kWinograd,         &kConv,
       &kLinearBf16Layout, &kLinearF16Layout,   &kConvBf16Layout,   &kConvF16Layout,
-      &kByteDepthwiseLayout, &kBytePanelLayout, &kCodePanelLayout, &kBlockPanelLayout};
+      &kByteDepthwiseLayout, &kSignedPanelLayout, &kBytePanelLayout, &kCodePanelLayout, &kBlockPanelLayout};
   return kAll;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <tuple>
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/winograd.h"
@@ -94,6 +95,39 @@ TEST(GraphLayouts, WhatIsStoredCanBeHadBack) {
   }
   EXPECT_EQ(seen, (std::set<std::string_view>{"f32_panel", "conv_panel", "conv_depthwise", "conv_winograd",
                                               "linear_bf16", "linear_f16", "conv_bf16", "conv_f16"}));
+}
+
+// Signed bytes come back as they were; a sum of a row that is not its own is found where the whole row is asked for.
+TEST(GraphLayouts, SignedPanelsCanBeHadBack) {
+  const GraphLayout* layout = find_graph_layout(get_device("cpu"), "s8_panel");
+  ASSERT_TRUE(layout && layout->stored());
+  for (const auto& [op, dims, group] :
+       std::vector<std::tuple<std::string, Dims, int64_t>>{{"lathe.QLinear", {1, 1}, 1},
+                                                           {"lathe.QLinear", {37, 21}, 1},
+                                                           {"lathe.QConv", {33, 7, 3, 3}, 1},
+                                                           {"lathe.QConv", {34, 5, 2, 3}, 2},
+                                                           {"lathe.QConv", {6, 2, 5}, 3}}) {
+    SCOPED_TRACE(fmt::format("{} {}", op, tensor::to_string(std::span<const int64_t>(dims))));
+    const plan::Instruction instruction{
+        .op = op, .kernel = {}, .name = {}, .attributes = {{"group", group}}, .inputs = {}, .outputs = {}};
+    ASSERT_TRUE(layout->wanted(instruction, 1, DType::i8, dims));
+    EXPECT_FALSE(layout->wanted(instruction, 1, DType::u8, dims));
+    Tensor plain(DType::i8, dims);
+    int value = -128;
+    for (int8_t& element : plain.data<int8_t>()) element = int8_t(value = value > 80 ? value - 190 : value + 37);
+    Tensor packed = layout->pack(instruction, plain);
+    ASSERT_EQ(layout->size(dims, group), packed.bytes().size());
+    for (const int64_t step : {int64_t{1}, int64_t{7}, plain.size()}) {
+      for (int64_t first = 0; first < plain.size(); first += step) {
+        std::vector<std::byte> out(size_t(std::min(step, plain.size() - first)));
+        layout->unpack(dims, group, packed.bytes(), first, int64_t(out.size()), out);
+        ASSERT_EQ(std::memcmp(out.data(), plain.bytes().data() + first, out.size()), 0) << first;
+      }
+    }
+    std::vector<std::byte> all(size_t(plain.size()));
+    packed.mutable_bytes()[0] ^= std::byte{1};  // the first row's sum
+    EXPECT_THROW(layout->unpack(dims, group, packed.bytes(), 0, plain.size(), all), Error);
+  }
 }
 
 TEST(GraphLayouts, SizesOfWhatCannotBeAreRefused) {

@@ -44,7 +44,8 @@ image::Filter filter_of(const Json& config) {
 // The middle of the picture as [height, width] of (pixel * factor - mean) / deviation in planes; black where the
 // picture does not reach.
 Tensor normalised(const image::Image& picture, int64_t width, int64_t height, const Json& config) {
-  const double factor = classifier_flag(config, "do_rescale") ? find_number(config, "rescale_factor").value_or(1.0 / 255) : 1;
+  const bool rescale = classifier_flag(config, "do_rescale");
+  const double factor = rescale ? find_number(config, "rescale_factor").value_or(1.0 / 255) : 1;
   const bool normalise = classifier_flag(config, "do_normalize");
   const auto mean = three_numbers(config, "image_mean", kMean),
              deviation = three_numbers(config, "image_std", kDeviation);

@@ -31,7 +31,7 @@ struct Prepared : cpu::ConvWindows {
 
 std::optional<std::string> fit(Problem& problem) {
   const ProblemValue& w = problem.inputs[op::kQWeights];
-  if (w.layout != cpu::kBytePanel && w.layout != cpu::kByteDepthwise) return "weights that are not packed";
+  if (!cpu::is_byte_panel(w.layout) && w.layout != cpu::kByteDepthwise) return "weights that are not packed";
   problem.inputs[op::kQX].order = Order::channels_last;
   if (problem.has_input(op::kQResidual)) problem.inputs[op::kQResidual].order = Order::channels_last;
   problem.outputs[0].order = Order::channels_last;

@@ -32,7 +32,7 @@ Prepared sizes_of(const Problem& problem) {
 }
 
 std::optional<std::string> fit(Problem& problem) {
-  if (problem.inputs[op::kQWeights].layout != cpu::kBytePanel) return "weights that are not packed";
+  if (!cpu::is_byte_panel(problem.inputs[op::kQWeights].layout)) return "weights that are not packed";
   for (ProblemValue& input : problem.inputs) input.order = Order::plain;
   return std::nullopt;
 }
