@@ -44,15 +44,16 @@ unsigned packed_element(const Tensor& tensor, int64_t index, int width) {
 
 namespace {
 
-// Large ones come from the system as zeros already, in large pages where it has them: the first touch of a small page
-// costs as much as copying it.
+// Large ones come from the system as zeros already: the first touch of a small page costs as much as copying it, so that
+// they get large pages where it has them, or all their pages in one call.
+constexpr size_t kMapped = size_t{256} << 10;
 constexpr size_t kLarge = size_t{4} << 20;
 
 std::shared_ptr<void> zeros(size_t bytes) {
-  if (bytes >= kLarge) {
+  if (bytes >= kMapped) {
     void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return nullptr;
-    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a hint
+    ::madvise(memory, bytes, bytes >= kLarge ? MADV_HUGEPAGE : MADV_POPULATE_WRITE);  // a hint
     return {memory, [bytes](void* p) { ::munmap(p, bytes); }};
   }
   void* memory = ::operator new(bytes, kAlignment, std::nothrow);
