@@ -5,6 +5,9 @@
 # namespace lathe::...::LATHE_TIER or in an anonymous namespace and calls no inline function of another header:
 # of several copies of an inline function the linker keeps any one, and that one may hold instructions that the
 # machine does not have. The test `tier_symbols` looks for such copies.
+#
+# Every src/FOLDER/x_amx.cpp is compiled twice in the same manner, on top of avx512: as amx, with the instructions of
+# AMX, and as amx_emulated, with tiles in memory (tile_emulation.h), which any machine of avx512 runs.
 function(lathe_tier_sources layer folder)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*_tier.cpp)
   if(NOT sources)
@@ -15,11 +18,21 @@ function(lathe_tier_sources layer folder)
   # operands in its own AVX-512 headers for mistakes (PR 105593).
   set(avx512_flags ${avx2_flags} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
       -mtune=icelake-client -Wno-uninitialized -Wno-maybe-uninitialized)
+  set(amx_flags ${avx512_flags} -mamx-tile -mamx-int8 -mamx-bf16)
+  set(amx_emulated_flags ${avx512_flags} -DLATHE_EMULATED_TILES)
+  file(GLOB amx_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*_amx.cpp)
   get_target_property(dependencies lathe_${layer} LINK_LIBRARIES)
   set(objects "")
-  foreach(tier avx2 avx512)
+  foreach(tier avx2 avx512 amx amx_emulated)
     set(target lathe_${layer}_${tier})
-    add_library(${target} OBJECT ${sources})
+    set(tier_sources ${sources})
+    if(tier MATCHES "amx")
+      set(tier_sources ${amx_sources})
+    endif()
+    if(NOT tier_sources)
+      continue()
+    endif()
+    add_library(${target} OBJECT ${tier_sources})
     target_compile_options(${target} PRIVATE ${${tier}_flags})
     target_compile_definitions(${target} PRIVATE LATHE_TIER=${tier})
     target_link_libraries(${target} PRIVATE ${dependencies})

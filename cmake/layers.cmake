@@ -6,8 +6,8 @@ if(LATHE_TESTS)
 endif()
 
 # lathe_layer(NAME DEPENDENCY...): src/NAME/**.cpp becomes lathe_NAME; *_test.cpp become test_NAME;
-# *_fuzz.cpp become one fuzzer each; main.cpp is left out (the program is built from it), so are *_tier.cpp (see
-# cpu_kernels.cmake) and backend/cuda but for its host side (see cuda.cmake).
+# *_fuzz.cpp become one fuzzer each; main.cpp is left out (the program is built from it), so are *_tier.cpp and
+# *_amx.cpp (see cpu_kernels.cmake) and backend/cuda but for its host side (see cuda.cmake).
 function(lathe_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/src/backend/cuda/([a-z]*_test|emulation|kernels|library|host/.*_test)")
@@ -15,7 +15,7 @@ function(lathe_layer name)
   set(fuzzers ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cpp$")
-  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|_bench|_tier|/main)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|_bench|_tier|_amx|/main)\\.cpp$")
   if(NOT sources)
     file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/${name}_empty.cpp CONTENT "")
     set(sources ${CMAKE_BINARY_DIR}/generated/${name}_empty.cpp)

@@ -38,11 +38,17 @@ void expect_same(const std::string& name, const tensor::Tensor& expected, const 
   EXPECT_FALSE(difference) << name << ": " << difference.value_or("");
 }
 
-std::vector<std::string> isas_here() {
+// Those of this machine; kernels that multiply in tiles run on emulated ones, too (docs/adr/0018).
+std::vector<std::string> isas_for(const Case& c) {
   std::vector<std::string> isas;
   for (const backend::Capability& capability : backend::get_device("cpu").capabilities()) {
     if (capability.found) isas.push_back(capability.isa);
   }
+  const bool tiles = std::any_of(c.kernels.begin(), c.kernels.end(), [](const std::string& kernel) {
+    return kernel.starts_with("cpu.half_") || kernel == "cpu.q_linear" || kernel == "cpu.q_conv";
+  });
+  const bool has_avx512 = isas.size() > 1;
+  if (tiles && has_avx512) isas.emplace_back("amx_emulated");
   return isas;
 }
 
@@ -60,7 +66,7 @@ TEST_P(GraphCase, IsTheReference) {
   }
   for (const bool fuse : {true, false}) {
     const auto model = compiler::build_graph(graph, {.device = "cpu", .fuse = fuse});
-    for (const std::string& isa : isas_here()) {
+    for (const std::string& isa : isas_for(c)) {
       for (const int threads : {1, 2, 3}) {
         SCOPED_TRACE(fmt::format("{}, {}, {} threads", fuse ? "fused" : "as it is", isa, threads));
         runtime::GraphSession session(model, {.threads = threads, .isa = isa, .limits = {}, .alone_below = 0});

@@ -351,6 +351,7 @@ AttentionKernel attention_kernel(Isa isa) {
       return run_attention<avx2::attention_tier>;
     case Isa::avx512:
     case Isa::amx:
+    case Isa::amx_emulated:
       return run_attention<avx512::attention_tier>;
   }
   fail(ErrorCode::internal, "isa {}", int(isa));

@@ -7,9 +7,11 @@
 
 #include <stdint.h>
 
+#include "backend/cpu/tiles.h"
+
 namespace lathe::backend::cpu {
 
-constexpr int64_t kMaxByteRows = 12;
+constexpr int64_t kMaxByteRows = 32;  // of any tier
 constexpr int64_t kMaxBytePanels = 4;
 
 // sums[r * sum_stride + p * 16 + j] = sum over taps t, columns c: rows[t * row_count + r][c] * panel p [t * columns +
@@ -25,6 +27,10 @@ struct ByteTileCall {
   int64_t panel_count;   // at most kMaxBytePanels
   int32_t* sums;
   int64_t sum_stride;  // at least panel_count * 16
+  // For tiers with a `release`: the sums of each feature's weights as they are packed, 16 for each panel, and the
+  // thread's tiles.
+  const int32_t* weight_sums = nullptr;
+  TileShape* tiles = nullptr;
 };
 
 // v = float(sums[r][j] + offsets[j] - weight_zeros[j] * row_sums[r]) * scales[j] + bias[j], then a clamp, and for bytes
@@ -73,7 +79,7 @@ struct ByteTier {
   int max_panels;
   void (*tile)(const ByteTileCall&);
   // The same of a tile of max_panels and its best number of rows, all features there, no weight zeros: to bytes at
-  // once. Neither call's sums are used.
+  // once. Sums of the first call may be overwritten.
   void (*tile_to_bytes)(const ByteTileCall&, const FinishBytesCall&);
   void (*tile_to_byte_sums)(const ByteTileCall&, const SumBytesCall&);
   // row_sums[r] = sum over taps and columns of the row's bytes, read as the tile reads them.
@@ -83,12 +89,21 @@ struct ByteTier {
   void (*to_floats)(const FinishBytesCall&);
   void (*to_sums)(const FinishBytesCall&);
   void (*depthwise)(const ByteDepthwiseCall&);
+  int grain = 24;                         // rows: whole tiles of any number of panels
+  int64_t block_bytes = int64_t{256} << 10;  // of rows that stay in the second cache while all panels pass
+  void (*release)(TileShape&) = nullptr;  // when a thread's part of a kernel ends
 };
 
 namespace avx2 {
 extern const ByteTier kByteTier;
 }
 namespace avx512 {
+extern const ByteTier kByteTier;
+}
+namespace amx {
+extern const ByteTier kByteTier;
+}
+namespace amx_emulated {
 extern const ByteTier kByteTier;
 }
 

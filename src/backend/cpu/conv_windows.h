@@ -82,7 +82,7 @@ const T* tap_address(const ConvWindows& p, const WindowPosition& at, const T* x,
   return x + offset * p.all_channels();
 }
 
-constexpr int64_t kMaxWindows = 16;  // that are looked for at once
+constexpr int64_t kMaxWindows = 32;  // that are looked for at once
 
 // rows[tap * count + r] for the windows at `positions`; `padding` is a row of what stands beyond the edge. Windows that
 // see no padding see each tap at the same distance from their first one.

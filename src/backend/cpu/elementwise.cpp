@@ -19,6 +19,7 @@ const ElementwiseKernels& elementwise_kernels(Isa isa) {
       return avx2::elementwise_kernels;
     case Isa::avx512:
     case Isa::amx:
+    case Isa::amx_emulated:
       return avx512::elementwise_kernels;
   }
   fail(ErrorCode::internal, "isa {}", int(isa));

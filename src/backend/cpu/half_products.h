@@ -4,16 +4,18 @@
 #include <stdint.h>
 
 #include "backend/cpu/conv.h"
+#include "backend/cpu/tiles.h"
 
 namespace lathe::backend::cpu {
 
 // How a tile multiplies. The first two compute the same but for the order of sums: a product of two bf16 is exact.
 enum class HalfForm : uint8_t {
-  bf16_dot,   // rows of bf16 times bf16, two columns an instruction: AVX-512 BF16
+  bf16_dot,   // rows of bf16 times bf16, two columns an instruction or more: AVX-512 BF16, AMX
   bf16_wide,  // rows of f32 times bf16, widened in registers
   f16,        // rows of f32 times half, widened in registers
 };
 constexpr int kHalfForms = 3;
+constexpr int64_t kMaxHalfRows = 32;  // of any form
 
 // A panel of 16 features is [taps][steps][16][2] bf16 or [taps][steps][16] half. Where the columns of a tap are odd the
 // last pair is filled up with zero weights; rows then hold a zero behind their last column.
@@ -32,12 +34,16 @@ struct HalfTileCall {
   int64_t panel_count;   // at most the form's
   float* sums;
   int64_t sum_stride;  // at least panel_count * 16
+  TileShape* tiles = nullptr;  // of the thread, for forms with a `release`
 };
 
 struct HalfTileForm {
   int tile_rows[kMaxTilePanels + 1];  // best number of rows for so many panels
   int max_panels;                     // 0: the tier has not got it
   void (*tile)(const HalfTileCall&);
+  int grain = 24;                         // rows: whole tiles of any number of panels
+  int64_t block_bytes = int64_t{256} << 10;  // of rows that stay in the second cache while all panels pass
+  void (*release)(TileShape&) = nullptr;  // when a thread's part of a kernel ends
 };
 
 struct HalfTier {
@@ -56,6 +62,13 @@ extern const HalfTier kHalfTier;
 }
 namespace avx512 {
 extern const HalfTier kHalfTier;  // bf16_dot runs only where has_avx512_bf16()
+}
+// bf16_dot on tiles; all else is avx512's.
+namespace amx {
+extern const HalfTileForm kBf16Tiles;
+}
+namespace amx_emulated {
+extern const HalfTileForm kBf16Tiles;
 }
 
 }  // namespace lathe::backend::cpu

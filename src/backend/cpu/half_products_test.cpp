@@ -9,6 +9,7 @@
 
 #include "backend/cpu/half_layouts.h"
 #include "backend/cpu/isa.h"
+#include "backend/cpu/tiers.h"
 #include "base/error.h"
 #include "base/numbers.h"
 
@@ -30,6 +31,7 @@ const HalfTier& tier_of(Isa isa) {
 
 bool runs(Isa isa, HalfForm form) {
   if (!has_isa(isa)) return false;
+  if (has_tiles(isa)) return form == HalfForm::bf16_dot;
   return form != HalfForm::bf16_dot || (isa != Isa::avx2 && has_avx512_bf16());
 }
 
@@ -64,15 +66,18 @@ struct Tile {
                                               : static_cast<const void*>(wide.data() + i * pitch));
     }
     std::vector<float> sums(size_t(rows * panels * 16));
-    tier.forms[int(form)].tile({.rows = at.data(),
-                                .row_count = rows,
-                                .taps = taps,
-                                .steps = sizes.steps,
-                                .panels = reinterpret_cast<const uint16_t*>(packed.bytes().data()),
-                                .panel_stride = sizes.panel_numbers(),
-                                .panel_count = panels,
-                                .sums = sums.data(),
-                                .sum_stride = panels * 16});
+    const HalfTileForm& tiles = half_tile_form(isa, form);
+    TileUse use(tiles.release);
+    tiles.tile({.rows = at.data(),
+                .row_count = rows,
+                .taps = taps,
+                .steps = sizes.steps,
+                .panels = reinterpret_cast<const uint16_t*>(packed.bytes().data()),
+                .panel_stride = sizes.panel_numbers(),
+                .panel_count = panels,
+                .sums = sums.data(),
+                .sum_stride = panels * 16,
+                .tiles = use.shape()});
     return sums;
   }
 
@@ -100,13 +105,13 @@ struct Tile {
 template <class Check>
 void each_tile(bool integers, Check check) {
   std::mt19937 random(1);
-  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx, Isa::amx_emulated}) {
     for (const HalfForm form : {HalfForm::bf16_dot, HalfForm::bf16_wide, HalfForm::f16}) {
       if (!runs(isa, form)) continue;
-      const HalfTileForm& tiles = tier_of(isa).forms[int(form)];
+      const HalfTileForm& tiles = half_tile_form(isa, form);
       for (int panels = 1; panels <= tiles.max_panels; ++panels) {
         for (int rows = 1; rows <= tiles.tile_rows[panels]; ++rows) {
-          for (const int64_t columns : {16, 19, 40}) {
+          for (const int64_t columns : {16, 19, 40, 64, 97}) {
             for (const int64_t taps : {1, 3}) {
               Tile tile{.rows = rows, .panels = panels, .taps = taps, .columns = columns, .x = {}, .w = {}};
               tile.x.resize(size_t(taps * rows * columns));

@@ -12,7 +12,7 @@
 namespace lathe::backend::cpu {
 namespace {
 
-constexpr std::array<std::string_view, 3> kNames = {"avx2", "avx512", "amx"};
+constexpr std::array<std::string_view, 4> kNames = {"avx2", "avx512", "amx", "amx_emulated"};
 
 struct Registers {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -99,6 +99,8 @@ bool has_isa(Isa isa) {
       return features().avx512;
     case Isa::amx:
       return features().amx;
+    case Isa::amx_emulated:
+      return features().avx512;
   }
   return false;
 }

@@ -76,7 +76,8 @@ Form form_of(Compute compute, const LinearTier& tier) {
       return Form::f32_from_f16;
     case Compute::bf16: {
       static const bool has_dot = has_avx512_bf16();
-      return has_dot && &tier == &avx512::kLinearTier ? Form::bf16 : Form::f32_from_bf16;
+      const bool dot = tier.has_bf16_dot || (has_dot && &tier == &avx512::kLinearTier);
+      return dot ? Form::bf16 : Form::f32_from_bf16;
     }
     case Compute::i8:
       return Form::i8;
@@ -91,13 +92,15 @@ struct Layer {
   const LinearCall& call;
   const LinearTier& tier;
   Form form;
+  TileShape* tiles;
   bool gated;
   int64_t outputs;
 
-  Layer(const LinearCall& call_, const LinearTier& tier_)
+  Layer(const LinearCall& call_, const LinearTier& tier_, TileShape* tiles_)
       : call(call_),
         tier(tier_),
         form(form_of(call_.compute, tier_)),
+        tiles(tiles_),
         gated(is_gate(call_.activation)),
         outputs(0) {
     for (const LinearPart& part : call.parts) outputs += part.rows;
@@ -166,6 +169,7 @@ ProductCall product(const Layer& layer, const LinearPart& part, const Activation
   call.activations = act;
   call.sums = sums;
   call.work = work;
+  call.tiles = layer.tiles;
   return call;
 }
 
@@ -290,7 +294,7 @@ void run_gemm(const Layer& layer, TeamMember& member, const MemberScratch& scrat
   layer.tier.prepare_tiles(layer.prepare(act, scratch.rows), mine.begin, mine.end);
   member.barrier();
   const int64_t blocks = ceil_div(call.tokens, kTokenBlock);
-  const int64_t block = align_up(ceil_div(call.tokens, blocks), tile);
+  const int64_t block = align_up(ceil_div(call.tokens, blocks), std::max<int64_t>(tile, layer.tier.token_grain));
   const int64_t grain = layer.gated ? 1 : 2;
   for (int64_t first = 0; first < call.tokens; first += block) {
     const int64_t tokens = std::min(block, call.tokens - first);
@@ -311,7 +315,8 @@ void run_gemm(const Layer& layer, TeamMember& member, const MemberScratch& scrat
 
 void run(const LinearCall& call, TeamMember& member, const LinearTier& tier) noexcept {
   if (call.tokens == 0) return;
-  const Layer layer(call, tier);
+  TileUse tiles(tier.release);
+  const Layer layer(call, tier, tiles.shape());
   const int64_t shared_tokens = align_up(call.tokens, kMaxTile);
   std::byte* memory = call.scratch + activation_size(shared_tokens, call.columns) +
                       MemberScratch::size(call.columns) * size_t(member.index());
@@ -328,6 +333,13 @@ void run_avx2(const LinearCall& call, TeamMember& member) noexcept {
 }
 void run_avx512(const LinearCall& call, TeamMember& member) noexcept {
   run(call, member, avx512::kLinearTier);
+}
+
+void run_amx(const LinearCall& call, TeamMember& member) noexcept {
+  run(call, member, amx::kLinearTier);
+}
+void run_amx_emulated(const LinearCall& call, TeamMember& member) noexcept {
+  run(call, member, amx_emulated::kLinearTier);
 }
 
 constexpr std::array<std::string_view, 5> kComputeNames = {"f32", "bf16", "f16", "i8", "i16"};
@@ -369,8 +381,17 @@ std::optional<std::string_view> linear_refusal(Layout layout, Compute compute, i
 }
 
 LinearKernel linear_kernel(Isa isa) {
-  // amx: its own kernel takes this place when there is one; until then the tier below it, which it includes.
-  return isa == Isa::avx2 ? run_avx2 : run_avx512;
+  switch (isa) {
+    case Isa::avx2:
+      return run_avx2;
+    case Isa::avx512:
+      return run_avx512;
+    case Isa::amx:
+      return run_amx;
+    case Isa::amx_emulated:
+      return run_amx_emulated;
+  }
+  fail(ErrorCode::internal, "isa {}", int(isa));
 }
 
 }  // namespace lathe::backend::cpu

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backend/cpu/linear_definition.h"
+#include "backend/cpu/tile_emulation.h"
 #include "base/error.h"
 
 namespace lathe::backend::cpu {
@@ -46,14 +47,17 @@ struct Linear : LinearData {
     call.y = y.data();
     call.compute = problem.compute;
     call.scratch = scratch.data;
-    team.run([&](TeamMember& member) { linear_kernel(isa)(call, member); });
+    team.run([&](TeamMember& member) {
+      linear_kernel(isa)(call, member);
+      EXPECT_FALSE(emulation::is_configured()) << "tiles were not given back";
+    });
     return y;
   }
 };
 
 std::vector<Isa> isas() {
   std::vector<Isa> found;
-  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx, Isa::amx_emulated}) {
     if (has_isa(isa)) found.push_back(isa);
   }
   return found;
@@ -72,7 +76,10 @@ TEST_P(LinearCases, EqualTheDefinition) {
     SCOPED_TRACE(problem.text);
     const Linear linear(problem);
     const Expected expected = expect(linear);
+    constexpr int64_t kEmulated = 500'000'000;  // multiplications: emulated tiles take a second for them
+    const bool large = problem.tokens * problem.columns * linear.outputs > kEmulated;
     for (const Isa isa : isas()) {
+      if (isa == Isa::amx_emulated && large) continue;
       SCOPED_TRACE(to_string(isa));
       const auto all = linear.run(isa, one, problem.tokens);
       compare(linear, expected, all, problem.tokens);
@@ -89,17 +96,20 @@ TEST_P(LinearCases, EqualTheDefinition) {
 
 INSTANTIATE_TEST_SUITE_P(Lines, LinearCases, testing::ValuesIn(case_lines()));
 
-// Products of bf16 by vdpbf16ps flush subnormals and order sums their own way; all others agree bit for bit.
+// Products of bf16 by vdpbf16ps or in tiles flush subnormals and order sums their own way; all others agree bit for
+// bit.
 TEST(Linear, TiersAgree) {
   if (!has_isa(Isa::avx512)) GTEST_SKIP() << "one tier only";
   Team team(2);
-  for (const char* line : {"parts=q4_0,q5_1,q8_0 compute=i8,i16,f32 rows=50 columns=576 tokens=3,20 norm=rms",
-                           "parts=q4_k,q5_k,q6_k compute=i8,i16,f32 rows=50 columns=512 tokens=3,20 norm=layer",
+  for (const char* line : {"parts=q4_0,q5_1,q8_0 compute=i8,i16,f32 rows=50 columns=576 tokens=3,20,65 norm=rms",
+                           "parts=q4_k,q5_k,q6_k compute=i8,i16,f32 rows=50 columns=512 tokens=3,20,65 norm=layer",
                            "parts=f32,f16 compute=f32 rows=50 columns=77 tokens=3,20 norm=rms"}) {
     for (const LinearProblem& problem : expand_line(line)) {
       const Linear linear(problem);
       const auto a = linear.run(Isa::avx2, team, problem.tokens);
-      EXPECT_TRUE(same_bits(a, linear.run(Isa::avx512, team, problem.tokens), a.size())) << problem.text;
+      for (const Isa isa : isas()) {
+        EXPECT_TRUE(same_bits(a, linear.run(isa, team, problem.tokens), a.size())) << to_string(isa) << problem.text;
+      }
     }
   }
 }
@@ -200,7 +210,7 @@ TEST(Linear, SaysWhatItRefuses) {
 }
 
 TEST(Isa, NamesRoundTrip) {
-  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) EXPECT_EQ(find_isa(to_string(isa)), isa);
+  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx, Isa::amx_emulated}) EXPECT_EQ(find_isa(to_string(isa)), isa);
   EXPECT_EQ(find_isa("sse"), std::nullopt);
   EXPECT_TRUE(has_isa(best_isa()));
   EXPECT_TRUE(!has_isa(Isa::amx) || has_isa(Isa::avx512));

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "backend/cpu/linear.h"
+#include "backend/cpu/tiles.h"
 
 namespace lathe::backend::cpu {
 
@@ -58,6 +59,7 @@ struct ProductCall {
   Activations activations;  // gemm: from the first tile on
   float* sums;
   std::byte* work;  // private, kWorkSize bytes
+  TileShape* tiles;  // of the thread, for tiers with a `release`
 };
 constexpr int64_t kGemvPanels = 4;
 // Two panels of 256 columns as floats, or as codes with scales, minima and sums.
@@ -86,12 +88,22 @@ struct LinearTier {
   void (*gemv)(const ProductCall&);
   void (*gemm)(const ProductCall&);
   void (*finish)(const FinishCall&);
+  bool has_bf16_dot = false;  // whatever the processor has beside the tier
+  int token_grain = 1;        // whole tiles of tokens, where a tile of activations is one token
+  void (*release)(TileShape&) = nullptr;  // when a thread's part of a kernel ends
 };
 
 namespace avx2 {
 extern const LinearTier kLinearTier;
 }
 namespace avx512 {
+extern const LinearTier kLinearTier;
+}
+// Products of bf16, and those of codes by many tokens, in tiles; all else is avx512's.
+namespace amx {
+extern const LinearTier kLinearTier;
+}
+namespace amx_emulated {
 extern const LinearTier kLinearTier;
 }
 

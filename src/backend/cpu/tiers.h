@@ -17,8 +17,28 @@ namespace lathe::backend::cpu {
 inline Isa isa_of(const Problem& problem) {
   return Isa(problem.isa);
 }
+inline const ByteTier& byte_tier(Isa isa) {
+  switch (isa) {
+    case Isa::avx2:
+      return avx2::kByteTier;
+    case Isa::avx512:
+      return avx512::kByteTier;
+    case Isa::amx:
+      return amx::kByteTier;
+    case Isa::amx_emulated:
+      return amx_emulated::kByteTier;
+  }
+  return avx2::kByteTier;
+}
 inline const ByteTier& byte_tier(const Problem& problem) {
-  return isa_of(problem) == Isa::avx2 ? avx2::kByteTier : avx512::kByteTier;
+  return byte_tier(isa_of(problem));
+}
+// Rows of the highest tile.
+template <class TileTable>
+int64_t most_rows(const TileTable& table) {
+  int most = 0;
+  for (const int rows : table.tile_rows) most = rows > most ? rows : most;
+  return most;
 }
 inline const QuantizeTier& quantize_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kQuantizeTier : avx512::kQuantizeTier;
@@ -39,8 +59,14 @@ inline const HalfTier& half_tier(const Problem& problem) {
 // How tiles multiply weights of `type` ("bf16" or "f16") here; `rounded`: by rows that are rounded to bf16.
 inline HalfForm half_form(const Problem& problem, std::string_view type, bool rounded) {
   if (type == "f16") return HalfForm::f16;
-  const bool dot = rounded && isa_of(problem) != Isa::avx2 && has_avx512_bf16();
-  return dot ? HalfForm::bf16_dot : HalfForm::bf16_wide;
+  const Isa isa = isa_of(problem);
+  const bool dot = has_tiles(isa) || (isa == Isa::avx512 && has_avx512_bf16());
+  return rounded && dot ? HalfForm::bf16_dot : HalfForm::bf16_wide;
+}
+inline const HalfTileForm& half_tile_form(Isa isa, HalfForm form) {
+  if (form == HalfForm::bf16_dot && isa == Isa::amx) return amx::kBf16Tiles;
+  if (form == HalfForm::bf16_dot && isa == Isa::amx_emulated) return amx_emulated::kBf16Tiles;
+  return (isa == Isa::avx2 ? avx2::kHalfTier : avx512::kHalfTier).forms[int(form)];
 }
 
 inline const WinogradTier& winograd_tier(const Problem& problem) {

@@ -14,7 +14,6 @@ namespace {
 
 constexpr size_t kX = cpu::kConvX, kWeights = cpu::kConvWeights;
 constexpr int64_t kPanel = 16;
-constexpr int64_t kSums = cpu::kMaxTileRows * cpu::kMaxTilePanels * kPanel;
 
 using cpu::kMaxTaps;
 
@@ -32,8 +31,11 @@ struct Prepared : cpu::ConvWindows {
   int64_t copied_bytes() const { return x.bytes(inputs * group); }
   // Of a member: zeros (a row of padding), sums of a tile, gathered rows and what the last chunk writes in vain.
   int64_t zero_bytes() const { return (channels * 4 + 127) / 64 * 64; }
-  int64_t gathered_bytes() const { return gather ? ((row_numbers() + 32) * cpu::kMaxTileRows * 4 + 63) / 64 * 64 : 0; }
-  int64_t member_bytes() const { return zero_bytes() + kSums * 4 + gathered_bytes(); }
+  int64_t sums_bytes() const { return cpu::most_rows(*form) * cpu::kMaxTilePanels * kPanel * 4; }
+  int64_t gathered_bytes() const {
+    return gather ? ((row_numbers() + 32) * cpu::most_rows(*form) * 4 + 63) / 64 * 64 : 0;
+  }
+  int64_t member_bytes() const { return zero_bytes() + sums_bytes() + gathered_bytes(); }
 };
 
 std::optional<std::string> fit(Problem& problem) {
@@ -54,7 +56,7 @@ Prepared sizes_of(const Problem& problem) {
   p.panels = cpu::half_panels(p.features, p.taps, p.channels, p.x.form);
   p.inputs = x.dims[1] == 0 ? 0 : x.size() / x.dims[1];
   p.channels = p.x.pitch;
-  p.form = &cpu::half_tier(problem).forms[int(p.x.form)];
+  p.form = &cpu::half_tile_form(cpu::isa_of(problem), p.x.form);
   return p;
 }
 
@@ -74,6 +76,7 @@ struct Memory {
   std::byte* zeros;
   float* sums;
   std::byte* gathered;
+  cpu::TileShape* tiles;
 };
 
 struct Block {
@@ -85,8 +88,8 @@ struct Block {
 // Rows of numbers of type T.
 template <class T>
 void run_block(const GraphCall& call, const Prepared& p, const Memory& memory, const Block& block) noexcept {
-  const T* rows[kMaxTaps * cpu::kMaxTileRows];
-  cpu::WindowPosition positions[cpu::kMaxTileRows];
+  const T* rows[kMaxTaps * cpu::kMaxHalfRows];
+  cpu::WindowPosition positions[cpu::kMaxHalfRows];
   const T* all = reinterpret_cast<const T*>(memory.x);
   const T* x = all + block.group * p.channels;
   const T* end_of_x = all + p.inputs * p.all_channels();
@@ -123,7 +126,8 @@ void run_block(const GraphCall& call, const Prepared& p, const Memory& memory, c
                     .panel_stride = stride,
                     .panel_count = part.count,
                     .sums = memory.sums,
-                    .sum_stride = part.count * kPanel});
+                    .sum_stride = part.count * kPanel,
+                    .tiles = memory.tiles});
       const int64_t feature = part.first * kPanel;
       const int64_t features = std::min(part.count * kPanel, p.features - feature);
       cpu::finish_rows(cpu::conv_tier(*call.problem), p.epilogue,
@@ -136,10 +140,12 @@ void run_block(const GraphCall& call, const Prepared& p, const Memory& memory, c
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& p = *static_cast<const Prepared*>(call.prepared);
   std::byte* own = call.scratch + p.copied_bytes() + p.member_bytes() * member.index();
+  cpu::TileUse tiles(p.form->release);
   const Memory memory{.x = p.x.copied() ? call.scratch : call.inputs[kX],
                       .zeros = own,
                       .sums = reinterpret_cast<float*>(own + p.zero_bytes()),
-                      .gathered = own + p.zero_bytes() + kSums * 4};
+                      .gathered = own + p.zero_bytes() + p.sums_bytes(),
+                      .tiles = tiles.shape()};
   std::memset(memory.zeros, 0, size_t(p.zero_bytes()));
   if (p.x.copied()) {
     const auto [first, end] = member.share(p.inputs * p.group);
@@ -147,13 +153,14 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
     member.barrier();
   }
   const int64_t runs = (p.panels.panels() + p.form->max_panels - 1) / p.form->max_panels;
+  const int64_t grain = p.form->grain;
   // By positions where there are enough of them for every member, else by features.
-  const bool by_positions = p.positions >= member.size() * 4 * cpu::kMaxTileRows || runs < member.size();
-  const auto [begin, end] = by_positions ? member.share(p.positions, 24) : TeamMember::Range{0, p.positions};
+  const bool by_positions = p.positions >= member.size() * 2 * grain || runs < member.size();
+  const auto [begin, end] = by_positions ? member.share(p.positions, grain) : TeamMember::Range{0, p.positions};
   const auto [run_begin, run_end] = by_positions ? TeamMember::Range{0, runs} : member.share(runs);
   // Blocks of positions whose inputs stay in the second cache while all features are made of them.
   const int64_t row_bytes = p.taps * p.channels * p.x.number_bytes() / std::max<int64_t>(1, p.kernel[1]);
-  const int64_t length = std::max<int64_t>(24, (int64_t{256} << 10) / std::max<int64_t>(1, row_bytes) / 24 * 24);
+  const int64_t length = std::max(grain, p.form->block_bytes / std::max<int64_t>(1, row_bytes) / grain * grain);
   const auto run_type = p.x.form == cpu::HalfForm::bf16_dot ? run_block<uint16_t> : run_block<float>;
   for (int64_t group = 0; group < p.group; ++group) {
     for (int64_t at = begin; at < end; at += length) {

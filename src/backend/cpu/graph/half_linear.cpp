@@ -14,7 +14,6 @@ namespace {
 // Inputs of lathe.Linear, see op/lathe_linear.cpp.
 constexpr size_t kX = 0, kResidual = 1, kWeights = 4, kBias = 5;
 constexpr int64_t kPanel = 16;
-constexpr int64_t kSums = cpu::kMaxTileRows * cpu::kMaxTilePanels * kPanel;
 
 struct Prepared {
   int64_t rows, outputs;
@@ -22,6 +21,8 @@ struct Prepared {
   cpu::HalfPanels panels;
   const cpu::HalfTileForm* form;
   cpu::Epilogue epilogue;  // the residual is added last
+
+  int64_t sums() const { return cpu::most_rows(*form) * cpu::kMaxTilePanels * kPanel; }  // of a member
 };
 
 std::optional<std::string> fit(Problem& problem) {
@@ -43,7 +44,7 @@ Prepared sizes_of(const Problem& problem) {
   p.rows = p.outputs == 0 ? 0 : y.size() / p.outputs;
   p.x = cpu::half_rows(problem, columns, true);
   p.panels = cpu::half_panels(p.outputs, 1, columns, p.x.form);
-  p.form = &cpu::half_tier(problem).forms[int(p.x.form)];
+  p.form = &cpu::half_tile_form(cpu::isa_of(problem), p.x.form);
   return p;
 }
 
@@ -56,18 +57,18 @@ std::shared_ptr<const void> prepare(const Problem& problem) {
 
 size_t scratch_size(const Problem& problem) {
   const Prepared p = sizes_of(problem);
-  return size_t(p.x.bytes(p.rows)) + size_t(kSums * problem.threads) * sizeof(float);
+  return size_t(p.x.bytes(p.rows)) + size_t(p.sums() * problem.threads) * sizeof(float);
 }
 
 // Rows [begin, end) times panels [first, first + count).
-void run_panels(const GraphCall& call, const Prepared& p, const std::byte* x, float* sums, int64_t begin, int64_t end,
-                int64_t first, int64_t count) noexcept {
+void run_panels(const GraphCall& call, const Prepared& p, const std::byte* x, float* sums, cpu::TileShape* tiles,
+                int64_t begin, int64_t end, int64_t first, int64_t count) noexcept {
   const int64_t tile_rows = p.form->tile_rows[count];
   const int64_t row_bytes = p.x.pitch * p.x.number_bytes();
   const int64_t stride = p.panels.panel_numbers();
   const float* bias = call.input(kBias);
   const float* residual = call.input(kResidual);
-  const void* rows[cpu::kMaxTileRows];
+  const void* rows[cpu::kMaxHalfRows];
   for (int64_t row = begin; row < end; row += tile_rows) {
     const int64_t row_count = std::min(tile_rows, end - row);
     for (int64_t r = 0; r < row_count; ++r) rows[r] = x + (row + r) * row_bytes;
@@ -79,7 +80,8 @@ void run_panels(const GraphCall& call, const Prepared& p, const std::byte* x, fl
                   .panel_stride = stride,
                   .panel_count = count,
                   .sums = sums,
-                  .sum_stride = count * kPanel});
+                  .sum_stride = count * kPanel,
+                  .tiles = tiles});
     const int64_t feature = first * kPanel, at_y = row * p.outputs + feature;
     cpu::finish_rows(cpu::conv_tier(*call.problem), p.epilogue,
                      {.sums = sums,
@@ -96,26 +98,27 @@ void run_panels(const GraphCall& call, const Prepared& p, const std::byte* x, fl
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& p = *static_cast<const Prepared*>(call.prepared);
   const std::byte* x = call.inputs[kX];
-  float* sums = reinterpret_cast<float*>(call.scratch + p.x.bytes(p.rows)) + kSums * member.index();
+  float* sums = reinterpret_cast<float*>(call.scratch + p.x.bytes(p.rows)) + p.sums() * member.index();
   if (p.x.copied()) {
     const auto [first, end] = member.share(p.rows);
     cpu::copy_rows(cpu::half_tier(*call.problem), p.x, call.input(kX), first, end, call.scratch);
     x = call.scratch;
     member.barrier();
   }
-  const int64_t panels = p.panels.panels();
-  const bool by_rows = p.rows >= member.size() * 4 * cpu::kMaxTileRows;
-  const auto [first_row, last_row] = by_rows ? member.share(p.rows, 24) : TeamMember::Range{0, p.rows};
+  const int64_t panels = p.panels.panels(), grain = p.form->grain;
+  const bool by_rows = p.rows >= member.size() * 2 * grain;
+  const auto [first_row, last_row] = by_rows ? member.share(p.rows, grain) : TeamMember::Range{0, p.rows};
   const auto [first_panel, last_panel] = by_rows ? TeamMember::Range{0, panels} : member.share(panels);
   const int64_t own = last_panel - first_panel;
   const int64_t runs = (own + p.form->max_panels - 1) / p.form->max_panels;
   // Rows that stay in the second cache while all panels pass.
   const int64_t row_bytes = std::max<int64_t>(1, p.x.pitch * p.x.number_bytes());
-  const int64_t block = std::max<int64_t>(24, (int64_t{256} << 10) / row_bytes / 24 * 24);
+  const int64_t block = std::max(grain, p.form->block_bytes / row_bytes / grain * grain);
+  cpu::TileUse tiles(p.form->release);
   for (int64_t at = first_row; at < last_row; at += block) {
     for (int64_t run = 0; run < runs; ++run) {
       const int64_t first = first_panel + own * run / runs, next = first_panel + own * (run + 1) / runs;
-      run_panels(call, p, x, sums, at, std::min(at + block, last_row), first, next - first);
+      run_panels(call, p, x, sums, tiles.shape(), at, std::min(at + block, last_row), first, next - first);
     }
   }
 }

@@ -13,8 +13,6 @@ namespace lathe::backend {
 namespace {
 
 constexpr int64_t kPanel = 16;
-constexpr int64_t kGrain = 24;  // positions: whole tiles of any number of panels
-constexpr int64_t kSums = cpu::kMaxByteRows * cpu::kMaxBytePanels * kPanel;
 constexpr int64_t kGatherChannels = 16;  // fewer than that are gathered to one long row
 
 using cpu::kMaxTaps;
@@ -56,6 +54,7 @@ struct MemberMemory {
   int32_t* sums;     // of a tile, or of all channels of a position
   uint8_t* gathered;
   int16_t* weight_zeros;  // as pairs of taps, for depthwise ones
+  cpu::TileShape* tiles;
 };
 struct MemorySizes {
   int64_t numbers, padding, sums, gathered, weight_zeros;
@@ -68,12 +67,13 @@ MemorySizes memory_sizes(const Problem& problem) {
   const ProblemValue& w = problem.inputs[op::kQWeights];
   const int64_t features = w.dims[0], columns = features == 0 ? 0 : w.size() / features;
   const bool depthwise = w.layout == cpu::kByteDepthwise;
+  const int64_t rows = cpu::most_rows(cpu::byte_tier(problem));
   const int64_t pitch = (features + 15) / 16 * 16;
   MemorySizes sizes{};
   sizes.numbers = rounded(cpu::feature_numbers_size(features));
   sizes.padding = rounded(problem.inputs[op::kQX].dims[1] + 64);
-  sizes.sums = depthwise ? rounded(pitch * 4) : kSums * 4;
-  sizes.gathered = depthwise ? 0 : rounded((columns + 4) * cpu::kMaxByteRows + cpu::kGatherChunk<uint8_t>);
+  sizes.sums = depthwise ? rounded(pitch * 4) : rows * cpu::kMaxBytePanels * kPanel * 4;
+  sizes.gathered = depthwise ? 0 : rounded((columns + 4) * rows + cpu::kGatherChunk<uint8_t>);
   sizes.weight_zeros = depthwise ? (columns + 1) / 2 * pitch * 4 : 0;
   return sizes;
 }
@@ -118,8 +118,8 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
   const int64_t panel_stride = cpu::byte_panel_size(p.columns());
   const uint8_t* x = call.input<uint8_t>(op::kQX) + group * p.channels;
   const uint8_t* end_of_x = call.input<uint8_t>(op::kQX) + call.problem->inputs[op::kQX].size();
-  const int8_t* weights = call.input<int8_t>(op::kQWeights) + group * cpu::byte_group_size(p.features, p.columns()) +
-                          cpu::byte_sums_size(p.features);
+  const int8_t* sums = call.input<int8_t>(op::kQWeights) + group * cpu::byte_group_size(p.features, p.columns());
+  const int8_t* weights = sums + cpu::byte_sums_size(p.features);
   for (int64_t run = run_begin; run < run_end; ++run) {
     const cpu::PanelRun part = cpu::panel_run(panels, run, runs);
     const int64_t tile_rows = p.tier->tile_rows[part.count];
@@ -147,7 +147,9 @@ void run_block(const GraphCall& call, const Prepared& p, const MemberMemory& mem
                                    .panel_stride = panel_stride,
                                    .panel_count = part.count,
                                    .sums = memory.sums,
-                                   .sum_stride = part.count * kPanel};
+                                   .sum_stride = part.count * kPanel,
+                                   .weight_sums = reinterpret_cast<const int32_t*>(sums) + part.first * kPanel,
+                                   .tiles = memory.tiles};
       const int64_t feature = part.first * kPanel;
       cpu::run_byte_tile(call, *p.tier, p.epilogue, memory.numbers, tile,
                          {.row = row,
@@ -203,29 +205,32 @@ void run_depthwise(const GraphCall& call, const Prepared& p, const MemberMemory&
 
 // Whether members take positions each and not runs of panels: what leaves the slowest of them fewer tiles.
 bool shares_positions(const Prepared& p, int64_t runs, int64_t members) noexcept {
+  const int64_t grain = p.tier->grain;
   const int64_t rows = p.tier->tile_rows[p.tier->max_panels];
   const auto tiles = [&](int64_t positions) { return (positions + rows - 1) / rows; };
-  const int64_t grains = (p.positions + kGrain - 1) / kGrain;
-  const int64_t most = std::min((grains + members - 1) / members * kGrain, p.positions);
+  const int64_t grains = (p.positions + grain - 1) / grain;
+  const int64_t most = std::min((grains + members - 1) / members * grain, p.positions);
   return tiles(most) * runs <= tiles(p.positions) * ((runs + members - 1) / members);
 }
 
 void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto& p = *static_cast<const Prepared*>(call.prepared);
   if (p.positions == 0 || p.features == 0) return;
-  const MemberMemory memory = member_memory(call, p, member.index());
+  MemberMemory memory = member_memory(call, p, member.index());
   if (p.depthwise) {
     const auto [begin, end] = member.share(p.positions);
     return run_depthwise(call, p, memory, begin, end);
   }
-  const int64_t panels = (p.features + kPanel - 1) / kPanel;
+  cpu::TileUse tiles(p.tier->release);
+  memory.tiles = tiles.shape();
+  const int64_t panels = (p.features + kPanel - 1) / kPanel, grain = p.tier->grain;
   const int64_t runs = (panels + p.tier->max_panels - 1) / p.tier->max_panels;
   const bool by_positions = shares_positions(p, runs, member.size());
-  const auto [begin, end] = by_positions ? member.share(p.positions, kGrain) : TeamMember::Range{0, p.positions};
+  const auto [begin, end] = by_positions ? member.share(p.positions, grain) : TeamMember::Range{0, p.positions};
   const auto [run_begin, run_end] = by_positions ? TeamMember::Range{0, runs} : member.share(runs);
   // Blocks of positions whose inputs stay in the second cache while all features are made of them.
   const int64_t row_bytes = std::max<int64_t>(p.columns() / std::max<int64_t>(1, p.kernel[1]), 1);
-  const int64_t block = std::max<int64_t>(kGrain, (int64_t{256} << 10) / row_bytes / kGrain * kGrain);
+  const int64_t block = std::max(grain, p.tier->block_bytes / row_bytes / grain * grain);
   for (int64_t group = 0; group < p.group; ++group) {
     for (int64_t at = begin; at < end; at += block) {
       run_block(call, p, memory, group, at, std::min(at + block, end), run_begin, run_end, runs);
