@@ -283,6 +283,16 @@ Activations advance(Activations act, int64_t first, int64_t columns, Form form) 
   return act;
 }
 
+// Tokens that meet a panel before the next one does, whole tiles, and no more than there are sums for.
+int64_t block_tokens(const Layer& layer, int64_t tile) {
+  int64_t grain = tile, most = kTokenBlock;
+  if (tile == 1) {
+    grain = layer.tier.token_grain;
+    most = std::clamp(layer.tier.block_bytes / (2 * layer.call.columns) / grain * grain, grain, kTokenBlock);
+  }
+  return align_up(ceil_div(layer.call.tokens, ceil_div(layer.call.tokens, most)), grain);
+}
+
 // Many tokens: members round a share of the tiles each, then multiply a share of the panels each by all
 // tiles.
 void run_gemm(const Layer& layer, TeamMember& member, const MemberScratch& scratch) {
@@ -293,8 +303,7 @@ void run_gemm(const Layer& layer, TeamMember& member, const MemberScratch& scrat
   const TeamMember::Range mine = member.share(tiles);
   layer.tier.prepare_tiles(layer.prepare(act, scratch.rows), mine.begin, mine.end);
   member.barrier();
-  const int64_t blocks = ceil_div(call.tokens, kTokenBlock);
-  const int64_t block = align_up(ceil_div(call.tokens, blocks), std::max<int64_t>(tile, layer.tier.token_grain));
+  const int64_t block = block_tokens(layer, tile);
   const int64_t grain = layer.gated ? 1 : 2;
   for (int64_t first = 0; first < call.tokens; first += block) {
     const int64_t tokens = std::min(block, call.tokens - first);

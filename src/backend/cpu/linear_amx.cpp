@@ -210,6 +210,6 @@ void finish(const FinishCall& call) {
 
 extern const LinearTier kLinearTier;
 const LinearTier kLinearTier = {4,    12,   1,    1,      1,    prepare_rows, prepare_tiles,
-                                gemv, gemm, finish, true, kBlockRows, release_tiles};
+                                gemv, gemm, finish, true, kBlockRows, kBlockBytes, release_tiles};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

@@ -89,7 +89,9 @@ struct LinearTier {
   void (*gemm)(const ProductCall&);
   void (*finish)(const FinishCall&);
   bool has_bf16_dot = false;  // whatever the processor has beside the tier
-  int token_grain = 1;        // whole tiles of tokens, where a tile of activations is one token
+  // Where a tile of activations is one token: tokens that are best multiplied together, and bytes of activations of 16
+  // bits that should meet a panel before the next one does.
+  int64_t token_grain = 1, block_bytes = 0;
   void (*release)(TileShape&) = nullptr;  // when a thread's part of a kernel ends
 };
 
