@@ -9,23 +9,23 @@ namespace {
 // Signed rows are multiplied as they are. The sums are to be those of rows plus 128, so they begin with 128 times the
 // sums of the weights.
 void byte_tile(const ByteTileCall& call) {
-  const auto* panel = reinterpret_cast<const std::byte*>(call.panels);
   TileBlock block{.rows = reinterpret_cast<const void* const*>(call.rows),
                   .row_count = call.row_count,
                   .taps = call.taps,
                   .steps = call.columns / 4,
-                  .panels = {panel, call.panel_count == 2 ? panel + call.panel_stride : nullptr},
+                  .panels = {reinterpret_cast<const std::byte*>(call.panels), nullptr},
+                  .panel_count = call.panel_count,
                   .initial = nullptr,
                   .sums = reinterpret_cast<std::byte*>(call.sums),
                   .sum_stride = call.sum_stride * 4,
                   .panel_sums = 64};
-  if (!call.flip) return multiply_block<TileProduct::u8_s8>(block, call.panel_count, *call.tiles);
-  alignas(64) int32_t initial[kBlockPanels * 16];
+  if (!call.flip) return multiply_panels<TileProduct::u8_s8>(block, call.panel_stride, *call.tiles);
+  alignas(64) int32_t initial[kMostPanels * 16];
   for (int64_t p = 0; p < call.panel_count; ++p) {
     store_i32(initial + p * 16, shift_left_32<7>(load_i32(call.weight_sums + p * 16)));
   }
   block.initial = initial;
-  multiply_block<TileProduct::s8_s8>(block, call.panel_count, *call.tiles);
+  multiply_panels<TileProduct::s8_s8>(block, call.panel_stride, *call.tiles);
 }
 
 FinishBytesCall with_sums(FinishBytesCall finish, const ByteTileCall& call) {
@@ -69,8 +69,8 @@ void depthwise(const ByteDepthwiseCall& call) {
 }  // namespace
 
 extern const ByteTier kByteTier;
-const ByteTier kByteTier = {{0, kBlockRows, kBlockRows},
-                            kBlockPanels,
+const ByteTier kByteTier = {{0, kBlockRows, kBlockRows, kBlockRows, kBlockRows},
+                            kMostPanels,
                             byte_tile,
                             tile_to_bytes,
                             tile_to_byte_sums,
@@ -82,6 +82,7 @@ const ByteTier kByteTier = {{0, kBlockRows, kBlockRows},
                             depthwise,
                             kBlockRows,
                             kBlockBytes,
+                            kRunBytes,
                             release_tiles};
 
 }  // namespace lathe::backend::cpu::LATHE_TIER

@@ -60,7 +60,7 @@ std::vector<Capability> capabilities() {
   return {capability(Isa::avx2, "any model: there are no kernels for less",
                      "in a virtual machine pass the host's CPU through (qemu: -cpu host)"),
           capability(Isa::avx512, "about twice the speed where weights fit the caches", ""),
-          capability(Isa::amx, "int8 and bf16 prompts", "")};
+          capability(Isa::amx, "products of int8 and bf16 several times as fast", "")};
 }
 
 int choose_isa(std::string_view wish) {

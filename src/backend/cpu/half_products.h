@@ -43,6 +43,7 @@ struct HalfTileForm {
   void (*tile)(const HalfTileCall&);
   int grain = 24;                         // rows: whole tiles of any number of panels
   int64_t block_bytes = int64_t{256} << 10;  // of rows that stay in the second cache while all panels pass
+  int64_t run_bytes = 0;  // of the panels of a tile, beyond which two at a time are better; 0: any number
   void (*release)(TileShape&) = nullptr;  // when a thread's part of a kernel ends
 };
 

@@ -7,17 +7,17 @@ namespace lathe::backend::cpu::LATHE_TIER {
 namespace {
 
 void bf16_tile(const HalfTileCall& call) {
-  const auto* panel = reinterpret_cast<const std::byte*>(call.panels);
   const TileBlock block{.rows = call.rows,
                         .row_count = call.row_count,
                         .taps = call.taps,
                         .steps = call.steps,
-                        .panels = {panel, call.panel_count == 2 ? panel + call.panel_stride * 2 : nullptr},
+                        .panels = {reinterpret_cast<const std::byte*>(call.panels), nullptr},
+                        .panel_count = call.panel_count,
                         .initial = nullptr,
                         .sums = reinterpret_cast<std::byte*>(call.sums),
                         .sum_stride = call.sum_stride * 4,
                         .panel_sums = 64};
-  multiply_block<TileProduct::bf16>(block, call.panel_count, *call.tiles);
+  multiply_panels<TileProduct::bf16>(block, call.panel_stride * 2, *call.tiles);
 }
 
 template <TileProduct kProduct>
@@ -35,8 +35,13 @@ void multiply_once(const TileProductCall& call) {
 }  // namespace
 
 extern const HalfTileForm kBf16Tiles;
-const HalfTileForm kBf16Tiles = {{0, kBlockRows, kBlockRows}, kBlockPanels, bf16_tile,
-                                 kBlockRows,                  kBlockBytes,  release_tiles};
+const HalfTileForm kBf16Tiles = {{0, kBlockRows, kBlockRows, kBlockRows, kBlockRows},
+                                 kMostPanels,
+                                 bf16_tile,
+                                 kBlockRows,
+                                 kBlockBytes,
+                                 kRunBytes,
+                                 release_tiles};
 
 void tile_product(const TileProductCall& call) {
   switch (call.product) {

@@ -63,11 +63,12 @@ void multiply_bf16(const ProductCall& call, const std::byte* first, const std::b
                                        .taps = 1,
                                        .steps = call.columns / 2,
                                        .panels = {first, second},
+                                       .panel_count = second ? 2 : 1,
                                        .initial = nullptr,
                                        .sums = reinterpret_cast<std::byte*>(out.sums + token * out.token_stride),
                                        .sum_stride = out.token_stride * 4,
                                        .panel_sums = out.panel_stride * 4},
-                                      second ? 2 : 1, *call.tiles);
+                                      *call.tiles);
   }
 }
 

@@ -40,6 +40,12 @@ int64_t most_rows(const TileTable& table) {
   for (const int rows : table.tile_rows) most = rows > most ? rows : most;
   return most;
 }
+// How many panels pass a block of rows together.
+template <class TileTable>
+int64_t run_panels(const TileTable& table, int64_t panel_bytes) {
+  const bool fits = table.run_bytes == 0 || panel_bytes * table.max_panels <= table.run_bytes;
+  return fits ? table.max_panels : 2;
+}
 inline const QuantizeTier& quantize_tier(const Problem& problem) {
   return isa_of(problem) == Isa::avx2 ? avx2::kQuantizeTier : avx512::kQuantizeTier;
 }

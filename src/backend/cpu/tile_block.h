@@ -10,9 +10,10 @@ namespace {
 
 constexpr int64_t kBlockRows = 2 * kTileRows;
 constexpr int64_t kBlockPanels = 2;
+constexpr int64_t kMostPanels = 4;  // of a call: finding the rows of a convolution's window costs as much as two panels
 // Of rows that stay in the second cache, of 2 MB where there is AMX: tiles use up weights faster than memory gives
-// them, so that a panel should meet as many rows as it can.
-constexpr int64_t kBlockBytes = int64_t{1} << 20;
+// them, so that a panel should meet as many rows as it can; and of panels beside them.
+constexpr int64_t kBlockBytes = int64_t{1} << 20, kRunBytes = int64_t{3} << 18;
 
 // sums[r * sum_stride + p * panel_sums + 4 * j] = initial[p * 16 + j] + sum over taps t and steps (words of a row) of
 // rows[t * row_count + r] with panel p's, all 32-bit words. Strides are in bytes.
@@ -21,6 +22,7 @@ struct TileBlock {
   int64_t row_count;
   int64_t taps, steps;
   const std::byte* panels[2];  // [taps][steps][16] words
+  int64_t panel_count;
   const int32_t* initial;  // or null: zeros
   std::byte* sums;
   int64_t sum_stride, panel_sums;
@@ -53,14 +55,16 @@ struct RowTile {
   int64_t count;
   const std::byte* first;
   int64_t stride;
-  bool regular = true;
+  bool regular;
 
   RowTile(const void* const* rows_, int64_t count_) : rows(rows_), count(count_) {
     first = static_cast<const std::byte*>(rows[0]);
     stride = count > 1 ? static_cast<const std::byte*>(rows[1]) - first : 0;
+    int64_t difference = 0;
     for (int64_t r = 2; r < count; ++r) {
-      regular &= static_cast<const std::byte*>(rows[r]) - first == r * stride;
+      difference |= (static_cast<const std::byte*>(rows[r]) - first) ^ (r * stride);
     }
+    regular = difference == 0;
   }
   // Words [step, step + words) of each row, zeros behind them.
   void copy(int64_t step, int64_t words, TileCopy& to) const {
@@ -134,7 +138,8 @@ void multiply_block(const TileBlock& block, TileShape& shape) {
 }
 
 template <TileProduct kProduct>
-void multiply_block(const TileBlock& block, int64_t panels, TileShape& shape) {
+void multiply_block(const TileBlock& block, TileShape& shape) {
+  const int64_t panels = block.panel_count;
   if (block.taps * block.steps == 0) {  // a tile is at least one word deep
     for (int64_t r = 0; r < block.row_count; ++r) {
       for (int64_t p = 0; p < panels; ++p) {
@@ -149,6 +154,23 @@ void multiply_block(const TileBlock& block, int64_t panels, TileShape& shape) {
     return two ? multiply_block<kProduct, 2, 1>(block, shape) : multiply_block<kProduct, 1, 1>(block, shape);
   }
   two ? multiply_block<kProduct, 2, 2>(block, shape) : multiply_block<kProduct, 1, 2>(block, shape);
+}
+
+// The same for up to kMostPanels panels, `panel_stride` bytes from one to the next; panels[0] is the first.
+template <TileProduct kProduct>
+void multiply_panels(TileBlock block, int64_t panel_stride, TileShape& shape) {
+  const int64_t count = block.panel_count;
+  const std::byte* panel = block.panels[0];
+  const int32_t* initial = block.initial;
+  std::byte* sums = block.sums;
+  for (int64_t p = 0; p < count; p += kBlockPanels) {
+    block.panels[0] = panel + p * panel_stride;
+    block.panels[1] = block.panels[0] + panel_stride;
+    block.panel_count = p + 1 < count ? 2 : 1;
+    block.initial = initial ? initial + p * 16 : nullptr;
+    block.sums = sums + p * block.panel_sums;
+    multiply_block<kProduct>(block, shape);
+  }
 }
 
 }  // namespace

@@ -152,7 +152,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
     cpu::copy_rows(cpu::half_tier(*call.problem), p.x, call.input(kX), first, end, call.scratch);
     member.barrier();
   }
-  const int64_t runs = (p.panels.panels() + p.form->max_panels - 1) / p.form->max_panels;
+  const int64_t together = cpu::run_panels(*p.form, p.panels.panel_numbers() * 2);
+  const int64_t runs = (p.panels.panels() + together - 1) / together;
   const int64_t grain = p.form->grain;
   // By positions where there are enough of them for every member, else by features.
   const bool by_positions = p.positions >= member.size() * 2 * grain || runs < member.size();

@@ -110,7 +110,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto [first_row, last_row] = by_rows ? member.share(p.rows, grain) : TeamMember::Range{0, p.rows};
   const auto [first_panel, last_panel] = by_rows ? TeamMember::Range{0, panels} : member.share(panels);
   const int64_t own = last_panel - first_panel;
-  const int64_t runs = (own + p.form->max_panels - 1) / p.form->max_panels;
+  const int64_t together = cpu::run_panels(*p.form, p.panels.panel_numbers() * 2);
+  const int64_t runs = (own + together - 1) / together;
   // Rows that stay in the second cache while all panels pass.
   const int64_t row_bytes = std::max<int64_t>(1, p.x.pitch * p.x.number_bytes());
   const int64_t block = std::max(grain, p.form->block_bytes / row_bytes / grain * grain);

@@ -224,7 +224,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   cpu::TileUse tiles(p.tier->release);
   memory.tiles = tiles.shape();
   const int64_t panels = (p.features + kPanel - 1) / kPanel, grain = p.tier->grain;
-  const int64_t runs = (panels + p.tier->max_panels - 1) / p.tier->max_panels;
+  const int64_t together = cpu::run_panels(*p.tier, cpu::byte_panel_size(p.columns()));
+  const int64_t runs = (panels + together - 1) / together;
   const bool by_positions = shares_positions(p, runs, member.size());
   const auto [begin, end] = by_positions ? member.share(p.positions, grain) : TeamMember::Range{0, p.positions};
   const auto [run_begin, run_end] = by_positions ? TeamMember::Range{0, runs} : member.share(runs);

@@ -112,7 +112,8 @@ void run(const GraphCall& call, TeamMember& member) noexcept {
   const auto [first_row, last_row] = by_rows ? member.share(p.rows, grain) : TeamMember::Range{0, p.rows};
   const auto [first_panel, last_panel] = by_rows ? TeamMember::Range{0, panels} : member.share(panels);
   const int64_t own_panels = last_panel - first_panel;
-  const int64_t runs = (own_panels + tier.max_panels - 1) / tier.max_panels;
+  const int64_t together = cpu::run_panels(tier, cpu::byte_panel_size(p.columns));
+  const int64_t runs = (own_panels + together - 1) / together;
   // Rows that stay in the second cache while all panels pass.
   const int64_t block = std::max(grain, tier.block_bytes / std::max<int64_t>(1, p.columns) / grain * grain);
   cpu::TileUse tiles(tier.release);
