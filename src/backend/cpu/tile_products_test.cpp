@@ -6,6 +6,7 @@
 #include <random>
 
 #include "backend/cpu/tiers.h"
+#include "backend/device.h"
 #include "backend/cpu/tile_emulation.h"
 #include "base/error.h"
 #include "base/numbers.h"
@@ -167,6 +168,16 @@ TEST(TileProducts, NothingIsZero) {
     EXPECT_EQ(sums, std::vector<float>(3 * 32, 0.0f));
     EXPECT_FALSE(emulation::is_configured());
   }
+}
+
+TEST(TileProducts, EmulatedTilesAreChosenByNameOnly) {
+  EXPECT_NE(best_isa(), Isa::amx_emulated);
+  if (!has_isa(Isa::amx_emulated)) GTEST_SKIP() << "no AVX-512 here";
+  const Device& device = get_device("cpu");
+  const int chosen = device.choose_isa("amx_emulated");
+  EXPECT_EQ(Isa(chosen), Isa::amx_emulated);
+  EXPECT_EQ(isa_name(device, chosen), "amx_emulated");
+  for (const Capability& capability : device.capabilities()) EXPECT_NE(capability.isa, "amx_emulated");
 }
 
 // A form that is asked for a product without the thread's tiles, or a kernel that releases between two products,
