@@ -196,8 +196,36 @@ def linear_cases():
     case("dequantize_linear_i32", "DequantizeLinear", [ints("dx", I32, 2, 3, low=-900, high=900), scale(0.02)])
 
 
+def lstm_cases():
+    """ONNX Runtime rounds x and the hidden state to bytes at each step: nothing is lost where x is whole steps of its
+    own range and there is one step, which begins with a hidden state of zeros."""
+    hidden, columns, batch = 3, 4, 2
+
+    def weights(name, directions, rows, dtype, by_row):
+        shape = (directions, 4 * hidden) if by_row else (directions,)
+        return [Constant(ints(name, dtype, directions, rows, 4 * hidden)),
+                Constant((0.002 + np.abs(floats(name + " scale", *shape)) / 300).astype(F32)),
+                Constant(ints(name + " zero", dtype, *shape) if dtype == U8 else np.zeros(shape, dtype))]
+
+    def lstm(name, steps, directions, dtype, by_row, x, tolerance=None, **attributes):
+        w, w_scale, w_zero = weights(name + " w", directions, columns, dtype, by_row)
+        r, r_scale, r_zero = weights(name + " r", directions, hidden, dtype, by_row)
+        bias = Constant(floats(name + " b", directions, 8 * hidden))
+        h, c = np.zeros((directions, batch, hidden), F32), floats(name + " c", directions, batch, hidden)
+        case(name, "DynamicQuantizeLSTM", [x, w, r, bias, None, h, c, None, w_scale, w_zero, r_scale, r_zero],
+             (F32, F32, F32), dims={0: ["steps", "batch", columns]}, tolerance=tolerance, hidden_size=hidden, **attributes)
+
+    whole = ints("lstm", U8, 1, batch, columns).astype(F32)
+    whole[0, 0, :2] = 0, 255
+    lstm("dynamic_quantize_lstm", 1, 1, I8, False, whole / 128)
+    lstm("dynamic_quantize_lstm_both", 1, 2, U8, False, whole / 128, direction="bidirectional")
+    lstm("dynamic_quantize_lstm_rows", 1, 1, I8, True, whole / 128, direction="reverse")
+    lstm("dynamic_quantize_lstm_steps", 5, 1, I8, True, floats("steps", 5, batch, columns), tolerance=(0, 2e-2))
+
+
 def write_cases():
     n_bits_cases()
+    lstm_cases()
     gather_cases()
     q_linear_cases()
     embed_cases()

@@ -1,5 +1,8 @@
 #include "frontend/onnx_types.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include "base/error.h"
 #include "op/values.h"
 
@@ -17,6 +20,12 @@ DType element_type(int32_t data_type) {
   return DType(data_type);
 }
 
+// Exporters have texts for lengths that they do not know: "?" of Paddle, "None", "-1". Two of them are not one length.
+bool names_a_length(std::string_view text) {
+  if (text == "None" || text == "-1") return false;
+  return std::ranges::any_of(text, [](unsigned char c) { return std::isalnum(c) || c == '_' || c >= 0x80; });
+}
+
 op::TypeInfo tensor_type(const OnnxType& type, UnknownDims& unknown) {
   op::TypeInfo result{element_type(type.elem_type), {}};
   result.ranked = type.shape.has_value();
@@ -26,7 +35,7 @@ op::TypeInfo tensor_type(const OnnxType& type, UnknownDims& unknown) {
     const auto* text = std::get_if<std::string>(&dim.value);
     if (number && *number >= 0) {
       result.shape.emplace_back(*number);
-    } else if (text && !text->empty()) {
+    } else if (text && names_a_length(*text)) {
       result.shape.push_back(tensor::Dim::from_text(*text));
     } else {  // nothing, or -1, as old exporters wrote it
       result.shape.push_back(unknown.next());

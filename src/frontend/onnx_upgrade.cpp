@@ -225,6 +225,15 @@ Results upgrade_dft(Graph& graph, PendingNode& node, int64_t) {
   return std::nullopt;
 }
 
+// The specification has signals [batch, length, 1 or 2]; ONNX Runtime takes real ones without the last axis, too, and
+// torch's exporters write them so.
+Results upgrade_stft(Graph& graph, PendingNode& node, int64_t) {
+  if (shape_of(graph, node, 0).size() == 2) {
+    node.inputs[0] = add(graph, "Unsqueeze", {node.inputs[0], add_ints(graph, {2})});
+  }
+  return std::nullopt;
+}
+
 Results upgrade_grid_sample(Graph&, PendingNode& node, int64_t) {
   const std::string mode = node.attributes.get_string("mode", "bilinear");
   if (mode == "bilinear") node.attributes.set("mode", std::string("linear"));
@@ -264,6 +273,7 @@ Results upgrade_roi_align(Graph&, PendingNode& node, int64_t) {
   return std::nullopt;
 }
 
+constexpr int64_t kAnyOpset = 999;
 constexpr int64_t kRetired = 1000;  // whatever the opset says, the operator has another name now
 
 struct Upgrade {
@@ -303,6 +313,7 @@ constexpr Upgrade kUpgrades[] = {
     {"Resize", 11, upgrade_resize_10},
     {"Resize", 13, upgrade_resize},
     {"RoiAlign", 16, upgrade_roi_align},
+    {"STFT", kAnyOpset, upgrade_stft},
     {"Scatter", kRetired, upgrade_scatter},
     {"Slice", 10, upgrade_slice},
     {"Softmax", 13, upgrade_softmax},

@@ -9,8 +9,9 @@
 namespace lathe::opt {
 namespace {
 
-constexpr int64_t kMaxResultBytes = int64_t{1}
-                                    << 20;  // each; a larger one costs more to store than to compute
+// Each; a larger one costs more to store than to compute, above all where it spells something small out.
+constexpr int64_t kMaxResultBytes = int64_t{16} << 20;
+constexpr int64_t kMaxSpelledBytes = int64_t{1} << 20;
 constexpr int64_t kMaxInputBytes = int64_t{16} << 20;  // all of a node
 
 // Bytes of a value whose size is known and whose type the reference computes with; nullopt otherwise.
@@ -27,6 +28,11 @@ std::optional<int64_t> known_bytes(const op::TypeInfo& type) {
   return int64_t(tensor::byte_size(type.dtype, tensor::element_count(std::span<const int64_t>(*dims))));
 }
 
+// Whether the result is something smaller, written at length.
+bool spells_out(std::string_view op) {
+  return op == "Cast" || op == "ConstantOfShape" || op == "Expand" || op == "EyeLike" || op == "Range" || op == "Tile";
+}
+
 bool can_compute(const ir::Graph& graph, const ir::Node& node) {
   if (!op::get_op(node.op).evaluate) return false;
   int64_t input_bytes = 0;
@@ -37,10 +43,10 @@ bool can_compute(const ir::Graph& graph, const ir::Node& node) {
     if (!bytes) return false;
     input_bytes += *bytes;
   }
+  const int64_t most = spells_out(node.op) ? kMaxSpelledBytes : kMaxResultBytes;
   return input_bytes <= kMaxInputBytes &&
-         std::all_of(node.outputs.begin(), node.outputs.end(), [&](ir::Value output) {
-           return known_bytes(graph.type(output)).value_or(kMaxResultBytes + 1) <= kMaxResultBytes;
-         });
+         std::all_of(node.outputs.begin(), node.outputs.end(),
+                     [&](ir::Value output) { return known_bytes(graph.type(output)).value_or(most + 1) <= most; });
 }
 
 std::vector<tensor::Tensor> compute(const ir::Graph& graph, const ir::Node& node) {
