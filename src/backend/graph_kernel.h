@@ -115,6 +115,7 @@ struct GraphLayout {
   size_t (*size)(const tensor::Dims& dims, int64_t variant) = nullptr;
   void (*unpack)(const tensor::Dims& dims, int64_t variant, std::span<const std::byte> packed, int64_t first,
                  int64_t count, std::span<std::byte> out) = nullptr;
+  tensor::DType plain = tensor::DType::f32;  // of the elements that unpack gives
   int isa = 0;  // the least of the device's instruction sets whose kernels read it
 
   bool stored() const { return size != nullptr && unpack != nullptr; }

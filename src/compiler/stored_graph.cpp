@@ -62,7 +62,7 @@ SourcePtr stored_source(const std::shared_ptr<const EngineFile>& engine, const S
     fail(ErrorCode::invalid_input, "{} bytes in {} are not {}{}", bytes.size(), stored.layout, to_string(stored.dtype),
          tensor::to_string(std::span<const int64_t>(dims)));
   }
-  if (stored.dtype != tensor::DType::f32)
+  if (stored.dtype != layout->plain)
     fail(ErrorCode::invalid_input, "{} in {}", to_string(stored.dtype), stored.layout);
   return std::make_shared<UnpackedSource>(engine, stored, std::move(dims), *layout, bytes);
 }

@@ -44,8 +44,8 @@ unsigned packed_element(const Tensor& tensor, int64_t index, int width) {
 
 namespace {
 
-// Large ones come from the system as zeros already: the first touch of a small page costs as much as copying it, so that
-// they get large pages where it has them, or all their pages in one call.
+// Large ones come from the system as zeros already. The first touch of a small page costs as much as copying it: they
+// get large pages where it has them, or all their pages in one call.
 constexpr size_t kMapped = size_t{256} << 10;
 constexpr size_t kLarge = size_t{4} << 20;
 

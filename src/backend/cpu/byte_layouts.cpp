@@ -168,7 +168,8 @@ const GraphLayout kSignedPanelLayout = {.name = kSignedPanel,
                                         .pack = pack_panels,
                                         .variant = group_of,
                                         .size = signed_size,
-                                        .unpack = unpack_signed};
+                                        .unpack = unpack_signed,
+                                        .plain = DType::i8};
 const GraphLayout kByteDepthwiseLayout = {kByteDepthwise, is_depthwise, pack_depthwise};
 
 }  // namespace lathe::backend::cpu
