@@ -158,6 +158,16 @@ typedef struct LatheCudaCombine {
   int32_t operation;  // LatheCudaOperation
 } LatheCudaCombine;
 
+// Rows of x side by side with others in y.
+typedef struct LatheCudaPlaceColumns {
+  const float* x;  // [tokens][columns]
+  float* y;        // [tokens][y_stride], columns y_first to y_first + columns
+  int32_t tokens;
+  int32_t columns;
+  int32_t y_stride;
+  int32_t y_first;
+} LatheCudaPlaceColumns;
+
 // y[i] = row rows[i] of the table, as floats. Row numbers are believed.
 typedef struct LatheCudaLookUp {
   const int64_t* rows;  // [count]
@@ -215,6 +225,7 @@ typedef struct LatheCudaApi {
   int32_t (*paged_attention)(LatheCudaStream* stream, const LatheCudaPagedAttention* call, LatheCudaMessage* message);
   int32_t (*normalise)(LatheCudaStream* stream, const LatheCudaNormalise* call, LatheCudaMessage* message);
   int32_t (*combine)(LatheCudaStream* stream, const LatheCudaCombine* call, LatheCudaMessage* message);
+  int32_t (*place_columns)(LatheCudaStream* stream, const LatheCudaPlaceColumns* call, LatheCudaMessage* message);
   int32_t (*look_up)(LatheCudaStream* stream, const LatheCudaLookUp* call, LatheCudaMessage* message);
   int32_t (*rotary_table)(LatheCudaStream* stream, const LatheCudaRotaryTable* call, LatheCudaMessage* message);
 } LatheCudaApi;

@@ -77,6 +77,20 @@ LATHE_KERNEL void combine(Combine call) {
   }
 }
 
+struct PlaceColumns {
+  Global<const float> x;  // [tokens][columns]
+  Global<float> y;        // [tokens][y_stride]
+  int columns;
+  int y_stride;
+  int y_first;
+};
+
+// Blocks: x of tokens.
+LATHE_KERNEL void place_columns(PlaceColumns call) {
+  const int64_t from = int64_t(block_x()) * call.columns, to = int64_t(block_x()) * call.y_stride + call.y_first;
+  for (int c = int(thread()); c < call.columns; c += kRowThreads) call.y[to + c] = call.x[from + c];
+}
+
 template <class Format>
 struct LookUp {
   Global<const int64_t> rows;  // [count]

@@ -88,6 +88,19 @@ TEST(Rows, Combine) {
   }
 }
 
+TEST(Rows, PlaceColumns) {
+  const auto x = random_floats(2 * 300, 4);
+  Buffer<float> from("x", x), y("y", std::vector<float>(2 * 310, -1.0f));
+  const PlaceColumns call{from, y, 300, 310, 7};
+  emulated::launch({"place_columns", {2}, {kRowThreads}, 0, 5}, [&] { place_columns(call); });
+  for (size_t t = 0; t < 2; ++t) {
+    for (size_t c = 0; c < 310; ++c) {
+      const bool inside = c >= 7 && c < 307;
+      EXPECT_EQ(y.elements()[t * 310 + c], inside ? x[t * 300 + c - 7] : -1.0f);
+    }
+  }
+}
+
 template <class Format>
 void check_look_up() {
   constexpr int kColumns = 300;

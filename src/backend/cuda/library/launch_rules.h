@@ -147,6 +147,15 @@ inline int32_t check_combine(const LatheCudaCombine& call, LatheCudaMessage* mes
   return LATHE_CUDA_OK;
 }
 
+inline int32_t check_place_columns(const LatheCudaPlaceColumns& call, LatheCudaMessage* message) {
+  if (call.tokens < 0 || call.columns < 1 || !call.x || !call.y || call.y_first < 0 ||
+      call.y_first > call.y_stride - call.columns) {
+    return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "place_columns: %d columns from %d on of %d, %d tokens, or null",
+                  call.columns, call.y_first, call.y_stride, call.tokens);
+  }
+  return LATHE_CUDA_OK;
+}
+
 inline int32_t check_look_up(const LatheCudaLookUp& call, LatheCudaMessage* message) {
   if (call.count < 0 || call.columns < 1 || !call.rows || !call.table || !call.y || call.format < LATHE_CUDA_F32 ||
       call.format > LATHE_CUDA_BF16) {

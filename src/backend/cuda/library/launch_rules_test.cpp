@@ -150,6 +150,10 @@ TEST(LaunchRules, SmallKernels) {
   expect(combine, check_combine, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.count = -1; });
   expect(combine, check_combine, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.b = nullptr; });
   expect(combine, check_combine, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.operation = 2; });
+  LatheCudaPlaceColumns place = {memory, memory, 2, 3, 8, 5};
+  expect(place, check_place_columns, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.y_first = 6; });
+  expect(place, check_place_columns, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.columns = 0; });
+  expect(place, check_place_columns, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.x = nullptr; });
   LatheCudaLookUp look_up = {numbers, memory, memory, 1, 4, LATHE_CUDA_F32};
   expect(look_up, check_look_up, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.columns = 0; });
   expect(look_up, check_look_up, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.rows = nullptr; });

@@ -242,6 +242,7 @@ constexpr LatheCudaApi kApi = {
     launch_paged_attention,
     launch_normalise,
     launch_combine,
+    launch_place_columns,
     launch_look_up,
     launch_rotary_table,
 };

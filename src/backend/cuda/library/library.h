@@ -53,6 +53,8 @@ int32_t launch_paged_attention(LatheCudaStream* stream, const LatheCudaPagedAtte
                                LatheCudaMessage* message) noexcept;
 int32_t launch_normalise(LatheCudaStream* stream, const LatheCudaNormalise* call, LatheCudaMessage* message) noexcept;
 int32_t launch_combine(LatheCudaStream* stream, const LatheCudaCombine* call, LatheCudaMessage* message) noexcept;
+int32_t launch_place_columns(LatheCudaStream* stream, const LatheCudaPlaceColumns* call,
+                             LatheCudaMessage* message) noexcept;
 int32_t launch_look_up(LatheCudaStream* stream, const LatheCudaLookUp* call, LatheCudaMessage* message) noexcept;
 int32_t launch_rotary_table(LatheCudaStream* stream, const LatheCudaRotaryTable* call,
                             LatheCudaMessage* message) noexcept;

@@ -60,6 +60,21 @@ int32_t launch_combine(LatheCudaStream* stream, const LatheCudaCombine* call, La
   return launch("combine", &combine, grid, kRowThreads, 0, *stream, arguments, message);
 }
 
+int32_t launch_place_columns(LatheCudaStream* stream, const LatheCudaPlaceColumns* call,
+                             LatheCudaMessage* message) noexcept {
+  if (!stream || !call) return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "place_columns: null");
+  if (const int32_t status = check_place_columns(*call, message)) return status;
+  if (call->tokens == 0) return LATHE_CUDA_OK;
+  PlaceColumns arguments{};
+  arguments.x = call->x;
+  arguments.y = call->y;
+  arguments.columns = call->columns;
+  arguments.y_stride = call->y_stride;
+  arguments.y_first = call->y_first;
+  const dim3 grid(unsigned(call->tokens));
+  return launch("place_columns", &place_columns, grid, kRowThreads, 0, *stream, arguments, message);
+}
+
 int32_t launch_look_up(LatheCudaStream* stream, const LatheCudaLookUp* call, LatheCudaMessage* message) noexcept {
   if (!stream || !call) return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "look_up: null");
   if (const int32_t status = check_look_up(*call, message)) return status;
