@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a machine with an NVIDIA GPU is asked of Lathe, once: are the kernels right there, and how fast are they?
 
-    gpu.py pack BUILD DEST     here: program, liblathe_cuda.so, tests and the libraries they need, into DEST
+    gpu.py pack BUILD DEST     here: program, liblathe_cuda.so, tests and the libraries they need, as DEST.tar.xz
     gpu.py run DEST [--small]  there, in the repository's root: all of it, and one table (about ten minutes)
 
 `run` needs torch and transformers for what it compares with, and leaves those lines out, saying so, without them. Its
@@ -36,8 +36,10 @@ def pack(build, dest):
         for words in map(str.split, listed.splitlines()):
             if "=>" in words and not words[0].startswith(SYSTEM):
                 shutil.copy(words[2], dest / "lib" / words[0])
-    size = sum(file.stat().st_size for file in dest.rglob("*") if file.is_file())
-    print(f"{dest}: {size / 2**20:.1f} MiB; it travels with the working tree")
+    (dest / "root").write_text(str(ROOT))  # where the tests look for their cases
+    archive = pathlib.Path(shutil.make_archive(str(dest), "xztar", dest))
+    shutil.rmtree(dest)
+    print(f"{archive}: {archive.stat().st_size / 2**20:.1f} MiB; it travels with the working tree")
 
 
 class Table:
@@ -173,9 +175,14 @@ def measure_transformers(table, shapes):
 
 
 def run(dest, small):
+    shutil.unpack_archive(f"{dest}.tar.xz", dest)
     machine, table = Machine(dest), Table()
     work = dest / "work"
     shutil.rmtree(work, ignore_errors=True)
+    built = pathlib.Path((dest / "root").read_text())
+    if not built.exists():
+        built.parent.mkdir(parents=True, exist_ok=True)
+        built.symlink_to(ROOT)
     gpus = machine.lathe("doctor")["cuda"]["devices"]
     if not gpus or not gpus[0]["usable"]:
         sys.exit("no GPU that lathe can use: " + machine.call(dest / "lathe", "doctor").stdout)
