@@ -64,7 +64,7 @@ struct BuildRequest {
   compiler::BuildOptions options;
   bool verify = true;
   bool full_verify = false;
-  std::shared_ptr<backend::Accelerator> accelerator = nullptr;  // that verification runs on
+  std::shared_ptr<backend::Accelerator> accelerator = nullptr;          // that verification runs on
   std::function<void(const std::vector<opt::PassReport>&)> on_reports;  // may be empty
 };
 plan::Receipt build_engine(const BuildRequest& request, const Output& output);

@@ -93,9 +93,9 @@ Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOpti
   if (!accelerator) return;
   const backend::Accelerator::Memory now = accelerator->memory();
   const uint64_t taken = free - std::min(free, now.free);
-  options.log(LogLevel::info, fmt::format("{}: measured: {:.1f} MB taken, {:.1f} of {:.1f} MB are free",
-                                          accelerator->name(), double(taken) / 1e6, double(now.free) / 1e6,
-                                          double(now.total) / 1e6));
+  options.log(LogLevel::info,
+              fmt::format("{}: measured: {:.1f} MB taken, {:.1f} of {:.1f} MB are free", accelerator->name(),
+                          double(taken) / 1e6, double(now.free) / 1e6, double(now.total) / 1e6));
 }
 
 void Session::Impl::require_host_room(const Booking& booking) const {

@@ -11,14 +11,14 @@ namespace lathe::runtime {
 
 // Bytes.
 struct SessionMemory {
-  std::string device;         // "cpu", "cuda:0"
-  uint64_t weights = 0;       // the engine's; on a CPU they are mapped and need not stay
-  uint64_t cache = 0;         // of `positions`
+  std::string device;    // "cpu", "cuda:0"
+  uint64_t weights = 0;  // the engine's; on a CPU they are mapped and need not stay
+  uint64_t cache = 0;    // of `positions`
   int64_t positions = 0;
-  uint64_t arena = 0;         // tensors of one step
-  uint64_t scratch = 0;       // of its kernels
-  uint64_t inputs = 0;        // of a step, on devices with memory of their own
-  uint64_t host = 0;          // what copies of inputs and logits take of the host then
+  uint64_t arena = 0;          // tensors of one step
+  uint64_t scratch = 0;        // of its kernels
+  uint64_t inputs = 0;         // of a step, on devices with memory of their own
+  uint64_t host = 0;           // what copies of inputs and logits take of the host then
   bool weights_there = false;  // another session has brought them
   // Of the device, when this was found out; 0 where nobody knows. What CUDA itself takes is gone by then.
   uint64_t total = 0;

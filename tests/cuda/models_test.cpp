@@ -141,8 +141,8 @@ INSTANTIATE_TEST_SUITE_P(Transformers, CudaModel, testing::ValuesIn(arch_cases(f
 // One of each architecture, type and kind of weights.
 INSTANTIATE_TEST_SUITE_P(Cpu, CudaAndCpu,
                          testing::Values("gpt2_f16", "gpt2_untied", "llama_bf16", "llama_f16", "llama_gqa",
-                                         "llama_rope_dynamic", "neox_sequential", "neox_tied_bf16",
-                                         "gguf_neox_q8_0", "gguf_llama_q4_k_m", "gguf_llama_q3_k"),
+                                         "llama_rope_dynamic", "neox_sequential", "neox_tied_bf16", "gguf_neox_q8_0",
+                                         "gguf_llama_q4_k_m", "gguf_llama_q3_k"),
                          [](const auto& golden) { return golden.param; });
 
 // All gates, the CPU's own engine (7) among them, on one of each kind.

@@ -88,9 +88,10 @@ void settle_device(Options& options, const Output& output) {
   request.accelerator = find_gpu(build.arch);
   request.verify = request.accelerator != nullptr;
   if (!request.verify) {
-    output.note(fmt::format("no GPU of {} is here, so the engine is not verified; where one is: lathe verify {} "
-                            "--write",
-                            build.arch, options.destination));
+    output.note(
+        fmt::format("no GPU of {} is here, so the engine is not verified; where one is: lathe verify {} "
+                    "--write",
+                    build.arch, options.destination));
   }
 }
 

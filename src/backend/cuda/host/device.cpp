@@ -48,8 +48,8 @@ std::unique_ptr<Team> make_team(int) {
 }
 
 size_t kv_block_size(const KvShape& shape) {
-  const bool kept = shape.dtype == tensor::DType::f32 || shape.dtype == tensor::DType::f16 ||
-                    shape.dtype == tensor::DType::bf16;
+  const bool kept =
+      shape.dtype == tensor::DType::f32 || shape.dtype == tensor::DType::f16 || shape.dtype == tensor::DType::bf16;
   if (!kept || shape.kv_heads < 1 || shape.head_dim < 1) {
     fail(ErrorCode::unsupported, "a cache of {} in {} heads of {}", tensor::to_string(shape.dtype), shape.kv_heads,
          shape.head_dim);

@@ -72,8 +72,8 @@ TEST_F(RowsOnDevice, LookUp) {
   const std::vector<int64_t> rows = {6, 0, 3, 6};
   std::vector<uint16_t> table(7 * kColumns);
   for (size_t i = 0; i < table.size(); ++i) table[i] = uint16_t(i * 31 % 15000);
-  LatheCudaLookUp call = {upload(rows), upload(table), upload(std::vector<float>(rows.size() * kColumns)), 4, kColumns,
-                          LATHE_CUDA_BF16};
+  LatheCudaLookUp call = {upload(rows), upload(table),  upload(std::vector<float>(rows.size() * kColumns)), 4,
+                          kColumns,     LATHE_CUDA_BF16};
   good(api->look_up(stream, &call, &message));
   const auto found = download(call.y, rows.size() * kColumns);
   for (size_t i = 0; i < found.size(); ++i) {
@@ -88,9 +88,14 @@ TEST_F(RowsOnDevice, RotaryTable) {
   for (int i = 0; i < kHalf; ++i) frequencies.push_back(1.0f / float(std::pow(1e4, double(i) / kHalf)));
   const std::vector<float> nothing(positions.size() * kHalf);
   for (const double base : {0.0, 1e4}) {
-    LatheCudaRotaryTable call = {upload(positions), base > 0 ? nullptr : upload(frequencies), upload(nothing),
-                                 upload(nothing),   4,                                        kHalf,
-                                 1.5f,              base};
+    LatheCudaRotaryTable call = {upload(positions),
+                                 base > 0 ? nullptr : upload(frequencies),
+                                 upload(nothing),
+                                 upload(nothing),
+                                 4,
+                                 kHalf,
+                                 1.5f,
+                                 base};
     good(api->rotary_table(stream, &call, &message));
     const auto cosines = download(call.cos, nothing.size()), sines = download(call.sin, nothing.size());
     for (size_t i = 0; i < nothing.size(); ++i) {

@@ -163,8 +163,8 @@ void prepare(Bound& bound) {
   call.columns = int32_t(constant_of(plan, instruction, kLinearWeights)->dims[1]);
   call.y_stride = int32_t(out.columns);
   call.norm = norm_of(attributes.get_string("norm", "none"));
-  call.rounding = bound.settings.exact ? LATHE_CUDA_ROUND_NONE
-                                       : *find_rounding(attributes.get_string("compute", "f32"));
+  call.rounding =
+      bound.settings.exact ? LATHE_CUDA_ROUND_NONE : *find_rounding(attributes.get_string("compute", "f32"));
   const LatheCudaFunction function = *find_function(attributes.get_string("activation", "none"));
   call.function = function;
   call.epsilon = float(attributes.get_float("epsilon", 0));

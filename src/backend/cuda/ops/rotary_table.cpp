@@ -13,8 +13,7 @@ namespace {
 double dynamic_base(const op::Attributes& attributes, int64_t longest, int64_t half) {
   const double factor = attributes.get_float("dynamic_factor", 1), trained = attributes.get_float("trained_length", 1);
   const double length = std::max(double(longest), trained), dims = double(2 * half);
-  return attributes.get_float("theta", 10000) *
-         std::pow(factor * length / trained - (factor - 1), dims / (dims - 2));
+  return attributes.get_float("theta", 10000) * std::pow(factor * length / trained - (factor - 1), dims / (dims - 2));
 }
 
 std::optional<std::string> refusal(const plan::Plan& plan, const plan::Instruction& instruction) {

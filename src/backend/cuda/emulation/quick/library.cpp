@@ -111,8 +111,8 @@ int32_t allocate(int32_t device, uint64_t bytes, void** memory, LatheCudaMessage
   if (state().lost) return lost(message);
   const uint64_t total = number_of("LATHE_EMULATED_MEMORY", kMemory);
   const uint64_t free = total - std::min(total, state().used);
-  void* const fresh = bytes <= free ? std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment)
-                                    : nullptr;
+  void* const fresh =
+      bytes <= free ? std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment) : nullptr;
   if (!fresh) {
     return refuse(message, LATHE_CUDA_OUT_OF_MEMORY, "no memory for %llu bytes: %llu of %llu are free",
                   static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(free),
@@ -264,8 +264,12 @@ int32_t run_self_test(int32_t, LatheCudaMessage* message) noexcept {
   constexpr int kCount = 300;
   emulated::Buffer<uint32_t> out("out", kCount);
   const std::lock_guard lock(state().mutex);
-  const int32_t status = run_kernel("self_test", {(kCount - 1) / kSelfTestThreads + 1}, kSelfTestThreads, 0,
-                                    [&] { self_test({out, kCount}); }, message);
+  const int32_t status = run_kernel(
+      "self_test", {(kCount - 1) / kSelfTestThreads + 1}, kSelfTestThreads, 0,
+      [&] {
+        self_test({out, kCount});
+      },
+      message);
   if (status != LATHE_CUDA_OK) return status;
   for (int i = 0; i < kCount; ++i) {
     if (out.elements()[size_t(i)] != self_test_value(i)) return LATHE_CUDA_WRONG_RESULT;

@@ -32,7 +32,8 @@ int32_t launch(const char* name, void (*kernel)(Call), const dim3& grid, int thr
                   grid.y, grid.z, shared);
   }
   stream.work.push_back([=](LatheCudaMessage* why) {
-    return run_kernel(name, grid, threads, shared, [&] { kernel(call); }, why);
+    return run_kernel(
+        name, grid, threads, shared, [&] { kernel(call); }, why);
   });
   return LATHE_CUDA_OK;
 }
