@@ -99,6 +99,38 @@ function(lathe_fake_libraries)
                      CUDA_OF=cudnnGetCudartVersion CUDA=12000)
 endfunction()
 
+# lathe_emulated_library(TARGET SCHEDULER DEFINITION...): the launches of liblathe_cuda.so, compiled by g++ for the
+# emulated device, as a library that tests run whole models on.
+function(lathe_emulated_library target scheduler)
+  set(cuda ${CMAKE_SOURCE_DIR}/src/backend/cuda)
+  file(GLOB launches CONFIGURE_DEPENDS ${cuda}/library/*.cu)
+  list(FILTER launches EXCLUDE REGEX "/(library|self_test)\\.cu$")  # CUDA's own devices, memory and streams
+  set_source_files_properties(${launches} PROPERTIES LANGUAGE CXX)
+  add_library(${target} MODULE ${launches} ${cuda}/emulation/quick/library.cpp ${cuda}/emulation/memory.cpp ${scheduler})
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(${target} PRIVATE fmt::fmt Boost::context)
+  # The program needs AVX2 and FMA anyway; without them each multiply-add of a kernel is a call.
+  target_compile_options(${target} PRIVATE -mavx2 -mfma $<$<CONFIG:Release>:-O2>)
+  target_compile_definitions(${target} PRIVATE LATHE_CUDA_ABI_HASH="${LATHE_CUDA_ABI_HASH}" ${ARGN})
+  set_target_properties(${target} PROPERTIES PREFIX "lib" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/emulated)
+endfunction()
+
+# Whole models on the emulated device, through the program's own host code.
+function(lathe_cuda_models)
+  set(emulation ${CMAKE_SOURCE_DIR}/src/backend/cuda/emulation)
+  lathe_emulated_library(lathe_cuda_emulated ${emulation}/quick/block.cpp)
+  lathe_emulated_library(lathe_cuda_checked ${emulation}/block.cpp LATHE_EMULATION_CHECKED)
+  add_executable(test_cuda_models ${CMAKE_SOURCE_DIR}/tests/cuda/models_test.cpp)
+  target_link_libraries(test_cuda_models PRIVATE lathe_verify GTest::gtest GTest::gmock GTest::gtest_main
+                                                 ${CMAKE_DL_LIBS})
+  target_compile_options(test_cuda_models PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_compile_definitions(test_cuda_models PRIVATE LATHE_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests"
+                                                      LATHE_EMULATED_DIR="${CMAKE_BINARY_DIR}/emulated")
+  add_dependencies(test_cuda_models lathe_cuda_emulated lathe_cuda_checked)
+  add_test(NAME cuda_models COMMAND test_cuda_models)
+  set_tests_properties(cuda_models PROPERTIES LABELS cuda_emulated)
+endfunction()
+
 # lathe_cuda(): the library, and test_cuda of src/backend/cuda/**_test.cpp on the emulated device and with the libraries
 # above (label cuda_emulated).
 function(lathe_cuda)
@@ -109,7 +141,7 @@ function(lathe_cuda)
   lathe_fake_libraries()
   find_package(Boost 1.74 REQUIRED COMPONENTS context)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/backend/cuda/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/cuda/host/[a-z_]*\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/cuda/(host|ops|emulation/quick)/[a-z_]*\\.cpp$")
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/backend/cuda/host/*_test.cpp)
   add_executable(test_cuda ${sources} ${tests})
   target_link_libraries(test_cuda PRIVATE lathe_backend Boost::context GTest::gtest GTest::gmock GTest::gtest_main
@@ -123,6 +155,12 @@ function(lathe_cuda)
   if(TARGET lathe_cuda)
     add_dependencies(test_cuda lathe_cuda)
   endif()
+  lathe_cuda_models()
   add_test(NAME cuda COMMAND test_cuda)
-  set_tests_properties(cuda PROPERTIES LABELS cuda_emulated)
+  # The tests for a GPU that an emulated one gets through, on the launches of the library.
+  add_test(NAME cuda_launches COMMAND test_cuda --gtest_filter=RowsOnDevice.*:AttentionOnDevice.*)
+  add_dependencies(test_cuda lathe_cuda_emulated)
+  set_tests_properties(cuda_launches PROPERTIES
+                       ENVIRONMENT LATHE_CUDA_LIBRARY=$<TARGET_FILE:lathe_cuda_emulated>)
+  set_tests_properties(cuda cuda_launches PROPERTIES LABELS cuda_emulated)
 endfunction()

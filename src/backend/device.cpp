@@ -8,9 +8,10 @@ namespace lathe::backend {
 
 // backend/<name>/device.cpp
 const Device& cpu_device();
+const Device& cuda_device();
 
 std::span<const Device* const> devices() {
-  static const std::array kDevices = {&cpu_device()};
+  static const std::array kDevices = {&cpu_device(), &cuda_device()};
   return kDevices;
 }
 

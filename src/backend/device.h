@@ -49,10 +49,20 @@ struct Device {
   // Host threads that run its steps; 0: as many as it makes use of. Throws resource.
   std::unique_ptr<Team> (*make_team)(int threads);
   // Memory its kernels work in: zero, resident when touched, given back with the last pointer. `booked`: the system
-  // is to refuse now what it cannot give, not when it is touched. Throws resource.
+  // is to refuse now what it cannot give, not when it is touched. Throws resource. Null for devices with memory of
+  // their own, which sessions get opened (accelerator.h).
   std::shared_ptr<std::byte> (*allocate)(size_t bytes, bool booked);
   // Bytes of one block of the cache of one layer. Throws unsupported for types and sizes it does not keep.
   size_t (*kv_block_size)(const KvShape& shape);
+
+  // Weights in blocks that no layout holds become this type when an engine is built, and lathe.Embed is given tables of
+  // plain numbers where `plain_tables` is set.
+  tensor::DType widened = tensor::DType::f32;
+  bool plain_tables = false;
+  // What activations in front of block-quantised weights are rounded to without a wish, as plans name it.
+  std::string_view block_compute = "i16";
+
+  bool host_memory() const { return allocate != nullptr; }
 };
 
 std::span<const Device* const> devices();

@@ -90,8 +90,10 @@ GpuReport look_at_gpus(const GpuPlaces& places, bool optional = true);
 // number.
 std::optional<int> gpu_index(std::string_view device);
 
-// Throws what keeps models from running on that GPU here, with what mends it: resource where the machine lacks
-// something, unsupported where this build does.
-[[noreturn]] void refuse_gpu(int index, const GpuPlaces& places);
+// Throws what keeps that GPU from running models here, with what mends it: resource where the machine lacks something,
+// unsupported where this build does.
+void check_gpu(int index, const GpuPlaces& places);
+// The same, and unsupported where nothing does: `what` ("graphs and pictures") has no kernels there.
+[[noreturn]] void refuse_gpu(int index, const GpuPlaces& places, std::string_view what);
 
 }  // namespace lathe::backend

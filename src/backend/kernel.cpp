@@ -43,10 +43,11 @@ KernelChoice kernel_choice(const plan::Plan& plan, const plan::Instruction& inst
     choice.kernel = &kernel;
     return true;
   };
-  for (const Kernel* kernel : get_device(plan.device).kernels) {
+  const Device& device = get_device(plan.device);
+  for (const Kernel* kernel : device.kernels) {
     if (kernel->op == instruction.op && takes(*kernel)) return choice;
   }
-  takes(reference_kernel());
+  if (device.host_memory()) takes(reference_kernel());
   return choice;
 }
 
@@ -55,14 +56,16 @@ const Kernel& choose_kernel(const plan::Plan& plan, const plan::Instruction& ins
   if (choice.kernel) return *choice.kernel;
   std::string refusals;
   for (const Refusal& refusal : choice.refusals) refusals += fmt::format("; {}: {}", refusal.kernel, refusal.reason);
-  fail(ErrorCode::unsupported, "no kernel takes {} \"{}\"{}", instruction.op, instruction.name, refusals);
+  const bool others = !get_device(plan.device).host_memory();
+  fail(ErrorCode::unsupported, "no kernel of device {} takes {} \"{}\"{}{}", plan.device, instruction.op,
+       instruction.name, refusals, others ? "; --device cpu runs every operator" : "");
 }
 
 const Kernel& get_kernel(const Device& device, std::string_view name) {
   for (const Kernel* kernel : device.kernels) {
     if (kernel->name == name) return *kernel;
   }
-  if (reference_kernel().name == name) return reference_kernel();
+  if (reference_kernel().name == name && device.host_memory()) return reference_kernel();
   fail(ErrorCode::unsupported, "this program has no kernel \"{}\" for device {}", name, device.name);
 }
 

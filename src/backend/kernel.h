@@ -17,6 +17,8 @@
 
 namespace lathe::backend {
 
+class Stream;
+
 // Limits that scratch and arena are booked for.
 struct Capacity {
   int64_t tokens = 0;
@@ -31,6 +33,7 @@ struct Capacity {
 struct Settings {
   int isa = 0;        // of the device's instruction sets, by Device::choose_isa
   bool exact = true;  // forbids all rounding of activations that instructions ask for
+  bool same_bits = false;  // a row's bits may not depend on how many others are in the step
   tensor::DType kv = tensor::DType::f32;
 };
 
@@ -39,7 +42,15 @@ struct Step {
   int64_t tokens = 0;
   int64_t outputs = 0;
   int64_t sequences = 0;
+  int64_t longest = 0;  // positions of the longest of them when the step is over
   int64_t rows(plan::Rows kind) const;
+};
+
+// Of devices with memory of their own: the queue that a session's kernels launch to, and what they know of each token.
+struct OnStream {
+  Stream* stream = nullptr;
+  const int32_t* sequence = nullptr;  // [tokens]: its row of the block table
+  const int32_t* position = nullptr;  // [tokens]
 };
 
 // An instruction with everything resolved to addresses.
@@ -52,7 +63,8 @@ struct Bound {
   int64_t blocks_per_sequence = 0;
   Settings settings;
   Capacity capacity;
-  // The program's: a kernel that can fail (only the reference can) leaves the step's first exception here; it is
+  OnStream device;  // null where kernels work in the host's memory
+  // The program's: a kernel that can fail (the reference, and a launch) leaves the step's first exception here; it is
   // thrown when the step is over.
   std::exception_ptr* failure = nullptr;
   // Kernel's own prepared data (call descriptors); owned here, made by prepare().
@@ -75,7 +87,8 @@ struct Kernel {
   void (*run)(const Bound& bound, const Step& step, TeamMember& member) noexcept;
 };
 
-// Of the plan's device, the first that takes the instruction, the reference last; and why those before it did not.
+// Of the plan's device, the first that takes the instruction, the reference last (it computes in the host's memory);
+// and why those before it did not.
 struct Refusal {
   std::string_view kernel;
   std::string reason;

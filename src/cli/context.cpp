@@ -34,6 +34,7 @@ int64_t wished_context(const EngineOptions& options, const contract::Contract& c
 }
 
 void require_cache_fits(const plan::EngineFile& engine, const runtime::SessionOptions& options, int64_t positions) {
+  if (options.accelerator) return;  // the session says what does not fit there
   const int64_t blocks = ceil_div(positions, kv_block(engine));
   const uint64_t needed = checked_mul(block_bytes(engine.manifest().plan, options), uint64_t(blocks), "bytes of cache");
   const uint64_t available = available_memory_bytes();
@@ -50,7 +51,7 @@ int64_t fitting_context(const EngineOptions& options, const plan::EngineFile& en
   if (options.context > 0) return wish;
   // Weights are mapped and need not stay in memory, but every token reads them all. The rest is for the step itself
   // and for others on this machine.
-  const uint64_t available = available_memory_bytes();
+  const uint64_t available = options.accelerator ? options.accelerator->memory().free : available_memory_bytes();
   const uint64_t weights = uint64_t(engine.manifest().weight_bytes);
   const uint64_t room = available > weights ? (available - weights) / 10 * 9 : 0;
   const uint64_t blocks = room / std::max<uint64_t>(1, block_bytes(engine.manifest().plan, session_options(options)));

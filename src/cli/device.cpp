@@ -15,8 +15,18 @@ backend::GpuPlaces gpu_places() {
   return places;
 }
 
-void check_device(const std::string& device) {
-  if (const auto index = backend::gpu_index(device)) backend::refuse_gpu(*index, gpu_places());
+std::string plan_device(const std::string& device) {
+  if (backend::gpu_index(device)) return "cuda";
+  return std::string(backend::get_device(device).name);
+}
+
+std::shared_ptr<backend::Accelerator> open_device(const std::string& device) {
+  return backend::open_accelerator(device, gpu_places());
+}
+
+void require_cpu(const std::string& device, std::string_view what) {
+  if (device.empty()) return;
+  if (const auto index = backend::gpu_index(device)) backend::refuse_gpu(*index, gpu_places(), what);
   backend::get_device(device);
 }
 

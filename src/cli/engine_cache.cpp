@@ -23,6 +23,15 @@ std::string state_of(const std::filesystem::path& file) {
   return fmt::format("|{}|{}.{}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
 
+// What an engine is built with; devices but the first have a place of their own.
+std::string wishes_of(const EngineOptions& options) {
+  std::string wishes = fmt::format("{}|{}", options.precision, options.kv);
+  if (options.accelerator) {
+    wishes += fmt::format("|{}|{}", options.accelerator->device().name, options.accelerator->arch());
+  }
+  return wishes;
+}
+
 }  // namespace
 
 std::filesystem::path cache_folder() {
@@ -32,14 +41,24 @@ std::filesystem::path cache_folder() {
 }
 
 EngineCache::EngineCache(const frontend::Checkpoint& checkpoint, const EngineOptions& options) {
-  std::string identity = fmt::format("{}|{}", options.precision, options.kv);
+  std::string identity = wishes_of(options);
   std::string state = fmt::format("{}|{}", build_id(), plan::kEngineVersion);
   for (const std::filesystem::path& file : checkpoint.files()) {
     identity += "|" + std::filesystem::absolute(file).lexically_normal().string();
     state += state_of(file);
   }
   for (const auto& [name, bytes] : checkpoint.assets()) state += fmt::format("|{}|{}", name, bytes);
-  const std::string name = std::filesystem::absolute(checkpoint.path() / "").lexically_normal().parent_path().stem();
+  name_by(checkpoint.path(), identity, state);
+}
+
+EngineCache::EngineCache(const plan::EngineFile& engine, const EngineOptions& options) {
+  const std::string path = std::filesystem::absolute(engine.path()).lexically_normal();
+  name_by(engine.path(), wishes_of(options) + "|" + path,
+          fmt::format("{}|{}{}", build_id(), plan::kEngineVersion, state_of(engine.path())));
+}
+
+void EngineCache::name_by(const std::filesystem::path& source, const std::string& identity, const std::string& state) {
+  const std::string name = std::filesystem::absolute(source / "").lexically_normal().parent_path().stem();
   identity_ = fmt::format("{}-{}-", name, short_hash(identity));
   path_ = cache_folder() / fmt::format("{}{}.lathe", identity_, short_hash(state));
 }

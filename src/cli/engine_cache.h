@@ -16,6 +16,8 @@ std::filesystem::path cache_folder();
 class EngineCache {
  public:
   EngineCache(const frontend::Checkpoint& checkpoint, const EngineOptions& options);
+  // Of an engine that is built again for another device.
+  EngineCache(const plan::EngineFile& engine, const EngineOptions& options);
 
   const std::filesystem::path& path() const { return path_; }
   // The engine, or null where there is none. One that cannot be used is none, which `output` gets a note of.
@@ -24,6 +26,8 @@ class EngineCache {
   void remove_outdated() const;
 
  private:
+  void name_by(const std::filesystem::path& source, const std::string& identity, const std::string& state);
+
   std::string identity_;  // of the checkpoint and the options: how the names of all its engines begin
   std::filesystem::path path_;
 };

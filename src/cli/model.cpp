@@ -25,9 +25,9 @@ void check_precision(const EngineOptions& options, const plan::EngineFile& engin
        options.precision);
 }
 
-std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options, const Output& output) {
-  const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.model);
-  const EngineCache cache(checkpoint, options);
+// The engine of that place in the cache, built if it is not there.
+std::shared_ptr<const plan::EngineFile> open_cached(const EngineCache& cache, const EngineOptions& options,
+                                                    const Output& output) {
   auto engine = cache.find(options.check, output);
   if (engine) {
     output.note(fmt::format("engine \"{}\"", cache.path().string()));
@@ -37,7 +37,8 @@ std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options
     BuildRequest request;
     request.source = options.model;
     request.destination = cache.path();
-    request.options.device = options.device;
+    request.options.device = plan_device(options.device);
+    if (options.accelerator) request.options.arch = options.accelerator->arch();
     request.options.precision = options.precision;
     request.options.kv = options.kv;
     request.options.threads = options.threads;
@@ -50,6 +51,25 @@ std::shared_ptr<const plan::EngineFile> open_cached(const EngineOptions& options
     std::error_code ignored;  // the failure itself is what the user is told of
     std::filesystem::remove(path, ignored);
   });
+  return engine;
+}
+
+// An engine as it is, or built again where it is for another device.
+std::shared_ptr<const plan::EngineFile> open_built(const std::shared_ptr<const plan::EngineFile>& engine,
+                                                   const EngineOptions& options, const Output& output) {
+  const plan::Manifest& manifest = engine->manifest();
+  if (manifest.plan.device != plan_device(options.device)) {
+    output.note(fmt::format("\"{}\" is for device {}: built again for {}", engine->path().string(),
+                            manifest.plan.device, options.device));
+    return open_cached(EngineCache(*engine, options), options, output);
+  }
+  if (options.accelerator && manifest.arch != options.accelerator->arch()) {
+    output.note(fmt::format("\"{}\" was built for {}, {} is {}: the same kernels run there", engine->path().string(),
+                            manifest.arch.empty() ? "no GPU in particular" : manifest.arch, options.accelerator->name(),
+                            options.accelerator->arch()));
+  }
+  check_precision(options, *engine);
+  if (options.check) engine->check_weights();
   return engine;
 }
 
@@ -71,7 +91,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
   command.add_option("-c,--ctx", options.context, "positions the cache holds (default: the model's context)");
   command.add_option("-t,--threads", options.threads, "default: all CPUs this process may use");
   command.add_option("--isa", options.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
-  command.add_option("--device", options.device, kDeviceHelp)->capture_default_str();
+  command.add_option("--device", options.device, kDeviceHelp);
   command.add_flag("--deterministic", options.deterministic, "same bits whatever else is in a batch");
   command.add_flag("--check", options.check, "check the engine's weights against their hashes first");
 }
@@ -88,7 +108,9 @@ runtime::SessionOptions session_options(const EngineOptions& options) {
   }
   if (!options.kv.empty()) session.kv = plan::cache_type(options.kv);
   session.isa = options.isa;
-  backend::get_device(options.device).choose_isa(options.isa);
+  session.accelerator = options.accelerator;
+  session.log = options.log;
+  backend::get_device(options.device.empty() ? "cpu" : plan_device(options.device)).choose_isa(options.isa);
   constexpr int kMostThreads = 1024;
   if (options.threads < 0 || options.threads > kMostThreads) {
     fail(ErrorCode::usage, "--threads {}: expected 1 to {}, or 0 for all CPUs", options.threads, kMostThreads);
@@ -104,17 +126,25 @@ std::string precision_name(const EngineOptions& options, const plan::EngineFile&
                                      : std::string(plan::precision_of(engine.manifest().plan.compute));
 }
 
-std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output) {
+std::shared_ptr<const plan::EngineFile> open_engine(EngineOptions& options, const Output& output) {
+  std::shared_ptr<const plan::EngineFile> built;
+  if (plan::is_engine_file(options.model)) {
+    built = plan::EngineFile::open(options.model);
+    plan::require_kind(*built, false);
+  }
+  if (options.device.empty()) options.device = built ? built->manifest().plan.device : "cpu";
+  if (const auto index = backend::gpu_index(options.device)) options.device = fmt::format("cuda:{}", *index);
+  if (!options.accelerator || options.accelerator->name() != options.device) {
+    options.accelerator = open_device(options.device);
+  }
+  options.log = output.log();
   session_options(options);  // what cannot run is refused before anything is built
   if (options.threads > available_cpus()) {
     output.note(fmt::format("{} threads share {} CPUs: fewer would be faster", options.threads, available_cpus()));
   }
-  if (!plan::is_engine_file(options.model)) return open_cached(options, output);
-  auto engine = plan::EngineFile::open(options.model);
-  plan::require_kind(*engine, false);
-  check_precision(options, *engine);
-  if (options.check) engine->check_weights();
-  return engine;
+  if (built) return open_built(built, options, output);
+  const frontend::Checkpoint checkpoint = frontend::Checkpoint::open(options.model);
+  return open_cached(EngineCache(checkpoint, options), options, output);
 }
 
 std::string tokenizer_problem(const frontend::Checkpoint& checkpoint) {
@@ -184,6 +214,8 @@ plan::Receipt build_engine(const BuildRequest& request, const Output& output) {
     verify::VerifyOptions verify_options;
     verify_options.full = request.full_verify;
     verify_options.threads = options.threads;
+    verify_options.accelerator = request.accelerator;
+    verify_options.scratch_folder = cache_folder();
     verify_options.progress = output.progress(ProgressUnit::steps);
     receipt = verify::verify_engine(engine, verify_options);
     receipt.sources = sources.empty() ? hashes_of(files) : sources;

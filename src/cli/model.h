@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "backend/accelerator.h"
 #include "base/memory.h"
 #include "cli/verb.h"
 #include "compiler/build.h"
@@ -26,17 +27,21 @@ struct EngineOptions {
   int64_t context = 0;
   int threads = 0;
   std::string isa;
-  std::string device = "cpu";
+  std::string device;  // as --device has it; empty: the engine's own, or the CPU
   bool deterministic = false;
   bool check = false;
+  // What open_engine() opened for it, and where sessions tell what memory they take there.
+  std::shared_ptr<backend::Accelerator> accelerator = nullptr;
+  LogSink log = null_log();
 };
 void add_engine_options(CLI::App& command, EngineOptions& options);
 
-// The engine of a MODEL: the file itself, or one built from the checkpoint into the cache (engine_cache.h). A note
-// says where it is. Engines in the cache are not verified, so that one whose run fails verification does not stay
-// there. Throws unsupported for an engine that computes in another precision than the one wished for, with the
-// command that builds the right one.
-std::shared_ptr<const plan::EngineFile> open_engine(const EngineOptions& options, const Output& output);
+// The engine of a MODEL: the file itself, or one built into the cache (engine_cache.h) from the checkpoint, or from an
+// engine for another device than the one asked for. A note says where it is. Engines in the cache are not verified, so
+// that one whose run fails verification does not stay there. Settles the device, and opens it. Throws unsupported for
+// an engine that computes in another precision than the one wished for, with the command that builds the right one;
+// what open_device() throws.
+std::shared_ptr<const plan::EngineFile> open_engine(EngineOptions& options, const Output& output);
 // Throws usage, unsupported for options that no engine can have.
 runtime::SessionOptions session_options(const EngineOptions& options);
 
@@ -59,6 +64,7 @@ struct BuildRequest {
   compiler::BuildOptions options;
   bool verify = true;
   bool full_verify = false;
+  std::shared_ptr<backend::Accelerator> accelerator = nullptr;          // that verification runs on
   std::function<void(const std::vector<opt::PassReport>&)> on_reports;  // may be empty
 };
 plan::Receipt build_engine(const BuildRequest& request, const Output& output);

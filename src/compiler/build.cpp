@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <mutex>
+#include <set>
 
 #include "backend/kernel.h"
 #include "base/checked.h"
@@ -47,6 +49,7 @@ uint64_t session_memory(const plan::Plan& plan, int64_t positions, int threads) 
                                    .threads = threads};
   const backend::Device& device = backend::get_device(plan.device);
   const backend::Settings settings;
+  if (!device.host_memory()) return 0;  // its sessions take little of the host
   uint64_t bytes = uint64_t(plan.arena_tokens) * uint64_t(capacity.tokens) +
                    uint64_t(plan.arena_outputs) * uint64_t(capacity.outputs) +
                    uint64_t(plan.arena_sequences) * uint64_t(capacity.sequences + 1);
@@ -95,26 +98,35 @@ struct PreparedBuild::Impl {
   plan::Manifest manifest() const;
 };
 
-// Block formats that no kernel reads are stored as f32, in the graph as in the plan: the engine's graph is about the
+// Block formats that no kernel reads are stored as floats, in the graph as in the plan: the engine's graph is about the
 // constants that the engine has.
-void widen_unpacked(ir::Graph& graph, const backend::Device& device, const LogSink& log) {
+std::set<std::string> widen_unpacked(ir::Graph& graph, const backend::Device& device, const LogSink& log) {
+  std::set<std::string> names;
+  std::map<tensor::Encoding, int64_t> counts;
   for (const ir::Value value : graph.constants()) {
     const SourcePtr& source = graph.source(value);
     const tensor::Encoding encoding = source->encoding();
     if (encoding == tensor::Encoding::plain || backend::find_layout(device, source->dtype(), encoding)) continue;
-    log(LogLevel::info, fmt::format("\"{}\": no packed layout for {}, widened to f32", graph.source_name(value),
-                                    tensor::to_string(encoding)));
-    graph.set_source(value, tensor::converted_source(source, tensor::DType::f32));
+    ++counts[encoding];
+    // The graph goes on with floats of 32 bits; the plan stores what these were made of.
+    tensor::SourcePtr widened = tensor::converted_source(source, device.widened);
+    graph.set_source(value, tensor::converted_source(std::move(widened), source->dtype()));
+    names.insert(graph.source_name(value));
   }
+  for (const auto& [encoding, count] : counts) {
+    log(LogLevel::info, fmt::format("{} weights in {}, which no kernel of device {} reads: widened to {}", count,
+                                    tensor::to_string(encoding), device.name, tensor::to_string(device.widened)));
+  }
+  return names;
 }
 
 void PreparedBuild::Impl::prepare() {
   ir::Graph graph = model.graphs.at("main");
   reports = opt::optimise(graph, options.passes);
   const backend::Device& device = backend::get_device(options.device);
-  widen_unpacked(graph, device, options.log);
+  const std::set<std::string> widened = widen_unpacked(graph, device, options.log);
   graph_text = ir::print(graph);
-  const Rounding rounding = choose_rounding(model.contract, options.precision, options.kv);
+  const Rounding rounding = choose_rounding(model.contract, options.precision, options.kv, device);
   opt::PackOptions pack_options;
   pack_options.compute = rounding.compute;
   pack_options.kv = *tensor::find_dtype(rounding.kv);
@@ -131,7 +143,7 @@ void PreparedBuild::Impl::prepare() {
     report.name = "packed " + report.name;
     reports.push_back(std::move(report));
   }
-  built = build_plan(packed, {rounding.compute, rounding.kv, device.kv_block, options.device}, options.log);
+  built = build_plan(packed, {rounding.compute, rounding.kv, device.kv_block, options.device, widened}, options.log);
   add_graph_constants(graph);
   const std::string& asset = model.contract.tokenizer_asset;
   if (!asset.empty()) tokenizer = text::Tokenizer::from_text(model.assets.at(asset).bytes, asset).serialize();
@@ -162,6 +174,7 @@ plan::Manifest PreparedBuild::Impl::manifest() const {
   plan::Manifest manifest;
   manifest.producer = "lathe " LATHE_VERSION;
   manifest.opset = kGraphOpset;
+  manifest.arch = options.arch;
   manifest.graph = graph_text;
   manifest.contract = model.contract;
   manifest.plan = built.plan;

@@ -20,6 +20,7 @@ struct BuildOptions {
   // "bf16" must be the model's own so far; "int8" rounds activations (block-quantised weights only).
   std::string precision;
   std::string device = "cpu";  // name of backend/device.h
+  std::string arch;            // of the GPU that it is for: "sm_90"; empty on CPUs
   std::string kv;              // cache type "fp32", "fp16", "bf16"; empty: as the precision says
   int threads = 0;             // for packing; 0: all
   opt::PassOptions passes;     // names to disable, checked mode, dumps

@@ -79,9 +79,16 @@ class Builder {
     return false;
   }
 
+  // Matrices that were widened to fewer than 32 bits are floats in the graph, and stored as what they were widened to.
+  tensor::SourcePtr as_stored(Value value) const {
+    const tensor::SourcePtr& source = graph_.source(value);
+    const bool widened = source->dims().size() == 2 && options_.widened.contains(graph_.source_name(value));
+    return widened ? tensor::converted_source(source, device_.widened) : source;
+  }
+
   Operand constant(Value value) {
     if (const auto it = operands_.find(value); it != operands_.end()) return it->second;
-    tensor::SourcePtr source = graph_.source(value);
+    tensor::SourcePtr source = as_stored(value);
     plan::Constant entry;
     entry.name = graph_.source_name(value);
     entry.layout = "plain";
@@ -97,6 +104,11 @@ class Builder {
       entry.layout = layout->name();
       entry.bytes = int64_t(layout->size(source->rows(), source->row_elements()));
     } else {
+      if (device_.plain_tables && source->encoding() != Encoding::plain) {
+        log_(LogLevel::info, fmt::format("\"{}\": a table of {}, widened to {}", entry.name,
+                                         tensor::to_string(source->encoding()), tensor::to_string(device_.widened)));
+        source = tensor::converted_source(std::move(source), device_.widened);
+      }
       entry.bytes = int64_t(source->byte_size());
     }
     entry.dtype = source->dtype();

@@ -1,6 +1,7 @@
 // A packed graph as a plan: buffers, constants with their layouts, instructions with their kernels.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct PlanOptions {
   std::string kv = "f32";
   int64_t kv_block = 64;
   std::string device = "cpu";
+  std::set<std::string> widened = {};  // constants that were made of Device::widened: matrices are stored as such
 };
 
 // A plan and where the bytes of its constants come from: sources[i] belongs to plan.constants[i].

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "backend/device.h"
 #include "contract/contract.h"
 
 namespace lathe::compiler {
@@ -14,7 +15,8 @@ struct Rounding {
 };
 
 // The checkpoint's own where `precision` and `kv` (names of plan/precision.h) are empty. Throws usage for names that
-// are none, unsupported for a precision that the checkpoint's weights do not allow.
-Rounding choose_rounding(const contract::Contract& contract, const std::string& precision, const std::string& kv);
+// are none, unsupported for a precision that the checkpoint's weights do not allow, or the device.
+Rounding choose_rounding(const contract::Contract& contract, const std::string& precision, const std::string& kv,
+                         const backend::Device& device = backend::get_device("cpu"));
 
 }  // namespace lathe::compiler

@@ -41,6 +41,7 @@ struct AssetEntry {
 struct Manifest {
   std::string producer;  // "lathe 0.1.0"
   int64_t opset = 0;     // of the graph text
+  std::string arch;      // of the GPU that the plan was made for: "sm_90"; empty on CPUs, and then not written
   std::string graph;     // the canonical graph as text; constants by name, so the engine can be rebuilt
   contract::Contract contract;
   Plan plan;

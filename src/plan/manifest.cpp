@@ -176,6 +176,7 @@ std::string write_manifest(const Manifest& manifest) {
   visit_manifest(writer, const_cast<Manifest&>(manifest));
   if (manifest.graphs.empty()) {
     writer.object["plan"] = language_plan_json(manifest);
+    if (!manifest.arch.empty()) writer.object["arch"] = manifest.arch;
   } else {
     writer.object["graphs"] = Json::array();
     for (const EngineGraph& graph : manifest.graphs) writer.object["graphs"].push_back(graph_json(graph));
@@ -196,6 +197,7 @@ Manifest read_manifest(std::span<const std::byte> bytes, const WeightSection& we
   }
   fields::Reader reader{json};
   visit_manifest(reader, manifest);
+  reader("arch", manifest.arch);
   const Json& hashes = get_member(json, "weight_hashes");
   if (!hashes.is_string()) fields::fail_type("string", hashes);
   manifest.weight_hashes = split_hashes(hashes.get_ref<const std::string&>());

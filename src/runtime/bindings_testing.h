@@ -55,8 +55,9 @@ struct Bindings {
     fill(inputs.block_table, {0, 1, 2, 3});
     fill(inputs.output_rows, {2, 4});
     Team team(1);
-    program->run({.tokens = 5, .outputs = 2, .sequences = 2}, team, after);
-    const float* logits = program->values(kLogits);
+    const backend::Step whole{.tokens = 5, .outputs = 2, .sequences = 2, .longest = 3};
+    program->run(whole, team, after);
+    const float* logits = program->values(kLogits, whole);
     return {logits, logits + 2 * kSampleVocabulary};
   }
 

@@ -8,11 +8,14 @@ namespace lathe::runtime {
 using backend::Device;
 using backend::KvShape;
 
-KvCache::KvCache(const Device& device, const std::vector<KvShape>& layers, int64_t blocks)
+KvCache::KvCache(const Device& device, const std::vector<KvShape>& layers, int64_t blocks,
+                 backend::Accelerator* accelerator)
     : device_(device), total_blocks_(blocks) {
   for (const KvShape& shape : layers) {
     const size_t bytes = checked_mul(device.kv_block_size(shape), size_t(blocks), "cache");
-    layers_.push_back({shape, with_context("cache layer", [&] { return device.allocate(bytes, false); })});
+    layers_.push_back({shape, with_context("cache layer", [&] {
+                         return accelerator ? accelerator->allocate(bytes) : device.allocate(bytes, false);
+                       })});
   }
   for (int64_t block = blocks; block-- > 0;) free_.push_back(int32_t(block));
 }

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/accelerator.h"
 #include "backend/device.h"
 
 namespace lathe::runtime {
@@ -16,8 +17,10 @@ namespace lathe::runtime {
 // becomes resident as blocks are first used.
 class KvCache {
  public:
-  // On the device. Throws resource when `blocks` blocks for all layers cannot be reserved.
-  KvCache(const backend::Device& device, const std::vector<backend::KvShape>& layers, int64_t blocks);
+  // On the device, or on `accelerator` where that has memory of its own. Throws resource when `blocks` blocks for all
+  // layers cannot be reserved.
+  KvCache(const backend::Device& device, const std::vector<backend::KvShape>& layers, int64_t blocks,
+          backend::Accelerator* accelerator = nullptr);
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 

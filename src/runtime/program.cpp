@@ -75,13 +75,23 @@ size_t Program::bytes_needed(const plan::Plan& plan, const Settings& settings, c
   return checked_add(arena_parts(plan, capacity).total(), scratch_bytes(plan, settings, capacity), "working space");
 }
 
+size_t Program::scratch_needed(const plan::Plan& plan, const Settings& settings, const Capacity& capacity) {
+  backend::check_plan(plan);
+  return scratch_bytes(plan, settings, capacity);
+}
+
 Program::Program(const plan::EngineFile& engine, const KvCache& cache, const Settings& settings,
-                 const Capacity& capacity)
+                 const Capacity& capacity, backend::Accelerator* accelerator)
     : engine_(engine), cache_(cache), capacity_(capacity) {
   const plan::Plan& plan = engine.manifest().plan;
   const size_t bytes = std::max(bytes_needed(plan, settings, capacity), kAlign);
   const backend::Device& device = backend::get_device(plan.device);
-  arena_ = with_context("working space", [&] { return device.allocate(bytes, true); });
+  if (accelerator) {
+    weights_ = accelerator->weights(engine);
+    staging_ = std::make_unique<Staging>(*accelerator, capacity, engine.manifest().contract.vocab_size);
+  }
+  arena_ = with_context("working space",
+                        [&] { return accelerator ? accelerator->allocate(bytes) : device.allocate(bytes, true); });
   inputs_.token_ids.resize(size_t(capacity.tokens));
   inputs_.positions.resize(size_t(capacity.tokens));
   inputs_.first_token.resize(size_t(capacity.sequences + 1));
@@ -101,14 +111,18 @@ Program::Program(const plan::EngineFile& engine, const KvCache& cache, const Set
     entry.bound.blocks_per_sequence = capacity.blocks_per_sequence;
     entry.bound.settings = settings;
     entry.bound.capacity = capacity;
+    if (staging_) entry.bound.device = staging_->on_stream();
     entry.bound.failure = &failure_;
     if (entry.kernel->prepare) entry.kernel->prepare(entry.bound);
     entries_.push_back(std::move(entry));
   }
 }
 
-std::byte* Program::input_address(const Buffer& buffer) {
-  const auto data = [](auto& vector) { return reinterpret_cast<std::byte*>(vector.data()); };
+std::byte* Program::input_address(const Buffer& buffer) const {
+  if (staging_) return staging_->address(buffer.name);
+  const auto data = [](const auto& vector) {  // kernels only read them
+    return const_cast<std::byte*>(reinterpret_cast<const std::byte*>(vector.data()));
+  };
   if (buffer.name == plan::kTokenIds) return data(inputs_.token_ids);
   if (buffer.name == plan::kPositions) return data(inputs_.positions);
   if (buffer.name == plan::kFirstToken) return data(inputs_.first_token);
@@ -118,12 +132,13 @@ std::byte* Program::input_address(const Buffer& buffer) {
   return nullptr;
 }
 
-std::byte* Program::address(const Operand& operand) {
+std::byte* Program::address(const Operand& operand) const {
   const plan::Plan& plan = engine_.manifest().plan;
   switch (operand.kind) {
     case OperandKind::absent:
       return nullptr;
     case OperandKind::constant:  // kernels only read it
+      if (weights_) return weights_.get() + plan.constants[size_t(operand.index)].offset;
       return const_cast<std::byte*>(engine_.constant(plan.constants[size_t(operand.index)]).data());
     case OperandKind::state:
       return cache_.layer(size_t(operand.index));
@@ -145,9 +160,15 @@ std::byte* Program::address(const Operand& operand) {
   return nullptr;
 }
 
-const float* Program::values(int64_t buffer) const {
-  const Operand operand{OperandKind::buffer, buffer};
-  return reinterpret_cast<const float*>(const_cast<Program*>(this)->address(operand));
+const float* Program::values(int64_t buffer, const backend::Step& step) {
+  const std::byte* place = address({OperandKind::buffer, buffer});
+  if (!staging_) return reinterpret_cast<const float*>(place);
+  const Buffer& found = engine_.manifest().plan.buffers[size_t(buffer)];
+  return staging_->look(place, size_t(step.rows(found.rows) * std::max<int64_t>(found.columns, 1)));
+}
+
+const float* Program::logits(const backend::Step& step) {
+  return staging_ ? staging_->logits() : values(engine_.manifest().plan.logits, step);
 }
 
 std::string Program::bad_weight(size_t index) const {
@@ -163,6 +184,21 @@ std::string Program::bad_weight(size_t index) const {
 }
 
 void Program::run(const backend::Step& step, Team& team, const AfterInstruction& after) {
+  if (!staging_) return run_instructions(step, team, after);
+  // Whatever throws, the device is done with this step before the next one changes its inputs.
+  struct Drain {
+    backend::Stream* stream;
+    ~Drain() {
+      if (stream) stream->drain();
+    }
+  } drain{&staging_->stream()};
+  staging_->copy_in(inputs_, step);
+  run_instructions(step, team, after);
+  staging_->finish(address({OperandKind::buffer, engine_.manifest().plan.logits}), step.outputs);
+  drain.stream = nullptr;
+}
+
+void Program::run_instructions(const backend::Step& step, Team& team, const AfterInstruction& after) {
   if (!after) {
     team.run([&](TeamMember& member) {
       for (const Entry& entry : entries_) {
@@ -191,7 +227,7 @@ void Program::run_checked(const backend::Step& step, Team& team) {
       const Buffer& buffer = plan.buffers[size_t(output.index)];
       if (buffer.dtype != tensor::DType::f32) continue;
       const int64_t columns = std::max<int64_t>(buffer.columns, 1);
-      const float* found = values(output.index);
+      const float* found = values(output.index, step);
       for (int64_t at = 0; at < step.rows(buffer.rows) * columns; ++at) {
         if (std::isfinite(found[at])) continue;
         fail(ErrorCode::verification, "tensor \"{}\" of {} \"{}\" holds {} at [{}, {}], the first that is not finite{}",

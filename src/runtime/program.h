@@ -9,34 +9,31 @@
 #include <string>
 #include <vector>
 
+#include "backend/accelerator.h"
 #include "backend/kernel.h"
 #include "plan/engine_file.h"
 #include "runtime/kv_cache.h"
+#include "runtime/staging.h"
+#include "runtime/step_inputs.h"
 
 namespace lathe::runtime {
-
-// Arrays the session fills before a step; sized for the capacity.
-struct StepInputs {
-  std::vector<int64_t> token_ids;       // [tokens]
-  std::vector<int64_t> positions;       // [tokens]
-  std::vector<int32_t> first_token;     // [sequences + 1]
-  std::vector<int32_t> first_position;  // [sequences]
-  std::vector<int32_t> block_table;     // [sequences, blocks_per_sequence]
-  std::vector<int64_t> output_rows;     // [outputs]
-};
 
 // Called after instruction `index` has run, on the calling thread.
 using AfterInstruction = std::function<void(size_t index)>;
 
 class Program {
  public:
-  // `engine` and `cache` must outlive it. Throws as backend::check_plan where the plan does not fit its kernels.
+  // `engine`, `cache` and `accelerator` must outlive it; the last is that of a device with memory of its own, null for
+  // others. Throws as backend::check_plan where the plan does not fit its kernels, resource where memory is short.
   Program(const plan::EngineFile& engine, const KvCache& cache, const backend::Settings& settings,
-          const backend::Capacity& capacity);
+          const backend::Capacity& capacity, backend::Accelerator* accelerator = nullptr);
 
   // Bytes of arena and scratch a program would take. Throws as the constructor.
   static size_t bytes_needed(const plan::Plan& plan, const backend::Settings& settings,
                              const backend::Capacity& capacity);
+  // The scratch among them.
+  static size_t scratch_needed(const plan::Plan& plan, const backend::Settings& settings,
+                               const backend::Capacity& capacity);
 
   StepInputs& inputs() { return inputs_; }
   // Lets the pages of an instruction's weights go when it has run.
@@ -47,8 +44,11 @@ class Program {
   // Looks at every tensor after the instruction that writes it: throws verification naming the first that is not
   // finite, and the weight that made it so.
   void run_checked(const backend::Step& step, Team& team);
-  // The first element of a buffer; f32 buffers only.
-  const float* values(int64_t buffer) const;
+  // The first element of a buffer after a step; f32 buffers only. On a device with memory of its own the host gets a
+  // copy, valid until the next call.
+  const float* values(int64_t buffer, const backend::Step& step);
+  // The same of the logits, which every step copies out; valid until the next step.
+  const float* logits(const backend::Step& step);
   // For a tensor that instruction `index` left NaN or infinite: which of its weights holds such a number, as the
   // end of a message, `; its weight "x" holds nan at [3, 7]`. Empty when all are finite. Reads them all.
   std::string bad_weight(size_t index) const;
@@ -56,16 +56,19 @@ class Program {
   Program& operator=(const Program&) = delete;
 
  private:
-  std::byte* address(const plan::Operand& operand);
+  std::byte* address(const plan::Operand& operand) const;
+  void run_instructions(const backend::Step& step, Team& team, const AfterInstruction& after);
   void throw_failure();
-  std::byte* input_address(const plan::Buffer& buffer);
+  std::byte* input_address(const plan::Buffer& buffer) const;
   void drop_weights(const plan::Instruction& instruction) const;
 
   const plan::EngineFile& engine_;
   const KvCache& cache_;
   backend::Capacity capacity_;
   StepInputs inputs_;
-  std::shared_ptr<std::byte> arena_;  // shared: how a device frees it is its own business
+  std::unique_ptr<Staging> staging_;    // null where kernels work in the host's memory
+  std::shared_ptr<std::byte> weights_;  // of a device with memory of its own
+  std::shared_ptr<std::byte> arena_;    // shared: how a device frees it is its own business
   std::byte* scratch_ = nullptr;
   struct Entry {
     backend::Bound bound;

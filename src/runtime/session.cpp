@@ -8,6 +8,8 @@
 #include "base/memory.h"
 #include "runtime/kv_cache.h"
 #include "runtime/program.h"
+#include "runtime/session_memory.h"
+#include "runtime/session_plan.h"
 #include "runtime/step_cutter.h"
 
 namespace lathe::runtime {
@@ -17,31 +19,6 @@ using backend::Capacity;
 using backend::Device;
 using backend::Settings;
 using tensor::DType;
-
-DType kv_of(std::string_view name) {
-  const auto dtype = tensor::find_dtype(name);
-  if (!dtype || (*dtype != DType::f32 && *dtype != DType::f16 && *dtype != DType::bf16)) {
-    fail(ErrorCode::unsupported, "the cache cannot hold \"{}\" (f32, f16, bf16)", name);
-  }
-  return *dtype;
-}
-
-Settings settings_of(const Device& device, const plan::Plan& plan, const SessionOptions& options) {
-  Settings settings;
-  settings.isa = device.choose_isa(options.isa);
-  if (!options.compute.empty() && options.compute != "f32" && options.compute != plan.compute) {
-    fail(ErrorCode::unsupported, "the engine was planned for {}, it cannot run in {}", plan.compute, options.compute);
-  }
-  settings.exact = (options.compute.empty() ? plan.compute : options.compute) == "f32";
-  settings.kv = kv_of(options.kv.empty() ? plan.kv : options.kv);
-  return settings;
-}
-
-std::vector<backend::KvShape> cache_layers(const plan::Plan& plan, DType kv) {
-  std::vector<backend::KvShape> layers;
-  for (const plan::State& state : plan.states) layers.push_back({kv, state.kv_heads, state.head_dim});
-  return layers;
-}
 
 struct Sequence {
   KvCache::Table table;
@@ -74,6 +51,7 @@ class Rollback {
 struct Session::Impl {
   std::shared_ptr<const plan::EngineFile> engine;
   const Device& device;
+  std::shared_ptr<backend::Accelerator> accelerator;  // shared: several sessions may use it; null on CPUs
   Settings settings;
   bool deterministic;
   Capacity capacity;
@@ -88,6 +66,8 @@ struct Session::Impl {
   const plan::Plan& plan() const { return engine->manifest().plan; }
   Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOptions& options);
 
+  void require_host_room(const Booking& booking) const;
+  uint64_t require_room(const SessionOptions& options) const;
   Sequence& get(SequenceId id);
   void check_items(std::span<const StepItem> items);
   void run_parts(std::span<const StepItem> items, std::span<const Part> parts, const OnLogits& on_logits);
@@ -98,32 +78,40 @@ struct Session::Impl {
 Session::Impl::Impl(std::shared_ptr<const plan::EngineFile> e, const SessionOptions& options)
     : engine(std::move(e)),
       device(backend::get_device(engine->manifest().plan.device)),
+      accelerator(accelerator_of(device, options)),
       settings(settings_of(device, engine->manifest().plan, options)),
       deterministic(options.deterministic),
       team(device.make_team(options.threads)) {
-  const contract::Contract& contract = engine->manifest().contract;
-  const int64_t cache_tokens = options.cache_tokens > 0 ? options.cache_tokens : contract.context_length;
-  context_length = std::min(contract.context_length, cache_tokens);
-  const int64_t blocks = ceil_div(cache_tokens, device.kv_block);
-  capacity.tokens = std::max<int64_t>(1, std::min(options.max_step_tokens, cache_tokens));
-  if (deterministic) capacity.tokens = std::max(capacity.tokens, device.kv_block);
-  capacity.sequences = std::max<int64_t>(1, options.max_sequences);
-  capacity.outputs = std::max({int64_t{1}, options.max_outputs, capacity.sequences});
-  if (deterministic) capacity.outputs = std::max(capacity.outputs, device.kv_block);  // where steps are cut
-  capacity.blocks_per_sequence = ceil_div(context_length, device.kv_block);
-  capacity.threads = team->size();
-
-  const auto layers = cache_layers(plan(), settings.kv);
-  const size_t cache_bytes = KvCache::bytes_needed(device, layers, blocks);
-  const size_t work_bytes = Program::bytes_needed(plan(), settings, capacity);
-  const uint64_t available = available_memory_bytes();
-  if (cache_bytes + work_bytes > available) {
-    fail(ErrorCode::resource, "{} positions of cache need {} bytes and a step of {} tokens {} bytes, {} are available",
-         cache_tokens, cache_bytes, capacity.tokens, work_bytes, available);
-  }
-  cache = std::make_unique<KvCache>(device, layers, blocks);
-  program = std::make_unique<Program>(*engine, *cache, settings, capacity);
+  const Booking booking = booking_of(*engine, options, team->size());
+  capacity = booking.capacity;
+  context_length = booking.context_length;
+  const uint64_t free = accelerator ? require_room(options) : 0;
+  if (!accelerator) require_host_room(booking);
+  cache = std::make_unique<KvCache>(device, booking.layers, booking.blocks, accelerator.get());
+  program = std::make_unique<Program>(*engine, *cache, settings, capacity, accelerator.get());
   program->set_drop_weights(options.drop_weights);
+  if (!accelerator) return;
+  const backend::Accelerator::Memory now = accelerator->memory();
+  const uint64_t taken = free - std::min(free, now.free);
+  options.log(LogLevel::info,
+              fmt::format("{}: measured: {:.1f} MB taken, {:.1f} of {:.1f} MB are free", accelerator->name(),
+                          double(taken) / 1e6, double(now.free) / 1e6, double(now.total) / 1e6));
+}
+
+void Session::Impl::require_host_room(const Booking& booking) const {
+  const size_t cache_bytes = KvCache::bytes_needed(device, booking.layers, booking.blocks);
+  const uint64_t available = available_memory_bytes();
+  if (cache_bytes + booking.work_bytes <= available) return;
+  fail(ErrorCode::resource, "{} positions of cache need {} bytes and a step of {} tokens {} bytes, {} are available",
+       booking.cache_tokens, cache_bytes, capacity.tokens, booking.work_bytes, available);
+}
+
+// Returns what was free before.
+uint64_t Session::Impl::require_room(const SessionOptions& options) const {
+  const SessionMemory memory = session_memory(*engine, options);
+  options.log(LogLevel::info, describe(memory));
+  require_fits(memory, *accelerator);
+  return memory.free;
 }
 
 Sequence& Session::Impl::get(SequenceId id) {
@@ -187,7 +175,7 @@ void Session::Impl::call_tap(size_t index, const backend::Step& step) {
     const plan::Buffer& buffer = plan().buffers[size_t(output.index)];
     if (buffer.dtype != DType::f32) continue;
     const int64_t rows = step.rows(buffer.rows);
-    tap(instruction, buffer, {program->values(output.index), size_t(rows * std::max<int64_t>(buffer.columns, 1))},
+    tap(instruction, buffer, {program->values(output.index, step), size_t(rows * std::max<int64_t>(buffer.columns, 1))},
         rows);
   }
 }
@@ -198,6 +186,9 @@ void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const P
   step.tokens = program->inputs().first_token[parts.size()];
   step.outputs = outputs;
   step.sequences = int64_t(parts.size());
+  for (const Part& part : parts) {
+    step.longest = std::max(step.longest, get(items[part.item].sequence).length + part.count);
+  }
   if (tap)
     program->run(step, *team, [&](size_t i) { call_tap(i, step); });
   else
@@ -205,12 +196,13 @@ void Session::Impl::run_parts(std::span<const StepItem> items, std::span<const P
   check_mapping_faults();
 
   const int64_t vocab = engine->manifest().contract.vocab_size;
-  const float* logits = program->values(plan().logits);
+  const float* logits = program->logits(step);
   for (int64_t row = 0; row < outputs; ++row) {
     for (int64_t i = 0; i < vocab; ++i) {
       if (std::isfinite(logits[row * vocab + i])) continue;
+      const float found = logits[row * vocab + i];
       program->run_checked(step, *team);
-      fail(ErrorCode::verification, "logit {} of row {} is {}", i, row, logits[row * vocab + i]);
+      fail(ErrorCode::verification, "logit {} of row {} is {}", i, row, found);
     }
   }
   int64_t row = 0;
@@ -243,6 +235,7 @@ int Session::threads() const {
   return impl_->team->size();
 }
 std::string Session::isa() const {
+  if (impl_->accelerator) return impl_->accelerator->arch();
   return backend::isa_name(impl_->device, impl_->settings.isa);
 }
 void Session::set_tap(Tap tap) {

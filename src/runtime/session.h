@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/accelerator.h"
+#include "base/log.h"
 #include "base/team.h"
 #include "plan/engine_file.h"
 
@@ -32,6 +34,9 @@ struct SessionOptions {
   // Lets the pages of weights go after each instruction, so that resident memory stays below the model's size;
   // slower. For verification of engines that do not fit in memory.
   bool drop_weights = false;
+  // Of engines for a device with memory of its own: that device, opened. Sessions of an engine share its weights there.
+  std::shared_ptr<backend::Accelerator> accelerator;
+  LogSink log = null_log();  // what memory such a session is about to take
 };
 
 using SequenceId = int32_t;
@@ -54,7 +59,8 @@ using Tap =
 class Session {
  public:
   // Throws resource with the numbers when cache and arena do not fit in available memory, unsupported for a
-  // device this program does not know and an ISA this machine lacks, usage for an ISA that is none.
+  // device this program does not know and an ISA this machine lacks, usage for an ISA that is none and for a device
+  // that was not opened.
   Session(std::shared_ptr<const plan::EngineFile> engine, const SessionOptions& options = {});
   ~Session();
   Session(const Session&) = delete;

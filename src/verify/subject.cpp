@@ -23,7 +23,7 @@ constexpr int64_t kResidentWeights = int64_t{256} << 20;
 }  // namespace
 
 Subject::Subject(const std::filesystem::path& path, const VerifyOptions& options)
-    : engine_(EngineFile::open(path)), threads_(options.threads), isa_(options.isa) {
+    : engine_(EngineFile::open(path)), threads_(options.threads), isa_(options.isa), accelerator_(options.accelerator) {
   const plan::Plan& plan = engine_->manifest().plan;
   backend::get_device(plan.device).choose_isa(isa_);  // throws here and not within a gate
   compute_ = options.fp32 ? "f32" : plan.compute;
@@ -38,6 +38,8 @@ std::unique_ptr<Session> Subject::make(const std::string& compute, const std::st
   options.compute = compute;
   options.kv = kv;
   options.deterministic = deterministic;
+  const bool host = backend::get_device(engine_->manifest().plan.device).host_memory();
+  if (!host) options.accelerator = accelerator_;
   options.max_outputs = kReducedTokens;  // the longest trace
   // Blocks are not shared: the sequences that run beside the one under test need their own.
   const plan::Manifest& manifest = engine_->manifest();

@@ -51,6 +51,7 @@ class Subject {
   std::shared_ptr<const plan::EngineFile> engine_;
   int threads_;
   std::string isa_;
+  std::shared_ptr<backend::Accelerator> accelerator_;  // shared: sessions of several subjects may use it
   std::string compute_;
   std::string kv_;
   bool exact_;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "backend/accelerator.h"
 #include "base/log.h"
 #include "plan/engine_file.h"
 
@@ -22,6 +23,10 @@ struct VerifyOptions {
   // Of compare_engines: gate 3b. A holds the weights of B quantised, its distributions may be so far from B's (mean KL
   // divergence in nats) and are not held to the band of its precision.
   std::optional<double> max_kl;
+  // Of engines for a device with memory of its own: that device, opened. They are held to the same plan on the CPU
+  // (gate 7), of which an engine is built in this folder for the time being; empty: beside the engine.
+  std::shared_ptr<backend::Accelerator> accelerator;
+  std::filesystem::path scratch_folder;
   ProgressSink progress = null_progress();
 };
 

@@ -7,6 +7,7 @@
 #include "verify/bands.h"
 #include "verify/compare.h"
 #include "verify/gates.h"
+#include "verify/on_cpu.h"
 #include "verify/reference.h"
 #include "verify/runs.h"
 #include "verify/subject.h"
@@ -19,7 +20,7 @@ namespace {
 using plan::Receipt;
 using runtime::Session;
 
-constexpr int64_t kSteps = 9;  // gates, for progress
+constexpr int64_t kSteps = 10;  // gates, for progress
 
 // The reference executor is slow: its share of tokens by model size, in weight bytes.
 int64_t reference_tokens(int64_t weight_bytes, bool full) {
@@ -70,6 +71,7 @@ class Verifier {
     guarded("5 batch", &Verifier::gate_batch);
     guarded("5 equal bits with --deterministic", &Verifier::gate_deterministic);
     guarded("6 corners of the profile", &Verifier::gate_corners);
+    if (options_.accelerator) guarded("7 the same plan on the CPU", &Verifier::gate_cpu);
     if (!subject_.exact()) guarded("8 greedy tokens", &Verifier::gate_greedy);
   }
 
@@ -224,6 +226,34 @@ class Verifier {
       used.push_back(length);
     }
     add_same(name, expected, found, fmt::format("lengths {}", fmt::join(used, ", ")));
+  }
+
+  // The engine's own graph and weights planned for the CPU, in the same precision and on the same text. Where logits
+  // are too far apart, the first tensor that is tells where they part.
+  void gate_cpu(const std::string& name) {
+    const OnCpu other(subject_.shared_engine(), options_);
+    Subject cpu(other.path(), other.options());
+    const LogitRows rows = run_chunks(cpu.own(), text_.tokens, std::vector<int64_t>{int64_t(text_.tokens.size())});
+    gates_.add_rounding(name, band_, rows, own_rows_, "");
+    double worst = 0;
+    for (size_t i = 0; i < rows.size(); ++i) worst = std::max(worst, compare(rows[i], own_rows_[i]).relative(kFloor));
+    if (subject_.exact()) gates_.add_at_most(name + ": logits", worst, kTensorBound, "of the largest logit", "");
+    if (!gates_.pass()) first_difference_from(cpu);
+  }
+
+  void first_difference_from(Subject& cpu) {
+    const double bound = tensor_bound(band_);
+    const std::span<const int32_t> tokens(text_.tokens.data(), std::min(text_.tokens.size(), size_t(kReducedTokens)));
+    std::map<std::string, TracedTensor> by_name;
+    for (auto& [tensor, traced] : trace(own(), tokens)) by_name.emplace(tensor, std::move(traced));
+    for (const auto& [tensor, traced] : trace(cpu.own(), tokens)) {
+      const auto it = by_name.find(tensor);
+      if (it == by_name.end() || it->second.values.size() != traced.values.size()) continue;
+      const Deviation deviation = compare(traced.values, it->second.values);
+      if (deviation.relative(kFloor) <= bound) continue;
+      const int64_t columns = int64_t(traced.values.size()) / std::max<int64_t>(traced.rows, 1);
+      return gates_.differs(it->second.node, tensor, columns, deviation);
+    }
   }
 
   void gate_greedy(const std::string& name) {

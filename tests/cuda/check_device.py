@@ -33,7 +33,7 @@ SAID = {
     "no_device": (5, ["shows no GPU"]),
     "old_gpu": (5, ["Imagined GPU 0", "7.5", "8.0"]),
     "failing_gpu": (5, ["Imagined GPU 0", "expected 1591, found 0", "nvidia-smi"]),
-    "two_gpus": (4, ["Imagined GPU 0", "CPU only", "linear_decode"]),
+    "two_gpus": (4, ["graphs", "CPU only", "--device cpu"]),
 }
 
 
@@ -69,8 +69,8 @@ class Device(unittest.TestCase):
     def test_device_cuda_says_what_is_missing(self):
         for library, (code, words) in SAID.items():
             with self.subTest(library):
-                self.refused(code, [*words, "cuda:0"], "run", MODEL, "--tokens", "1", "--device", "cuda",
-                             library=library)
+                model = ("run", GRAPH) if library == "two_gpus" else ("run", MODEL, "--tokens", "1")
+                self.refused(code, [*words, "cuda:0"], *model, "--device", "cuda", library=library)
 
     def test_every_verb_and_kind_of_model(self):
         out = self.temp / "out"
@@ -81,12 +81,14 @@ class Device(unittest.TestCase):
             with self.subTest(args):
                 self.refused(5, ["libcuda.so.1", "cuda:1"], *args, "--device", "cuda:1", library="no_driver")
         self.assertEqual(os.listdir(self.temp), [])  # no engine, no cache, no picture
+        self.refused(5, ["libcuda.so.1", "--arch sm_80"], "build", MODEL, "-o", out, "--device", "cuda",
+                     library="no_driver")
         chat = self.lathe("chat", MODEL, "--device", "cuda", library="no_driver")
         self.assertEqual(chat.returncode, 5, chat.stderr)
 
     def test_numbers_of_gpus(self):
         run = ("run", MODEL, "--tokens", "1", "--device")
-        self.refused(4, ["Imagined GPU 1"], *run, "cuda:1", library="two_gpus")
+        self.refused(4, ["cuda:1", "CPU only"], "run", GRAPH, "--device", "cuda:1", library="two_gpus")
         self.refused(5, ["cuda:2", "2 GPUs"], *run, "cuda:2", library="two_gpus")
         for name in ("cuda:", "cuda:x", "cuda:-1"):
             self.refused(2, [name], *run, name, library="two_gpus")

@@ -3,20 +3,9 @@
 
 #include "backend/bound.h"
 #include "backend/cpu/elementwise.h"
+#include "backend/refusals.h"
 
 namespace lathe::backend {
-
-// nullopt when all inputs are f32 buffers of the output's rows and columns.
-inline std::optional<std::string> refuse_unequal_buffers(const plan::Plan& plan, const plan::Instruction& instruction) {
-  const plan::Buffer& out = output_buffer(plan, instruction);
-  for (const plan::Operand& operand : instruction.inputs) {
-    const plan::Buffer* in = buffer_of(plan, &operand);
-    if (!in || in->dtype != tensor::DType::f32 || in->rows != out.rows || in->columns != out.columns) {
-      return "inputs that are not f32 buffers of one shape";
-    }
-  }
-  return std::nullopt;
-}
 
 // The elements [begin, end) that are this member's, in whole vectors.
 inline TeamMember::Range element_share(const Bound& bound, const Step& step, const TeamMember& member) {

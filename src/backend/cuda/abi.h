@@ -67,6 +67,7 @@ enum LatheCudaFunction {
   LATHE_CUDA_SILU = 6,
   LATHE_CUDA_RELU = 7,
 };
+enum LatheCudaOperation { LATHE_CUDA_ADD = 0, LATHE_CUDA_MULTIPLY = 1 };
 
 // All pointers below are to memory of the stream's device.
 
@@ -125,7 +126,7 @@ typedef struct LatheCudaPagedAttention {
   int32_t tokens;
   int32_t heads;  // a multiple of kv_heads
   int32_t kv_heads;
-  int32_t head_dim;  // a multiple of 8, 256 at the most
+  int32_t head_dim;  // 256 at the most
   int32_t rotary_dim;
   int32_t interleaved;  // pairs (0, 1), (2, 3) ... instead of halves
   int32_t blocks_per_sequence;
@@ -133,6 +134,61 @@ typedef struct LatheCudaPagedAttention {
   int32_t format;      // LatheCudaFormat
   float scale;
 } LatheCudaPagedAttention;
+
+// y = norm(x) * scale + bias, or x itself without a norm; as floats, or rounded to 16 bits and stored as such.
+typedef struct LatheCudaNormalise {
+  const float* x;      // [tokens][columns]
+  const float* scale;  // [columns] with a norm
+  const float* bias;   // [columns] or null
+  void* y;             // [tokens][columns] of float, or of 16 bits with a rounding
+  int32_t tokens;
+  int32_t columns;
+  int32_t norm;      // LatheCudaNorm
+  int32_t rounding;  // LatheCudaRounding
+  float epsilon;
+} LatheCudaNormalise;
+
+// y = a + b or a b, [+ residual].
+typedef struct LatheCudaCombine {
+  const float* a;  // [count]
+  const float* b;
+  const float* residual;  // or null; any of these may be y itself
+  float* y;
+  int64_t count;
+  int32_t operation;  // LatheCudaOperation
+} LatheCudaCombine;
+
+// Rows of x side by side with others in y.
+typedef struct LatheCudaPlaceColumns {
+  const float* x;  // [tokens][columns]
+  float* y;        // [tokens][y_stride], columns y_first to y_first + columns
+  int32_t tokens;
+  int32_t columns;
+  int32_t y_stride;
+  int32_t y_first;
+} LatheCudaPlaceColumns;
+
+// y[i] = row rows[i] of the table, as floats. Row numbers are believed.
+typedef struct LatheCudaLookUp {
+  const int64_t* rows;  // [count]
+  const void* table;    // [..][columns] of `format`
+  float* y;             // [count][columns]
+  int32_t count;
+  int32_t columns;
+  int32_t format;  // LatheCudaFormat
+} LatheCudaLookUp;
+
+// Cosines and sines of position * frequency, rounded to float before, times `scale` after.
+typedef struct LatheCudaRotaryTable {
+  const int64_t* positions;  // [tokens]
+  const float* frequencies;  // [half]; with a base they are base to the power of -i / half instead
+  float* cos;                // [tokens][half]
+  float* sin;
+  int32_t tokens;
+  int32_t half;
+  float scale;
+  double base;  // 0: none
+} LatheCudaRotaryTable;
 
 typedef struct LatheCudaApi {
   uint64_t bytes;             // of this table
@@ -148,6 +204,9 @@ typedef struct LatheCudaApi {
 
   int32_t (*allocate)(int32_t device, uint64_t bytes, void** memory, LatheCudaMessage* message);
   int32_t (*release)(int32_t device, void* memory, LatheCudaMessage* message);  // null is nothing to do
+  // Of the host, at addresses that copies of this device's streams need not wait for.
+  int32_t (*allocate_host)(int32_t device, uint64_t bytes, void** memory, LatheCudaMessage* message);
+  int32_t (*release_host)(int32_t device, void* memory, LatheCudaMessage* message);
 
   int32_t (*create_stream)(int32_t device, LatheCudaStream** stream, LatheCudaMessage* message);
   int32_t (*destroy_stream)(LatheCudaStream* stream, LatheCudaMessage* message);  // null is nothing to do
@@ -164,6 +223,11 @@ typedef struct LatheCudaApi {
   int32_t (*linear_decode)(LatheCudaStream* stream, const LatheCudaLinearDecode* call, LatheCudaMessage* message);
   int32_t (*linear_prefill)(LatheCudaStream* stream, const LatheCudaLinearPrefill* call, LatheCudaMessage* message);
   int32_t (*paged_attention)(LatheCudaStream* stream, const LatheCudaPagedAttention* call, LatheCudaMessage* message);
+  int32_t (*normalise)(LatheCudaStream* stream, const LatheCudaNormalise* call, LatheCudaMessage* message);
+  int32_t (*combine)(LatheCudaStream* stream, const LatheCudaCombine* call, LatheCudaMessage* message);
+  int32_t (*place_columns)(LatheCudaStream* stream, const LatheCudaPlaceColumns* call, LatheCudaMessage* message);
+  int32_t (*look_up)(LatheCudaStream* stream, const LatheCudaLookUp* call, LatheCudaMessage* message);
+  int32_t (*rotary_table)(LatheCudaStream* stream, const LatheCudaRotaryTable* call, LatheCudaMessage* message);
 } LatheCudaApi;
 
 // The hash the library was compiled with.

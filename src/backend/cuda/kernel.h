@@ -69,6 +69,12 @@ template <class T>
 LATHE_DEVICE T shuffle_from(T value, unsigned source, uint32_t mask = kAllLanes) {
   return __shfl_sync(mask, value, int(source));
 }
+// Several values of the same lane.
+template <int kCount>
+LATHE_DEVICE void shuffle_xor(const float (&values)[kCount], unsigned lanes, float (&out)[kCount]) {
+  LATHE_UNROLL
+  for (int i = 0; i < kCount; ++i) out[i] = shuffle_xor(values[i], lanes);
+}
 LATHE_DEVICE uint32_t ballot(bool vote, uint32_t mask = kAllLanes) {
   return __ballot_sync(mask, vote);
 }
@@ -165,6 +171,15 @@ LATHE_DEVICE float erf_of(float x) {
 LATHE_DEVICE float tanh_of(float x) {
   return tanhf(x);
 }
+LATHE_DEVICE float cos_of(float x) {  // of any angle: not the fast one
+  return cosf(x);
+}
+LATHE_DEVICE float sin_of(float x) {
+  return sinf(x);
+}
+LATHE_DEVICE double power_of(double base, double exponent) {
+  return pow(base, exponent);
+}
 LATHE_DEVICE float float_of_bits(uint32_t bits) {
   return __uint_as_float(bits);
 }
@@ -182,6 +197,12 @@ LATHE_DEVICE uint16_t to_bf16(float x) {
   return __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 
+// The sum over the lanes of a warp, the same bits in all of them.
+LATHE_DEVICE float sum_of_warp(float x) {
+  for (unsigned lanes = 16; lanes > 0; lanes /= 2) x += shuffle_xor(x, lanes);
+  return x;
+}
+
 }  // namespace lathe::backend::cuda
 
 #else
@@ -195,11 +216,6 @@ struct alignas(16) Quad {
   uint32_t words[4];
 };
 
-// The sum over the lanes of a warp, the same bits in all of them.
-LATHE_DEVICE float sum_of_warp(float x) {
-  for (unsigned lanes = 16; lanes > 0; lanes /= 2) x += shuffle_xor(x, lanes);
-  return x;
-}
 LATHE_DEVICE float largest_of_warp(float x) {
   for (unsigned lanes = 16; lanes > 0; lanes /= 2) {
     const float other = shuffle_xor(x, lanes);

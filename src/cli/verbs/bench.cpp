@@ -11,6 +11,7 @@
 #include "cli/model.h"
 #include "cli/verb.h"
 #include "plan/precision.h"
+#include "runtime/session_memory.h"
 
 namespace lathe::cli {
 namespace {
@@ -22,11 +23,20 @@ struct Options {
   PictureBenchFlags pictures;
 };
 
-Exit run(const Options& options, Output& output) {
-  check_device(options.engine.device);
+// What the session was to take, and on a GPU what is free since.
+Json device_memory_json(const runtime::SessionMemory& booked, const EngineOptions& options) {
+  Json json = to_json(booked);
+  if (!options.accelerator) return json;
+  const uint64_t free = options.accelerator->memory().free;
+  json["taken_bytes"] = booked.free - std::min(booked.free, free);
+  return json;
+}
+
+Exit run(Options& options, Output& output) {
   const bool graph_flags = !options.graph.inputs.empty() || !options.graph.shapes.empty() || options.graph.profile ||
                            !options.graph.graph.empty();
   if (is_picture_model(options.engine.model) && !graph_flags) {
+    require_cpu(options.engine.device, "pictures");
     PictureBenchFlags flags = options.pictures;
     flags.precision = options.engine.precision;
     return bench_pictures(options.engine.model, flags, options.bench.repeats,
@@ -36,6 +46,7 @@ Exit run(const Options& options, Output& output) {
     fail(ErrorCode::usage, "--steps, --width, --compare and the like are for picture pipelines");
   }
   if (is_graph_model(options.engine.model)) {
+    require_cpu(options.engine.device, "graphs");
     const runtime::GraphOptions graph{.threads = options.engine.threads, .isa = options.engine.isa, .limits = {}};
     GraphBenchFlags flags = options.graph;
     flags.precision = options.engine.precision;
@@ -53,6 +64,7 @@ Exit run(const Options& options, Output& output) {
   for (const int64_t sequences : options.bench.sequences) {
     session_options.max_sequences = std::max(session_options.max_sequences, sequences);
   }
+  const runtime::SessionMemory booked = runtime::session_memory(*engine, session_options);
   runtime::Session session(engine, session_options);
   output.print(fmt::format("{:<8} {:>7} {:>9} {:>7} {:>9} {:>12} {:>12} {:>12}", "test", "prompt", "generate", "depth",
                            "sequences", "median t/s", "slowest", "fastest"));
@@ -78,12 +90,15 @@ Exit run(const Options& options, Output& output) {
                    {"precision", precision_name(options.engine, *engine)},
                    {"kv", kv},
                    {"deterministic", session_options.deterministic},
+                   {"device", options.engine.device},
+                   {"gpu", options.engine.accelerator ? options.engine.accelerator->description() : ""},
                    {"cpu", bench::cpu_name()},
                    {"repeats", options.bench.repeats},
                    {"version", LATHE_VERSION}}},
                  {"results", json_results},
                  {"peers", Json::array()},
-                 {"memory", memory_json(memory)}});
+                 {"memory", memory_json(memory)},
+                 {"session_memory", device_memory_json(booked, options.engine)}});
   return Exit::good;
 }
 

@@ -1,6 +1,9 @@
 // lathe build: a checkpoint as a verified engine.
+#include <cctype>
 #include <chrono>
 
+#include "backend/gpu.h"
+#include "base/error.h"
 #include "base/fields.h"
 #include "cli/build_graph.h"
 #include "cli/device.h"
@@ -17,6 +20,7 @@ namespace {
 struct Options {
   std::string source;
   std::string destination;
+  std::string device = "cpu";
   PassFlags passes;
   bool no_verify = false;
   bool timings = false;
@@ -49,9 +53,51 @@ Exit run_graph_build(const Options& options, const Output& output) {
                             output);
 }
 
+// The GPU here that is of this architecture; null where there is none.
+std::shared_ptr<backend::Accelerator> find_gpu(const std::string& arch) {
+  for (const backend::Gpu& gpu : backend::look_at_gpus(gpu_places(), false).devices) {
+    if (!gpu.usable) continue;
+    auto accelerator = open_device(fmt::format("cuda:{}", gpu.index));
+    if (accelerator->arch() == arch) return accelerator;
+  }
+  return nullptr;
+}
+
+// What the plan is made for, and what verifies it.
+void settle_device(Options& options, const Output& output) {
+  BuildRequest& request = options.request;
+  compiler::BuildOptions& build = request.options;
+  build.device = plan_device(options.device);
+  if (build.device == "cpu") {
+    if (!build.arch.empty()) fail(ErrorCode::usage, "--arch {}: it goes with --device cuda", build.arch);
+    return;
+  }
+  if (build.arch.empty()) {
+    try {
+      request.accelerator = open_device(options.device);
+    } catch (const Error& error) {
+      fail(error.code(), "{}; to build for a GPU that is not here: --arch sm_80, sm_86, sm_89 or sm_90", error.what());
+    }
+    build.arch = request.accelerator->arch();
+    return;
+  }
+  const bool known = build.arch.size() == 5 && build.arch.starts_with("sm_") && build.arch >= "sm_80" &&
+                     std::isdigit(static_cast<unsigned char>(build.arch[4]));
+  if (!known) fail(ErrorCode::usage, "--arch {}: expected sm_80, sm_86, sm_89, sm_90 or a later one", build.arch);
+  if (!request.verify) return;
+  request.accelerator = find_gpu(build.arch);
+  request.verify = request.accelerator != nullptr;
+  if (!request.verify) {
+    output.note(
+        fmt::format("no GPU of {} is here, so the engine is not verified; where one is: lathe verify {} "
+                    "--write",
+                    build.arch, options.destination));
+  }
+}
+
 Exit run(Options& options, Output& output) {
-  check_device(options.request.options.device);
   if (is_graph_model(options.source) || frontend::PictureCheckpoint::recognises(options.source)) {
+    require_cpu(options.device, "graphs and pictures");
     return run_graph_build(options, output);
   }
   if (options.pictures != frontend::PictureOptions{}) {
@@ -68,6 +114,7 @@ Exit run(Options& options, Output& output) {
   request.source = options.source;
   request.destination = options.destination;
   request.verify = !options.no_verify;
+  settle_device(options, output);
   request.options.passes = pass_options(options.passes);
   if (options.timings) {
     request.on_reports = [&](const std::vector<opt::PassReport>& reports) { print_reports(output, reports); };
@@ -103,7 +150,11 @@ std::function<Exit(Output&)> add(CLI::App& command) {
       "of fp32; calibrated on a picture first)");
   command.add_option("--kv", options->request.options.kv, "element type of the cache: fp32, fp16, bf16");
   command.add_option("-t,--threads", options->request.options.threads, "default: all CPUs");
-  command.add_option("--device", options->request.options.device, kDeviceHelp)->capture_default_str();
+  command.add_option("--device", options->device, "cpu, cuda or cuda:N: what to build a language model for")
+      ->capture_default_str();
+  command.add_option("--arch", options->request.options.arch,
+                     "with --device cuda: sm_80, sm_86, sm_89, sm_90 ..., of a GPU that need not be here (default: "
+                     "that of the GPU)");
   command.add_flag("--no-verify", options->no_verify, "write the engine without a receipt");
   command.add_flag("--full", options->request.full_verify, "verify on full-size input");
   add_pass_flags(command, options->passes);

@@ -90,9 +90,8 @@ void Conversation::answer(const std::string& message, const Output& output) {
   }
 }
 
-Exit run(const Options& options, const Output& output) {
+Exit run(Options& options, const Output& output) {
   if (output.json()) fail(ErrorCode::usage, "chat has no --json; use run, or serve");
-  check_device(options.engine.device);
   const auto engine = open_engine(options.engine, output);
   const text::Tokenizer tokenizer = open_tokenizer(*engine, options.engine.model);
   runtime::SessionOptions session_settings = session_options(options.engine);

@@ -109,6 +109,7 @@ Exit run(Output& output) {
   const double bandwidth = memory_bandwidth(threads);
   std::vector<backend::Capability> capabilities;
   for (const backend::Device* device : backend::devices()) {
+    if (!device->host_memory()) continue;  // what is here of them stands below
     const auto more = device->capabilities();
     capabilities.insert(capabilities.end(), more.begin(), more.end());
   }

@@ -13,6 +13,7 @@
 #include "cli/verb.h"
 #include "compiler/onnx_decoder.h"
 #include "io/onnx.h"
+#include "runtime/session_memory.h"
 #include "verify/verify.h"
 
 namespace lathe::cli {
@@ -181,6 +182,19 @@ void inspect_checkpoint(const Options& options, Output& output) {
   output.result(json);
 }
 
+// What a session would take of a GPU's memory; CPUs map the weights, and lend what is free.
+void report_memory(const plan::EngineFile& engine, Json& json, const Output& output) {
+  const backend::Device* device = backend::find_device(engine.manifest().plan.device);
+  if (!device || device->host_memory()) return;
+  try {
+    const runtime::SessionMemory memory = runtime::session_memory(engine, {});
+    json["session_memory"] = to_json(memory);
+    output.print(fmt::format("memory        {}", runtime::describe(memory)));
+  } catch (const Error& error) {  // the engine does not fit this program's kernels: the rest is shown all the same
+    output.print(fmt::format("memory        not known: {}", error.what()));
+  }
+}
+
 void inspect_engine(const Options& options, Output& output) {
   require_kind(options.tensors, "--tensors", "checkpoints", options);
   const auto engine = plan::EngineFile::open(options.path);
@@ -208,6 +222,11 @@ void inspect_engine(const Options& options, Output& output) {
                {"kv", manifest.plan.kv},
                {"weight_bytes", manifest.weight_bytes}};
   report_kernels(manifest.plan, json, output);
+  report_memory(*engine, json, output);
+  if (!manifest.arch.empty()) {
+    json["arch"] = manifest.arch;
+    output.print(fmt::format("built for     {}", manifest.arch));
+  }
   if (engine->receipt()) json["receipt"] = to_json(*engine->receipt());
   output.print(engine->receipt() ? verify::describe(*engine->receipt()) : "receipt       none: not verified");
   if (options.plan) {

@@ -146,12 +146,12 @@ struct Running {
 // Wishes that only an engine can fulfil. Without any, an unsupported folder is unsupported by itself.
 bool needs_engine(const Options& options) {
   const EngineOptions& engine = options.engine;
-  return options.beams > 1 || !engine.precision.empty() || !engine.kv.empty() || engine.device != "cpu" ||
-         engine.deterministic;
+  const bool elsewhere = !engine.device.empty() && engine.device != "cpu";
+  return options.beams > 1 || !engine.precision.empty() || !engine.kv.empty() || elsewhere || engine.deterministic;
 }
 
 // The model as an engine; a graph in which no language model was recognised as it is, which is said.
-Running open_model(const Options& options, const Output& output) {
+Running open_model(Options& options, const Output& output) {
   Running running;
   try {
     running.engine = open_engine(options.engine, output);
@@ -198,15 +198,18 @@ Exit run_pipeline(const Options& options, const Output& output) {
                       options.pictures, output);
 }
 
-Exit run(const Options& options, const Output& output) {
-  check_device(options.engine.device);
-  if (is_picture_model(options.engine.model)) return run_pipeline(options, output);
+Exit run(Options& options, const Output& output) {
+  if (is_picture_model(options.engine.model)) {
+    require_cpu(options.engine.device, "pictures");
+    return run_pipeline(options, output);
+  }
   if (options.pictures != PictureFlags{}) {
     fail(ErrorCode::usage,
          "\"{}\" draws no pictures: --steps, --guidance, --scheduler, --image, -o and the like are for those",
          options.engine.model);
   }
   if (wants_graph(options)) {
+    require_cpu(options.engine.device, "graphs");
     GraphFlags flags = options.graph;
     flags.check = options.engine.check;
     flags.precision = options.engine.precision;

@@ -4,6 +4,7 @@
 #include "base/fields.h"
 #include "base/file.h"
 #include "cli/device.h"
+#include "cli/engine_cache.h"
 #include "cli/graph_source.h"
 #include "cli/model.h"
 #include "cli/run_graph.h"
@@ -18,18 +19,22 @@ struct Options {
   std::string b;
   std::string precision;
   std::string text_file;
-  std::string device = "cpu";
+  std::string device;
   bool write = false;
   verify::VerifyOptions verify;
   GraphVerifyFlags graph;
 };
 
-// An engine for whatever MODEL is.
-std::filesystem::path engine_path(const std::string& model, const std::string& precision, const Output& output) {
-  EngineOptions options;
-  options.model = model;
-  options.precision = precision;
-  return open_engine(options, output)->path();
+// An engine for whatever MODEL is; its device is opened.
+std::filesystem::path engine_path(const std::string& model, Options& options, const Output& output) {
+  EngineOptions engine;
+  engine.model = model;
+  engine.precision = options.precision;
+  engine.device = options.device;
+  engine.accelerator = options.verify.accelerator;
+  const std::filesystem::path path = open_engine(engine, output)->path();
+  if (engine.accelerator) options.verify.accelerator = engine.accelerator;
+  return path;
 }
 
 Exit run_graphs(const Options& options, const Output& output) {
@@ -49,8 +54,10 @@ Exit run_graphs(const Options& options, const Output& output) {
 }
 
 Exit run(Options& options, Output& output) {
-  check_device(options.device);
-  if (is_graph_model(options.a)) return run_graphs(options, output);
+  if (is_graph_model(options.a)) {
+    require_cpu(options.device, "graphs");
+    return run_graphs(options, output);
+  }
   if (options.graph.used()) {
     fail(ErrorCode::usage, "--input, --shape, --seeds, --tolerance and --reference are for graphs");
   }
@@ -68,7 +75,8 @@ Exit run(Options& options, Output& output) {
   }
   options.verify.fp32 = options.precision == "fp32";
   options.verify.progress = output.progress(ProgressUnit::steps);
-  const std::filesystem::path a = engine_path(options.a, options.precision, output);
+  options.verify.scratch_folder = cache_folder();
+  const std::filesystem::path a = engine_path(options.a, options, output);
   plan::Receipt receipt;
   if (options.b.empty()) {
     if (options.write) verify::check_storable(*plan::EngineFile::open(a), options.verify);
@@ -77,7 +85,7 @@ Exit run(Options& options, Output& output) {
       output.note(fmt::format("\"{}\" keeps the receipt it had: verification failed", a.string()));
     }
   } else {
-    receipt = verify::compare_engines(a, engine_path(options.b, options.precision, output), options.verify);
+    receipt = verify::compare_engines(a, engine_path(options.b, options, output), options.verify);
   }
   output.print(verify::describe(receipt));
   output.result(to_json(receipt));
@@ -98,7 +106,7 @@ std::function<Exit(Output&)> add(CLI::App& command) {
                      "of the band of its precision");
   command.add_option("-t,--threads", options->verify.threads, "default: all CPUs");
   command.add_option("--isa", options->verify.isa, "kernels to use: avx2, avx512, amx (default: the best here)");
-  command.add_option("--device", options->device, kDeviceHelp)->capture_default_str();
+  command.add_option("--device", options->device, kDeviceHelp);
   command.add_flag("--full", options->verify.full, "real sizes instead of reduced ones");
   command.add_flag("--write", options->write,
                    "write the receipt into engine A, if it passes and A has no stronger one");

@@ -3,6 +3,7 @@
 
 #include "backend/bound.h"
 #include "backend/cpu/layout_names.h"
+#include "backend/refusals.h"
 #include "base/numbers.h"
 #include "tensor/encoding.h"
 
@@ -13,11 +14,8 @@ using plan::Instruction;
 using plan::Plan;
 
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
+  if (auto reason = refuse_embed_operands(plan, instruction)) return reason;
   const plan::Constant* table = constant_of(plan, instruction, 0);
-  if (!table) return "the table is no constant";
-  // Which values these hold, and so how long the table is, was checked against the contract.
-  const plan::Buffer* ids = buffer_of(plan, operand_of(instruction, 1));
-  if (!ids || (ids->name != plan::kTokenIds && ids->name != plan::kPositions)) return "ids that are not the step's own";
   if (table->layout != "plain") {
     if (!cpu::find_layout(table->layout)) return fmt::format("a table in layout {}", table->layout);
     return std::nullopt;

@@ -2,23 +2,10 @@
 #include <cstring>
 
 #include "backend/bound.h"
+#include "backend/refusals.h"
 
 namespace lathe::backend {
 namespace {
-
-using plan::Instruction;
-using plan::Plan;
-
-std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
-  const plan::Buffer* data = buffer_of(plan, operand_of(instruction, 0));
-  const plan::Buffer* rows = buffer_of(plan, operand_of(instruction, 1));
-  if (!data || data->dtype != tensor::DType::f32 || data->columns == 0) return "data that is no f32 buffer of rows";
-  // Only these are known to be rows of the step; any others would have to be checked one by one.
-  if (!rows || rows->name != plan::kOutputRows) return "indices that are not output_rows";
-  if (data->rows != plan::Rows::tokens) return "data that is not per token";
-  if (instruction.attributes.get_int("axis", 0) != 0) return "an axis other than 0";
-  return std::nullopt;
-}
 
 // Indices are the session's own.
 void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {
@@ -36,7 +23,7 @@ void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {
 const Kernel& gather_kernel() {
   static constexpr Kernel kKernel = {.name = "cpu.gather_rows",
                                      .op = "Gather",
-                                     .refusal = refusal,
+                                     .refusal = refuse_gather,
                                      .scratch_size = nullptr,
                                      .prepare = nullptr,
                                      .run = run};

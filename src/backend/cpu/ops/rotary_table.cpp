@@ -4,6 +4,7 @@
 
 #include "backend/bound.h"
 #include "backend/cpu/elementwise.h"
+#include "backend/refusals.h"
 
 namespace lathe::backend {
 namespace {
@@ -13,13 +14,7 @@ using plan::Plan;
 
 std::optional<std::string> refusal(const Plan& plan, const Instruction& instruction) {
   if (instruction.attributes.has("dynamic_factor")) return "frequencies that depend on the length";
-  const plan::Buffer* positions = buffer_of(plan, operand_of(instruction, 0));
-  if (!positions || positions->rows != plan::Rows::tokens) return "positions that are not per token";
-  if (!is_plain_f32(plan, instruction, 1)) return "frequencies that are no f32 constant";
-  for (const plan::Operand& output : instruction.outputs) {
-    if (!buffer_of(plan, &output)) return "a table that is not wanted";
-  }
-  return std::nullopt;
+  return refuse_rotary_operands(plan, instruction);
 }
 
 void run(const Bound& bound, const Step& step, TeamMember& member) noexcept {

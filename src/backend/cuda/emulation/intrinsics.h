@@ -76,6 +76,17 @@ T shuffle(const char* name, uint32_t mask, T value, unsigned from) {
   return taken<T>(warp_collective(name, mask, deposit_of(Wish<T>{value, from}), resolve_shuffle<T>));
 }
 
+// Five shuffles at once, with the same bits: each lane adds what the lane 16, 8, 4, 2, 1 away has by then.
+inline void resolve_sum(std::array<Deposit*, kWarp>& lanes) {
+  float sums[kWarp], next[kWarp];
+  for (unsigned i = 0; i < kWarp; ++i) sums[i] = brought<float>(*lanes[i]);
+  for (unsigned away = kWarp / 2; away > 0; away /= 2) {
+    for (unsigned i = 0; i < kWarp; ++i) next[i] = sums[i] + sums[i ^ away];
+    std::copy(next, next + kWarp, sums);
+  }
+  for (unsigned i = 0; i < kWarp; ++i) give(*lanes[i], sums[i]);
+}
+
 inline void resolve_ballot(std::array<Deposit*, kWarp>& lanes) {
   uint32_t votes = 0;
   for (unsigned i = 0; i < kWarp; ++i) {
@@ -97,9 +108,20 @@ template <class T>
 T shuffle_xor(T value, unsigned lanes, uint32_t mask = kAllLanes) {
   return emulated::shuffle("__shfl_xor_sync", mask, value, lane() ^ lanes);
 }
+template <int kCount>
+void shuffle_xor(const float (&values)[kCount], unsigned lanes, float (&out)[kCount]) {
+  std::array<float, size_t(kCount)> brought;
+  std::copy(values, values + kCount, brought.begin());
+  brought = emulated::shuffle("__shfl_xor_sync", kAllLanes, brought, lane() ^ lanes);
+  std::copy(brought.begin(), brought.end(), out);
+}
 template <class T>
 T shuffle_from(T value, unsigned source, uint32_t mask = kAllLanes) {
   return emulated::shuffle("__shfl_sync", mask, value, source);
+}
+inline float sum_of_warp(float x) {
+  return emulated::taken<float>(
+      emulated::warp_collective("__shfl_xor_sync", kAllLanes, emulated::deposit_of(x), emulated::resolve_sum));
 }
 inline uint32_t ballot(bool vote, uint32_t mask = kAllLanes) {
   return emulated::taken<uint32_t>(
@@ -239,6 +261,15 @@ inline float erf_of(float x) {
 }
 inline float tanh_of(float x) {
   return std::tanh(x);
+}
+inline float cos_of(float x) {
+  return std::cos(x);
+}
+inline float sin_of(float x) {
+  return std::sin(x);
+}
+inline double power_of(double base, double exponent) {
+  return std::pow(base, exponent);
 }
 inline float float_of_bits(uint32_t bits) {
   return std::bit_cast<float>(bits);

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <set>
+#include <stdexcept>
+#include <unordered_map>
 
 namespace lathe::backend::cuda::emulated {
 namespace {
@@ -71,9 +74,37 @@ void end_flight(Shadow* shadow, size_t at, size_t bytes) {
   }
 }
 
+namespace {
+
+std::map<const unsigned char*, Known>& all_known() {
+  static std::map<const unsigned char*, Known> all;
+  return all;
+}
+
+}  // namespace
+
+void add_known(const Known& memory) {
+  all_known()[memory.data] = memory;
+}
+void remove_known(const void* data) {
+  all_known().erase(static_cast<const unsigned char*>(data));
+}
+Known known_at(const void* pointer) {
+  const auto* byte = static_cast<const unsigned char*>(pointer);
+  auto it = all_known().upper_bound(byte);
+  if (it != all_known().begin() && byte < std::prev(it)->second.data + std::prev(it)->second.bytes) {
+    return std::prev(it)->second;
+  }
+  throw std::logic_error("a pointer to no memory of the device");
+}
+
+// Names are literals: their addresses are looked up first.
 const std::string* kept_name(const char* name) {
+  static std::unordered_map<const char*, const std::string*> by_address;
   static std::set<std::string> names;
-  return &*names.insert(name).first;
+  const std::string*& kept = by_address[name];
+  if (!kept) kept = &*names.insert(name).first;
+  return kept;
 }
 
 }  // namespace lathe::backend::cuda::emulated

@@ -35,6 +35,18 @@ void check_write(Space space, const std::string& name, Shadow* shadow, size_t at
 void begin_flight(const std::string& name, Shadow* shadow, size_t at, size_t bytes);
 void end_flight(Shadow* shadow, size_t at, size_t bytes);
 
+// Memory that pointers lead to, as the library of the tests allocates it: kernels get its bounds with a pointer.
+struct Known {
+  unsigned char* data = nullptr;
+  size_t bytes = 0;
+  const std::string* name = nullptr;
+  Shadow* shadow = nullptr;  // one for each byte, or null: nobody keeps account
+};
+void add_known(const Known& memory);
+void remove_known(const void* data);
+// The one that a pointer leads into. Throws std::logic_error where there is none.
+Known known_at(const void* pointer);
+
 // A piece of memory as elements of T: what a kernel has for a pointer. Indices are of elements.
 template <class T>
 class View {
@@ -45,6 +57,15 @@ class View {
   View() = default;
   View(Space space, const std::string* name, Byte* data, size_t bytes, Shadow* shadow)
       : space_(space), name_(name), data_(data), bytes_(bytes), shadow_(shadow) {}
+  // What a pointer of the library's leads to, from there on.
+  View(T* pointer) {
+    if (!pointer) return;
+    const Known known = known_at(pointer);
+    const auto at = size_t(reinterpret_cast<const unsigned char*>(pointer) - known.data);
+    *this = View(Space::global, known.name, known.data, known.bytes, known.shadow);
+    if (at % sizeof(T) != 0) throw std::logic_error("a pointer that is not aligned to its elements");
+    offset_ = int64_t(at / sizeof(T));
+  }
   // To const.
   operator View<const T>() const
     requires(!std::is_const_v<T>)

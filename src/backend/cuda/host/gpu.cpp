@@ -14,7 +14,7 @@ using namespace cuda;
 
 constexpr int kToolkit = 13000;   // that the library is built with, where it is not there to say so
 constexpr int kMostDevices = 64;  // of a report
-constexpr const char* kNeededFor = "GPUs; this version of lathe computes on the CPU only";
+constexpr const char* kNeededFor = "language models on --device cuda";
 constexpr const char* kContainer = "in a container: start it with --gpus all";
 
 std::string text_of(LatheCudaMessage& message) {
@@ -35,6 +35,10 @@ Answer ask(const LatheCudaApi& api) {
   answer.status = api.describe(&answer.system, &message);
   answer.message = text_of(message);
   return answer;
+}
+
+Gpu not_looked_at(int index) {
+  return {.index = index, .name = "", .compute_capability = "", .problem = "not looked at", .remedy = ""};
 }
 
 Gpu describe_gpu(const LatheCudaApi& api, int index) {
@@ -132,9 +136,8 @@ GpuPart gpu_part(const Gpu& gpu) {
   return part;
 }
 
-}  // namespace
-
-GpuReport look_at_gpus(const GpuPlaces& places, bool optional) {
+// `only`: of this GPU alone; others are counted, and keep the memory that looking at them takes.
+GpuReport look(const GpuPlaces& places, bool optional, std::optional<int> only) {
   GpuReport report;
   const Library library = open_library(places);
   const Driver seen = find_driver();
@@ -150,7 +153,10 @@ GpuReport look_at_gpus(const GpuPlaces& places, bool optional) {
     report.architectures = library.api->architectures;
     report.runtime_version = version_text(answer->system.runtime_version);
     const int devices = answer->status == LATHE_CUDA_OK ? std::min(answer->system.devices, kMostDevices) : 0;
-    for (int i = 0; i < devices; ++i) report.devices.push_back(describe_gpu(*library.api, i));
+    for (int i = 0; i < devices; ++i) {
+      const bool wanted = !only || *only == i;
+      report.devices.push_back(wanted ? describe_gpu(*library.api, i) : not_looked_at(i));
+    }
   }
   const Answer* const said = answer ? &*answer : nullptr;
   report.parts.push_back(library_part(library, report));
@@ -163,6 +169,12 @@ GpuReport look_at_gpus(const GpuPlaces& places, bool optional) {
     report.parts.push_back(find_cudnn(places.library_folders, runtime_version, driver_version));
   }
   return report;
+}
+
+}  // namespace
+
+GpuReport look_at_gpus(const GpuPlaces& places, bool optional) {
+  return look(places, optional, std::nullopt);
 }
 
 std::optional<int> gpu_index(std::string_view device) {
@@ -178,8 +190,8 @@ std::optional<int> gpu_index(std::string_view device) {
   return index;
 }
 
-void refuse_gpu(int index, const GpuPlaces& places) {
-  const GpuReport report = look_at_gpus(places, false);
+void check_gpu(int index, const GpuPlaces& places) {
+  const GpuReport report = look(places, false, index);
   const std::string device = fmt::format("device \"cuda:{}\"", index);
   std::vector<std::string> missing;
   std::optional<ErrorCode> code;
@@ -190,24 +202,21 @@ void refuse_gpu(int index, const GpuPlaces& places) {
         fmt::format("{}: {}{}{}", part.name, part.detail, part.remedy.empty() ? "" : " -- ", part.remedy));
     if (!code) code = part.code;
   }
-  if (code) {
-    fail(*code, "{}: {}; and even then this version of lathe runs models on the CPU only", device,
-         fmt::join(missing, "; "));
-  }
+  if (code) fail(*code, "{}: {}", device, fmt::join(missing, "; "));
   if (size_t(index) >= report.devices.size()) {
     fail(ErrorCode::resource, "{}: this process is shown {} GPUs, cuda:0 to cuda:{}", device, report.devices.size(),
          report.devices.size() - 1);
   }
   const Gpu& gpu = report.devices[size_t(index)];
-  if (!gpu.usable) {
-    fail(ErrorCode::resource, "{}: {}: {}{}{}", device, gpu.name, gpu.problem, gpu.remedy.empty() ? "" : " -- ",
-         gpu.remedy);
-  }
-  fail(ErrorCode::unsupported,
-       "{}: this version of lathe runs models on the CPU only; {} is there and the self test of \"{}\" passed on it, "
-       "but "
-       "no plan uses its kernels yet (linear_decode, linear_prefill, paged_attention)",
-       device, gpu.name, report.library);
+  if (gpu.usable) return;
+  fail(ErrorCode::resource, "{}: {}: {}{}{}", device, gpu.name, gpu.problem, gpu.remedy.empty() ? "" : " -- ",
+       gpu.remedy);
+}
+
+void refuse_gpu(int index, const GpuPlaces& places, std::string_view what) {
+  check_gpu(index, places);
+  fail(ErrorCode::unsupported, "device \"cuda:{}\": only language models run on GPUs, {} on the CPU only; --device cpu",
+       index, what);
 }
 
 }  // namespace lathe::backend

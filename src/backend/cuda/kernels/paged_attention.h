@@ -25,7 +25,7 @@ struct PagedAttention {
   Global<const float> qkv;  // [tokens][(heads + 2 kv_heads) head_dim]: queries, keys, values
   int heads;                // a multiple of kv_heads
   int kv_heads;
-  int head_dim;  // a multiple of kLaneDims, kMostHeadDim at the most
+  int head_dim;  // kMostHeadDim at the most
   float scale;
   Global<const float> cos, sin;  // [tokens][rotary_dim / 2] or null
   int rotary_dim;
@@ -98,10 +98,15 @@ LATHE_KERNEL void append_kv(PagedAttention<Format> call) {
   }
 }
 
-// kLaneDims elements of the cache.
-template <class Format>
-LATHE_DEVICE void load_dims(const Global<typename Format::Stored>& cache, int64_t place, float* out) {
-  for (int i = 0; i < kLaneDims; i += Format::kInQuad) Format::widen(load<Quad>(cache, place + i), out + i);
+// kLaneDims elements of the cache, of which `count` are there. kVector: always all of them.
+template <class Format, bool kVector>
+LATHE_DEVICE void load_dims(const Global<typename Format::Stored>& cache, int64_t place, int count, float* out) {
+  if constexpr (kVector) {
+    for (int i = 0; i < kLaneDims; i += Format::kInQuad) Format::widen(load<Quad>(cache, place + i), out + i);
+  } else {
+    LATHE_UNROLL
+    for (int i = 0; i < kLaneDims; ++i) out[i] = i < count ? Format::widen(cache[place + i]) : 0.0f;
+  }
 }
 
 // What a group of lanes knows of the positions that it has seen, for one query head.
@@ -131,17 +136,24 @@ LATHE_DEVICE void merge(Seen& into, const Seen& other) {
 }
 
 LATHE_DEVICE Seen from_lane(const Seen& seen, unsigned away) {
-  Seen other;
-  other.largest = shuffle_xor(seen.largest, away);
-  other.sum = shuffle_xor(seen.sum, away);
+  float mine[kLaneDims + 2], theirs[kLaneDims + 2];
+  mine[0] = seen.largest;
+  mine[1] = seen.sum;
   LATHE_UNROLL
-  for (int i = 0; i < kLaneDims; ++i) other.values[i] = shuffle_xor(seen.values[i], away);
+  for (int i = 0; i < kLaneDims; ++i) mine[2 + i] = seen.values[i];
+  shuffle_xor(mine, away, theirs);
+  Seen other;
+  other.largest = theirs[0];
+  other.sum = theirs[1];
+  LATHE_UNROLL
+  for (int i = 0; i < kLaneDims; ++i) other.values[i] = theirs[2 + i];
   return other;
 }
 
 // Blocks: x of parts, y of KV heads, z of tokens. kLanes: those that hold one head, a power of two. Every warp takes
 // every fourth batch of 32 / kLanes positions; the query heads of a KV head share what is read, kHeads at a time.
-template <class Format, int kLanes, int kHeads>
+// kVector: head_dim is a multiple of kLaneDims.
+template <class Format, int kLanes, int kHeads, bool kVector>
 LATHE_KERNEL void attend_part(PagedAttention<Format> call) {
   constexpr int kWarps = kAttendThreads / 32;
   constexpr int kAtOnce = 32 / kLanes;
@@ -152,6 +164,7 @@ LATHE_KERNEL void attend_part(PagedAttention<Format> call) {
   if (begin >= length) return;
   const int group = int(lane()) / kLanes, place = int(lane()) % kLanes;
   const bool holds = place * kLaneDims < call.head_dim;
+  const int left = call.head_dim - place * kLaneDims, dims = kVector || left > kLaneDims ? kLaneDims : left;
   const int heads_per_kv = call.heads / call.kv_heads;
   for (int first = 0; first < heads_per_kv; first += kHeads) {
     float query[kHeads][kLaneDims];
@@ -162,7 +175,8 @@ LATHE_KERNEL void attend_part(PagedAttention<Format> call) {
       const int64_t head = int64_t(token) * call.heads + kv_head * heads_per_kv + first + h;
       LATHE_UNROLL
       for (int i = 0; i < kLaneDims; ++i) {
-        query[h][i] = there ? call.queries[head * call.head_dim + place * kLaneDims + i] * call.scale : 0.0f;
+        query[h][i] =
+            there && i < dims ? call.queries[head * call.head_dim + place * kLaneDims + i] * call.scale : 0.0f;
       }
     }
     for (int batch = begin + int(warp()) * kAtOnce; batch < end; batch += kWarps * kAtOnce) {
@@ -170,8 +184,10 @@ LATHE_KERNEL void attend_part(PagedAttention<Format> call) {
       const bool there = holds && at < end;
       float k[kLaneDims] = {}, v[kLaneDims] = {};
       if (there) {
-        load_dims<Format>(call.cache, cache_place(call, sequence, at, kv_head, 0) + place * kLaneDims, k);
-        load_dims<Format>(call.cache, cache_place(call, sequence, at, kv_head, 1) + place * kLaneDims, v);
+        const int64_t keys = cache_place(call, sequence, at, kv_head, 0) + place * kLaneDims;
+        const int64_t values = cache_place(call, sequence, at, kv_head, 1) + place * kLaneDims;
+        load_dims<Format, kVector>(call.cache, keys, dims, k);
+        load_dims<Format, kVector>(call.cache, values, dims, v);
       }
       LATHE_UNROLL
       for (int h = 0; h < kHeads; ++h) {
@@ -210,7 +226,9 @@ LATHE_KERNEL void attend_part(PagedAttention<Format> call) {
         if (place == 0) call.parts[out] = all.largest;
         if (place == 0) call.parts[out + 1] = all.sum;
         LATHE_UNROLL
-        for (int i = 0; i < kLaneDims; ++i) call.parts[out + 2 + place * kLaneDims + i] = all.values[i];
+        for (int i = 0; i < kLaneDims; ++i) {
+          if (i < dims) call.parts[out + 2 + place * kLaneDims + i] = all.values[i];
+        }
       }
       sync_block();
     }

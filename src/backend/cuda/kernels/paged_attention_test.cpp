@@ -98,7 +98,12 @@ class Scene {
     call.out = out;
     emulated::launch({"append_kv", {tokens}, {kAppendThreads}, 0, seed}, [&] { append_kv<Format>(call); });
     emulated::launch({"attend_part", {unsigned(parts), unsigned(shape_.kv_heads), tokens}, {kAttendThreads}, 0, seed},
-                     [&] { attend_part<Format, kLanes, kHeads>(call); });
+                     [&] {
+                       if (shape_.head_dim % kLaneDims == 0)
+                         attend_part<Format, kLanes, kHeads, true>(call);
+                       else
+                         attend_part<Format, kLanes, kHeads, false>(call);
+                     });
     emulated::launch({"merge_parts", {heads, tokens}, {kMergeThreads}, 0, seed}, [&] { merge_parts<Format>(call); });
     return out.elements();
   }
@@ -190,6 +195,8 @@ TEST(PagedAttention, HeadsOfAllSizesAndFormats) {
   check<F32Format, 8, 2>({3, 1, 40, 40, true}, {4, 66}, kBound);  // heads and lanes that are left over
   check<F16Format, 16, 4>({4, 2, 80, 20, false}, {6}, kBound);
   check<F16Format, 32, 1>({1, 1, 256, 0, false}, {3}, kBound);
+  check<F32Format, 8, 4>({6, 2, 12, 12, false}, {3, 68}, kBound);  // heads that fill no vectors
+  check<Bf16Format, 8, 1>({2, 2, 3, 2, true}, {5}, kBound);
 }
 
 TEST(PagedAttention, PartsOfALongContextAreMerged) {

@@ -10,6 +10,7 @@ namespace lathe::backend::cuda {
 
 constexpr int kMostBlocksY = 65535;             // of a grid in y and in z
 constexpr int kSharedWithoutAsking = 48 << 10;  // bytes of a block; more has to be asked for
+constexpr int kMostStaticShared = 1 << 10;      // beside dynamic shared memory, in any kernel here
 
 inline bool is_aligned(const void* memory) {
   return reinterpret_cast<uintptr_t>(memory) % sizeof(Quad) == 0;
@@ -113,14 +114,62 @@ inline int32_t check_paged_attention(const LatheCudaPagedAttention& call, LatheC
     return refuse(message, LATHE_CUDA_BAD_ARGUMENT,
                   "paged_attention: null, or a cache that is not aligned to 16 bytes");
   }
-  if (call.head_dim % kLaneDims != 0 || call.head_dim > kMostHeadDim) {
-    return refuse(message, LATHE_CUDA_UNSUPPORTED, "paged_attention: heads of %d, expected a multiple of %d up to %d",
-                  call.head_dim, kLaneDims, kMostHeadDim);
+  if (call.head_dim > kMostHeadDim) {
+    return refuse(message, LATHE_CUDA_UNSUPPORTED, "paged_attention: heads of %d, expected %d at the most",
+                  call.head_dim, kMostHeadDim);
   }
   if (call.tokens > kMostBlocksY || call.kv_heads > kMostBlocksY) {
     return refuse(message, LATHE_CUDA_UNSUPPORTED,
                   "paged_attention: %d tokens, %d heads of keys, expected %d at the most", call.tokens, call.kv_heads,
                   kMostBlocksY);
+  }
+  return LATHE_CUDA_OK;
+}
+
+inline int32_t check_normalise(const LatheCudaNormalise& call, LatheCudaMessage* message) {
+  if (call.tokens < 0 || call.columns < 1 || !call.x || !call.y || call.norm < LATHE_CUDA_NORM_NONE ||
+      call.norm > LATHE_CUDA_NORM_LAYER || call.rounding < LATHE_CUDA_ROUND_NONE ||
+      call.rounding > LATHE_CUDA_ROUND_BF16 || (call.norm != LATHE_CUDA_NORM_NONE) != (call.scale != nullptr) ||
+      (call.bias && !call.scale)) {
+    return refuse(message, LATHE_CUDA_BAD_ARGUMENT,
+                  "normalise: %d tokens, %d columns, norm %d, rounding %d, scale %s, bias %s, x or y null", call.tokens,
+                  call.columns, call.norm, call.rounding, call.scale ? "given" : "null", call.bias ? "given" : "null");
+  }
+  return LATHE_CUDA_OK;
+}
+
+inline int32_t check_combine(const LatheCudaCombine& call, LatheCudaMessage* message) {
+  if (call.count < 0 || !call.a || !call.b || !call.y ||
+      (call.operation != LATHE_CUDA_ADD && call.operation != LATHE_CUDA_MULTIPLY)) {
+    return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "combine: %lld numbers, operation %d, or null",
+                  static_cast<long long>(call.count), call.operation);
+  }
+  return LATHE_CUDA_OK;
+}
+
+inline int32_t check_place_columns(const LatheCudaPlaceColumns& call, LatheCudaMessage* message) {
+  if (call.tokens < 0 || call.columns < 1 || !call.x || !call.y || call.y_first < 0 ||
+      call.y_first > call.y_stride - call.columns) {
+    return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "place_columns: %d columns from %d on of %d, %d tokens, or null",
+                  call.columns, call.y_first, call.y_stride, call.tokens);
+  }
+  return LATHE_CUDA_OK;
+}
+
+inline int32_t check_look_up(const LatheCudaLookUp& call, LatheCudaMessage* message) {
+  if (call.count < 0 || call.columns < 1 || !call.rows || !call.table || !call.y || call.format < LATHE_CUDA_F32 ||
+      call.format > LATHE_CUDA_BF16) {
+    return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "look_up: %d rows of %d columns, format %d, or null", call.count,
+                  call.columns, call.format);
+  }
+  return LATHE_CUDA_OK;
+}
+
+inline int32_t check_rotary_table(const LatheCudaRotaryTable& call, LatheCudaMessage* message) {
+  if (call.tokens < 0 || call.half < 1 || !call.positions || !call.cos || !call.sin || !(call.base >= 0) ||
+      (call.base > 0) == (call.frequencies != nullptr)) {
+    return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "rotary_table: %d tokens, %d pairs, base %g, frequencies %s",
+                  call.tokens, call.half, call.base, call.frequencies ? "given" : "null");
   }
   return LATHE_CUDA_OK;
 }

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "backend/cuda/kernels/self_test.h"
 
 namespace lathe::backend::cuda {
@@ -123,9 +125,44 @@ TEST(LaunchRules, PagedAttention) {
   refused(LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.rotary_dim = 0; });
   refused(LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.cache = memory + 1; });
   refused(LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.block_table = nullptr; });
-  refused(LATHE_CUDA_UNSUPPORTED, [](auto& call) { call.head_dim = 68; });
   refused(LATHE_CUDA_UNSUPPORTED, [](auto& call) { call.head_dim = 264; });
   refused(LATHE_CUDA_UNSUPPORTED, [](auto& call) { call.tokens = 65536; });
+}
+
+TEST(LaunchRules, Normalise) {
+  LatheCudaNormalise good = {};
+  good.x = good.scale = good.bias = memory;
+  good.y = memory;
+  good.tokens = 2;
+  good.columns = 3;
+  good.norm = LATHE_CUDA_NORM_LAYER;
+  const auto refused = [&](auto change) { expect(good, check_normalise, LATHE_CUDA_BAD_ARGUMENT, change); };
+  refused([](auto& call) { call.norm = LATHE_CUDA_NORM_NONE; });
+  refused([](auto& call) { call.scale = nullptr; });
+  refused([](auto& call) { call.rounding = 3; });
+  refused([](auto& call) { call.columns = 0; });
+  refused([](auto& call) { call.y = nullptr; });
+}
+
+TEST(LaunchRules, SmallKernels) {
+  static const int64_t numbers[1] = {};
+  LatheCudaCombine combine = {memory, memory, nullptr, memory, 4, LATHE_CUDA_ADD};
+  expect(combine, check_combine, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.count = -1; });
+  expect(combine, check_combine, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.b = nullptr; });
+  expect(combine, check_combine, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.operation = 2; });
+  LatheCudaPlaceColumns place = {memory, memory, 2, 3, 8, 5};
+  expect(place, check_place_columns, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.y_first = 6; });
+  expect(place, check_place_columns, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.columns = 0; });
+  expect(place, check_place_columns, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.x = nullptr; });
+  LatheCudaLookUp look_up = {numbers, memory, memory, 1, 4, LATHE_CUDA_F32};
+  expect(look_up, check_look_up, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.columns = 0; });
+  expect(look_up, check_look_up, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.rows = nullptr; });
+  expect(look_up, check_look_up, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.format = 99; });
+  LatheCudaRotaryTable table = {numbers, memory, memory, memory, 1, 4, 1.0f, 0};
+  expect(table, check_rotary_table, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.base = 10000; });
+  expect(table, check_rotary_table, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.frequencies = nullptr; });
+  expect(table, check_rotary_table, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.half = 0; });
+  expect(table, check_rotary_table, LATHE_CUDA_BAD_ARGUMENT, [](auto& call) { call.base = NAN; });
 }
 
 TEST(LaunchRules, LanesHoldAHead) {

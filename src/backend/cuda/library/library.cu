@@ -141,6 +141,23 @@ int32_t release(int32_t device, void* memory, LatheCudaMessage* message) noexcep
   return error == cudaSuccess ? int32_t(LATHE_CUDA_OK) : status_of(error, "cudaFree", message);
 }
 
+int32_t allocate_host(int32_t device, uint64_t bytes, void** memory, LatheCudaMessage* message) noexcept {
+  if (!memory || bytes == 0) return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "allocate_host: nothing to allocate");
+  *memory = nullptr;
+  cudaError_t error = cudaSetDevice(device);
+  if (error != cudaSuccess) return status_of(error, "cudaSetDevice", message);
+  error = cudaMallocHost(memory, bytes);
+  return error == cudaSuccess ? int32_t(LATHE_CUDA_OK) : status_of(error, "cudaMallocHost", message);
+}
+
+int32_t release_host(int32_t device, void* memory, LatheCudaMessage* message) noexcept {
+  if (!memory) return LATHE_CUDA_OK;
+  cudaError_t error = cudaSetDevice(device);
+  if (error != cudaSuccess) return status_of(error, "cudaSetDevice", message);
+  error = cudaFreeHost(memory);
+  return error == cudaSuccess ? int32_t(LATHE_CUDA_OK) : status_of(error, "cudaFreeHost", message);
+}
+
 int32_t create_stream(int32_t device, LatheCudaStream** stream, LatheCudaMessage* message) noexcept {
   if (!stream) return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "create_stream: null");
   *stream = nullptr;
@@ -211,6 +228,8 @@ constexpr LatheCudaApi kApi = {
     run_self_test,
     allocate,
     release,
+    allocate_host,
+    release_host,
     create_stream,
     destroy_stream,
     synchronize,
@@ -221,6 +240,11 @@ constexpr LatheCudaApi kApi = {
     launch_linear_decode,
     launch_linear_prefill,
     launch_paged_attention,
+    launch_normalise,
+    launch_combine,
+    launch_place_columns,
+    launch_look_up,
+    launch_rotary_table,
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Launches of linear_decode in each of its forms.
 #include "backend/cuda/kernels/linear_decode.h"
 
-#include "backend/cuda/library/launch_rules.h"
 #include "backend/cuda/library/library.h"
 
 namespace lathe::backend::cuda {
@@ -33,16 +32,11 @@ LinearDecode<Format> arguments_of(const LatheCudaLinearDecode& call) {
 }
 
 template <class Format, bool kVector, int kTokens>
-int32_t launch(const LatheCudaStream& stream, const LatheCudaLinearDecode& call, LatheCudaMessage* message) {
-  const auto kernel = linear_decode<Format, kVector, kTokens>;
+int32_t launch_form(const LatheCudaStream& stream, const LatheCudaLinearDecode& call, LatheCudaMessage* message) {
   const size_t shared = size_t(kTokens) * size_t(call.columns) * sizeof(float);
-  if (shared + kDecodeThreads / 32 * sizeof(float) > kSharedWithoutAsking) {
-    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
-    if (error != cudaSuccess) return status_of(error, "linear_decode: cudaFuncSetAttribute", message);
-  }
   const dim3 grid(linear_decode_blocks(call.rows), unsigned((call.tokens + kTokens - 1) / kTokens));
-  kernel<<<grid, kDecodeThreads, shared, stream.stream>>>(arguments_of<Format>(call));
-  return launched("linear_decode", message);
+  return launch("linear_decode", &linear_decode<Format, kVector, kTokens>, grid, kDecodeThreads, shared, stream,
+                arguments_of<Format>(call), message);
 }
 
 template <class Format, bool kVector>
@@ -51,13 +45,13 @@ int32_t launch_tokens(int tokens, const LatheCudaStream& stream, const LatheCuda
   static_assert(kDecodeTokens == 4);
   switch (tokens) {
     case 1:
-      return launch<Format, kVector, 1>(stream, call, message);
+      return launch_form<Format, kVector, 1>(stream, call, message);
     case 2:
-      return launch<Format, kVector, 2>(stream, call, message);
+      return launch_form<Format, kVector, 2>(stream, call, message);
     case 3:
-      return launch<Format, kVector, 3>(stream, call, message);
+      return launch_form<Format, kVector, 3>(stream, call, message);
     default:
-      return launch<Format, kVector, 4>(stream, call, message);
+      return launch_form<Format, kVector, 4>(stream, call, message);
   }
 }
 
@@ -84,8 +78,6 @@ int32_t launch_linear_decode(LatheCudaStream* stream, const LatheCudaLinearDecod
     return refuse(message, LATHE_CUDA_UNSUPPORTED, "linear_decode: %d tokens, expected %d at the most", call->tokens,
                   kMostBlocksY * tokens);
   }
-  const cudaError_t error = cudaSetDevice(stream->device);
-  if (error != cudaSuccess) return status_of(error, "linear_decode: cudaSetDevice", message);
   switch (call->format) {
     case LATHE_CUDA_F32:
       return launch_format<F32Format>(tokens, *stream, *call, message);

@@ -1,7 +1,6 @@
 // Launches of linear_prefill in both of its forms.
 #include "backend/cuda/kernels/linear_prefill.h"
 
-#include "backend/cuda/library/launch_rules.h"
 #include "backend/cuda/library/library.h"
 
 namespace lathe::backend::cuda {
@@ -16,8 +15,6 @@ int32_t launch_linear_prefill(LatheCudaStream* stream, const LatheCudaLinearPref
     return refuse(message, LATHE_CUDA_UNSUPPORTED, "linear_prefill: %d tokens, expected %d at the most", call->tokens,
                   kMostBlocksY * kTile);
   }
-  const cudaError_t error = cudaSetDevice(stream->device);
-  if (error != cudaSuccess) return status_of(error, "linear_prefill: cudaSetDevice", message);
   LinearPrefill arguments{};
   arguments.x = static_cast<const uint16_t*>(call->x);
   arguments.weights = static_cast<const uint16_t*>(call->weights);
@@ -32,9 +29,8 @@ int32_t launch_linear_prefill(LatheCudaStream* stream, const LatheCudaLinearPref
   arguments.y_first = call->y_first;
   constexpr size_t kShared = size_t(kStages) * kStageNumbers * sizeof(uint16_t);
   static_assert(kShared <= kSharedWithoutAsking);
-  const auto kernel = call->format == LATHE_CUDA_BF16 ? linear_prefill<true> : linear_prefill<false>;
-  kernel<<<grid, kPrefillThreads, kShared, stream->stream>>>(arguments);
-  return launched("linear_prefill", message);
+  const auto kernel = call->format == LATHE_CUDA_BF16 ? &linear_prefill<true> : &linear_prefill<false>;
+  return launch("linear_prefill", kernel, grid, kPrefillThreads, kShared, *stream, arguments, message);
 }
 
 }  // namespace lathe::backend::cuda

@@ -1,7 +1,6 @@
 // Launches of the three kernels of attention over a paged cache.
 #include "backend/cuda/kernels/paged_attention.h"
 
-#include "backend/cuda/library/launch_rules.h"
 #include "backend/cuda/library/library.h"
 
 namespace lathe::backend::cuda {
@@ -31,37 +30,43 @@ PagedAttention<Format> arguments_of(const LatheCudaPagedAttention& call) {
   return arguments;
 }
 
+template <class Format, int kLanes, int kHeads>
+int32_t attend(const LatheCudaStream& stream, const PagedAttention<Format>& call, const dim3& grid,
+               LatheCudaMessage* message) {
+  const auto kernel = call.head_dim % kLaneDims == 0 ? &attend_part<Format, kLanes, kHeads, true>
+                                                     : &attend_part<Format, kLanes, kHeads, false>;
+  return launch("attend_part", kernel, grid, kAttendThreads, 0, stream, call, message);
+}
+
 // Query heads of a KV head are taken four at a time, or one where each has keys of its own.
 template <class Format, int kLanes>
-void attend(const PagedAttention<Format>& call, const dim3& grid, cudaStream_t stream) {
-  if (call.heads == call.kv_heads) {
-    attend_part<Format, kLanes, 1><<<grid, kAttendThreads, 0, stream>>>(call);
-  } else {
-    attend_part<Format, kLanes, 4><<<grid, kAttendThreads, 0, stream>>>(call);
-  }
+int32_t attend_heads(const LatheCudaStream& stream, const PagedAttention<Format>& call, const dim3& grid,
+                     LatheCudaMessage* message) {
+  return call.heads == call.kv_heads ? attend<Format, kLanes, 1>(stream, call, grid, message)
+                                     : attend<Format, kLanes, 4>(stream, call, grid, message);
 }
 
 template <class Format>
-int32_t launch(const LatheCudaStream& stream, const LatheCudaPagedAttention& call, LatheCudaMessage* message) {
+int32_t launch_form(const LatheCudaStream& stream, const LatheCudaPagedAttention& call, LatheCudaMessage* message) {
   const PagedAttention<Format> arguments = arguments_of<Format>(call);
-  append_kv<Format><<<unsigned(call.tokens), kAppendThreads, 0, stream.stream>>>(arguments);
-  if (const int32_t status = launched("append_kv", message)) return status;
+  const dim3 tokens(unsigned(call.tokens));
+  int32_t status = launch("append_kv", &append_kv<Format>, tokens, kAppendThreads, 0, stream, arguments, message);
+  if (status != LATHE_CUDA_OK) return status;
   const dim3 grid(unsigned(call.part_count), unsigned(call.kv_heads), unsigned(call.tokens));
   switch (attention_lanes(call.head_dim)) {
     case 8:
-      attend<Format, 8>(arguments, grid, stream.stream);
+      status = attend_heads<Format, 8>(stream, arguments, grid, message);
       break;
     case 16:
-      attend<Format, 16>(arguments, grid, stream.stream);
+      status = attend_heads<Format, 16>(stream, arguments, grid, message);
       break;
     default:
-      attend<Format, 32>(arguments, grid, stream.stream);
+      status = attend_heads<Format, 32>(stream, arguments, grid, message);
       break;
   }
-  if (const int32_t status = launched("attend_part", message)) return status;
+  if (status != LATHE_CUDA_OK) return status;
   const dim3 heads(unsigned(call.heads), unsigned(call.tokens));
-  merge_parts<Format><<<heads, kMergeThreads, 0, stream.stream>>>(arguments);
-  return launched("merge_parts", message);
+  return launch("merge_parts", &merge_parts<Format>, heads, kMergeThreads, 0, stream, arguments, message);
 }
 
 }  // namespace
@@ -71,15 +76,13 @@ int32_t launch_paged_attention(LatheCudaStream* stream, const LatheCudaPagedAtte
   if (!stream || !call) return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "paged_attention: null");
   if (const int32_t status = check_paged_attention(*call, message)) return status;
   if (call->tokens == 0) return LATHE_CUDA_OK;
-  const cudaError_t error = cudaSetDevice(stream->device);
-  if (error != cudaSuccess) return status_of(error, "paged_attention: cudaSetDevice", message);
   switch (call->format) {
     case LATHE_CUDA_F32:
-      return launch<F32Format>(*stream, *call, message);
+      return launch_form<F32Format>(*stream, *call, message);
     case LATHE_CUDA_F16:
-      return launch<F16Format>(*stream, *call, message);
+      return launch_form<F16Format>(*stream, *call, message);
     default:
-      return launch<Bf16Format>(*stream, *call, message);
+      return launch_form<Bf16Format>(*stream, *call, message);
   }
 }
 

@@ -14,7 +14,8 @@ int32_t launch_and_compare(uint32_t* memory, LatheCudaMessage* message) noexcept
   if (error != cudaSuccess) return status_of(error, "self test: cudaMemset", message);
   const SelfTest call{memory, kCount};
   self_test<<<(kCount + kSelfTestThreads - 1) / kSelfTestThreads, kSelfTestThreads>>>(call);
-  if (const int32_t status = launched("self test: launch", message)) return status;
+  error = cudaGetLastError();
+  if (error != cudaSuccess) return status_of(error, "self test: launch", message);
   error = cudaMemcpy(found, memory, sizeof found, cudaMemcpyDeviceToHost);  // waits for the kernel
   if (error != cudaSuccess) return status_of(error, "self test: cudaMemcpy", message);
   for (int i = 0; i < kCount; ++i) {
