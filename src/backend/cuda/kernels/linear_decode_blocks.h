@@ -149,13 +149,19 @@ LATHE_DEVICE void stage_blocks(const LinearDecodeBlocks& call, int token, const 
   }
 }
 
-// Adds a block's minimum, by one lane of the row's four.
-template <class Numbers, int kTokens>
-LATHE_DEVICE void add_minimum(float minimum, const SharedView<uint8_t>& staged, int columns, int block, float* sums) {
+// Adds the minima of a span's blocks, each by one of the row's four lanes.
+template <class Shape, class Numbers, int kTokens>
+LATHE_DEVICE void add_minima(const RowScales<Shape>& scales, const SharedView<uint8_t>& staged, int columns, int span,
+                             int blocks, float* sums) {
+  const int quarter = int(lane()) % 4;
+  float own = scales.minimum[0];
+  LATHE_UNROLL
+  for (int b = 1; b < kSpanBlocks; ++b) own = quarter == b ? scales.minimum[b] : own;
+  if (quarter >= blocks) return;
   LATHE_UNROLL
   for (int t = 0; t < kTokens; ++t) {
-    const int at = t * token_bytes(columns, Numbers::kBytes) + columns * Numbers::kBytes + block * 8 + 4;
-    sums[t] = fma_of(minimum, load<float>(staged, at), sums[t]);
+    const int token = t * token_bytes(columns, Numbers::kBytes) + columns * Numbers::kBytes;
+    sums[t] = fma_of(own, load<float>(staged, token + (span * kSpanBlocks + quarter) * 8 + 4), sums[t]);
   }
 }
 
@@ -178,11 +184,10 @@ LATHE_DEVICE void multiply_span(const SpanData<Shape>& data, int columns, int sp
   LATHE_UNROLL
   for (int b = 0; b < kSpanBlocks; ++b) {
     if (b >= blocks) continue;
-    const int block = span * kSpanBlocks + b;
-    Numbers::template multiply<Shape, kTokens>(data.codes, scales, b, staged, columns, block, sums);
-    if constexpr (Shape::kHasMinima) {
-      if (b == int(lane()) % 4) add_minimum<Numbers, kTokens>(scales.minimum[b], staged, columns, block, sums);
-    }
+    Numbers::template multiply<Shape, kTokens>(data.codes, scales, b, staged, columns, span * kSpanBlocks + b, sums);
+  }
+  if constexpr (Shape::kHasMinima) {
+    add_minima<Shape, Numbers, kTokens>(scales, staged, columns, span, blocks, sums);
   }
 }
 
