@@ -1,74 +1,26 @@
 // The sampling kernel on the emulated device against the sampler of the CPU: the same token for the same random number.
 #include "backend/cuda/kernels/sample.h"
 
-#include <gtest/gtest.h>
-
-#include <bit>
-#include <limits>
-#include <random>
-
-#include "pipeline/generate/sampler.h"
+#include "sample_cases.h"
 
 namespace lathe::backend::cuda {
 namespace {
 
 using emulated::Buffer;
-using pipeline::SamplingOptions;
-
-// The first number that a sampler of this seed draws: xoshiro256** seeded by splitmix64, as its authors publish them.
-double first_uniform(uint64_t seed) {
-  uint64_t state[4];
-  for (uint64_t& word : state) {
-    seed += 0x9E3779B97F4A7C15u;
-    uint64_t z = seed;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    word = z ^ (z >> 31);
-  }
-  return double((std::rotl(state[1] * 5, 7) * 9) >> 11) * 0x1p-53;
-}
-
-LatheCudaSampling device_options(const SamplingOptions& options) {
-  LatheCudaSampling out = {};
-  out.uniform = first_uniform(options.seed);
-  out.top_p = options.top_p;
-  out.scale = float(std::min(1 / options.temperature, double(std::numeric_limits<float>::max())));
-  out.min_p = float(options.min_p);
-  out.top_k = int32_t(options.top_k);
-  out.do_sample = options.do_sample;
-  return out;
-}
-
-struct Sequence {
-  std::vector<float> logits;
-  SamplingOptions options;
-  std::vector<LatheCudaLogitEdit> edits;
-};
 
 struct Result {
   std::vector<int32_t> tokens, bad;
 };
 
-// Sequences of one vocabulary in one launch.
 Result run(const std::vector<Sequence>& sequences, unsigned seed = 1) {
-  const size_t vocabulary = sequences[0].logits.size();
-  std::vector<float> all;
-  std::vector<LatheCudaSampling> options;
-  std::vector<LatheCudaLogitEdit> edits;
-  for (const Sequence& sequence : sequences) {
-    all.insert(all.end(), sequence.logits.begin(), sequence.logits.end());
-    options.push_back(device_options(sequence.options));
-    options.back().first_edit = int32_t(edits.size());
-    options.back().edits = int32_t(sequence.edits.size());
-    edits.insert(edits.end(), sequence.edits.begin(), sequence.edits.end());
-  }
-  Buffer<float> logits("logits", all);
-  Buffer<LatheCudaSampling> given("options", options);
-  Buffer<LatheCudaLogitEdit> edited("edits", edits);
+  const SampleArguments arguments(sequences);
+  Buffer<float> logits("logits", arguments.logits);
+  Buffer<LatheCudaSampling> given("options", arguments.options);
+  Buffer<LatheCudaLogitEdit> edited("edits", arguments.edits);
   Buffer<int32_t> tokens("tokens", sequences.size()), bad("bad", sequences.size());
   Sample call{};
   call.logits = logits;
-  call.vocabulary = int(vocabulary);
+  call.vocabulary = int(sequences[0].logits.size());
   call.shift = mass_shift(call.vocabulary);
   call.options = given;
   call.edits = edited;
@@ -78,52 +30,13 @@ Result run(const std::vector<Sequence>& sequences, unsigned seed = 1) {
   return {tokens.elements(), bad.elements()};
 }
 
-// `levels`: 0 for any numbers; else so many different ones, that there are equals.
-std::vector<float> random_logits(uint32_t seed, size_t count, float spread, int levels) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, spread);
-  std::vector<float> logits(count);
-  for (float& logit : logits) {
-    logit = normal(random);
-    if (levels > 0) logit = std::round(logit / spread * float(levels)) / float(levels) * spread;
-  }
-  return logits;
-}
-
-int expect_same(const std::vector<Sequence>& sequences, unsigned seed) {
-  const Result found = run(sequences, seed);
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const auto& [logits, options, edits] = sequences[i];
-    pipeline::Sampler sampler(options, int64_t(logits.size()));
-    EXPECT_EQ(found.bad[i], -1);
-    EXPECT_EQ(found.tokens[i], sampler.sample(logits))
-        << logits.size() << " logits, seed " << options.seed << ", temperature " << options.temperature << ", top_k "
-        << options.top_k << ", top_p " << options.top_p << ", min_p " << options.min_p;
-  }
-  return int(sequences.size());
-}
-
 TEST(Sample, GivesTheTokenOfTheSampler) {
-  std::mt19937 random(1);
-  const auto one_of = [&](std::initializer_list<double> values) { return values.begin()[random() % values.size()]; };
-  int draws = 0;
   for (const size_t vocabulary : {1u, 2u, 31u, 100u, 513u, 3000u, 20000u}) {
-    std::vector<Sequence> sequences;
-    for (uint64_t seed = 0; seed < (vocabulary > 1000 ? 40u : 100u); ++seed) {
-      SamplingOptions options;
-      options.do_sample = seed % 10 != 0;
-      options.seed = seed;
-      options.temperature = one_of({0.01, 0.7, 1, 1.5, 30});
-      options.top_k = int64_t(one_of({0, 0, 1, 2, 40, 600}));
-      options.top_p = one_of({1, 1, 0.95, 0.5, 0.01, 0.999999});
-      options.min_p = one_of({0, 0, 0.05, 0.5, 1});
-      const auto logits = random_logits(uint32_t(seed * 77 + vocabulary), vocabulary, float(one_of({0.5, 4, 15})),
-                                        int(one_of({0, 0, 1, 3})));
-      sequences.push_back({logits, options, {}});
-    }
-    draws += expect_same(sequences, unsigned(vocabulary));
+    const auto sequences = random_sequences(vocabulary, vocabulary > 1000 ? 40 : 100);
+    const Result found = run(sequences, unsigned(vocabulary));
+    expect_same(sequences, found.tokens);
+    for (const int32_t bad : found.bad) EXPECT_EQ(bad, -1);
   }
-  EXPECT_GE(draws, 500);
 }
 
 // All logits equal: every draw and every cut falls among equals.
@@ -137,7 +50,7 @@ TEST(Sample, EqualsGoByTheirIds) {
     options.top_k = seed % 2 == 0 ? 0 : 7;
     sequences.push_back({std::vector<float>(1000, 1.5f), options, {}});
   }
-  expect_same(sequences, 3);
+  expect_same(sequences, run(sequences, 3).tokens);
   EXPECT_EQ(run({sequences[0]}).tokens[0], 0);
   sequences[0].logits[0] = -1;
   sequences[0].logits[999] = sequences[0].logits[500] = 2;

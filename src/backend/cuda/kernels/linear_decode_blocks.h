@@ -274,14 +274,11 @@ LATHE_KERNEL void linear_decode_blocks(LinearDecodeBlocks call) {
   const int groups = (call.rows + kGroupRows - 1) / kGroupRows, at_once = kDecodeWarps / call.split;
   for (int first = int(block_x()) * at_once; first < groups; first += int(blocks_x()) * at_once) {
     const int group = first + int(warp()) / call.split, part = int(warp()) % call.split;
-    if (group < groups) {
+    LATHE_LOOP
+    for (int gate = 0; group < groups && gate < (call.gate ? 2 : 1); ++gate) {
       float sums[kTokens];
-      multiply_group<Shape, Numbers, kTokens>(call, call.weights, group, part, staged, sums);
-      keep_sums<kTokens>(sums, kept);
-      if (call.gate) {
-        multiply_group<Shape, Numbers, kTokens>(call, call.gate, group, part, staged, sums);
-        keep_sums<kTokens>(sums, kept_gate);
-      }
+      multiply_group<Shape, Numbers, kTokens>(call, gate ? call.gate : call.weights, group, part, staged, sums);
+      keep_sums<kTokens>(sums, gate ? kept_gate : kept);
     }
     sync_block();
     finish_groups<kTokens>(call, first, first_token, kept, kept_gate);

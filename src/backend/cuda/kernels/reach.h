@@ -61,8 +61,7 @@ LATHE_DEVICE Largest largest_of_block(Largest x, const SampleScratch& scratch) {
   }
   sync_block();
   for (int w = 0; w < kSampleWarps; ++w) x = larger(x, {scratch.values[w], scratch.indices[w]});
-  sync_block();
-  return x;
+  return x;  // what is written next comes behind another barrier
 }
 
 // The sum of what this lane and those before it bring.
@@ -116,7 +115,6 @@ LATHE_DEVICE Reached reach_by_key(int vocabulary, Mass target, const SampleScrat
     if (warp() == 0) find_bin(reached.left, scratch);
     sync_block();
     reached = {reached.key | uint32_t(scratch.found[0]) << shift, scratch.found[1]};
-    sync_block();
   }
   return reached;
 }
@@ -142,9 +140,7 @@ LATHE_DEVICE int reach_by_token(int vocabulary, Mass target, const SampleScratch
     }
   }
   sync_block();
-  const int token = scratch.indices[0];
-  sync_block();
-  return token;
+  return scratch.indices[0];
 }
 
 // Floats as unsigned numbers of the same order.
