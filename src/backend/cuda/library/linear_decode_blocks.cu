@@ -1,6 +1,6 @@
 // Launches of linear_decode_blocks in each of its forms.
 #include "backend/cuda/library/block_launch_rules.h"
-#include "backend/cuda/library/launch.h"
+#include "backend/cuda/library/library.h"
 
 namespace lathe::backend::cuda {
 namespace {
@@ -35,7 +35,7 @@ int32_t launch_form(int tokens, const LatheCudaStream& stream, const LatheCudaLi
                                     : linear_decode_blocks<Shape, Numbers, 4>;
   const dim3 grid(decode_blocks(call.rows, arguments.split), unsigned((call.tokens + tokens - 1) / tokens));
   const size_t shared = size_t(sums_bytes(tokens) + tokens * token_bytes(call.columns, Numbers::kBytes));
-  return launch_kernel("linear_decode_blocks", kernel, grid, kDecodeThreads, shared, stream, arguments, message);
+  return launch("linear_decode_blocks", kernel, grid, kDecodeThreads, shared, stream, arguments, message);
 }
 
 }  // namespace

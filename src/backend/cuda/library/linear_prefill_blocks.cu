@@ -1,6 +1,6 @@
 // Launches of linear_prefill_blocks and round_activations in each of their forms.
 #include "backend/cuda/library/block_launch_rules.h"
-#include "backend/cuda/library/launch.h"
+#include "backend/cuda/library/library.h"
 
 namespace lathe::backend::cuda {
 namespace {
@@ -27,8 +27,8 @@ int32_t launch_form(const LatheCudaStream& stream, const LatheCudaLinearPrefillB
   arguments.y_stride = call.y_stride;
   arguments.y_first = call.y_first;
   const dim3 grid(unsigned((call.rows - 1) / kTileRows + 1), unsigned((call.tokens - 1) / kTileTokens + 1));
-  return launch_kernel("linear_prefill_blocks", linear_prefill_blocks<Shape, Numbers>, grid, kPrefillThreads, kShared,
-                       stream, arguments, message);
+  return launch("linear_prefill_blocks", linear_prefill_blocks<Shape, Numbers>, grid, kPrefillThreads, kShared, stream,
+                arguments, message);
 }
 
 }  // namespace
@@ -69,8 +69,8 @@ int32_t launch_round_activations(LatheCudaStream* stream, const LatheCudaRoundAc
   const auto kernel = call->rounding == LATHE_CUDA_ROUND_I8    ? round_activations<Integers<8>>
                       : call->rounding == LATHE_CUDA_ROUND_I16 ? round_activations<Integers<16>>
                                                                : round_activations<Halves>;
-  return launch_kernel("round_activations", kernel, dim3(unsigned(call->tokens)), kDecodeThreads, 0, *stream, arguments,
-                       message);
+  return launch("round_activations", kernel, dim3(unsigned(call->tokens)), kDecodeThreads, 0, *stream, arguments,
+                message);
 }
 
 }  // namespace lathe::backend::cuda

@@ -1,6 +1,6 @@
 // Launches of sample and look_up_blocks: both ends of a step.
 #include "backend/cuda/library/block_launch_rules.h"
-#include "backend/cuda/library/launch.h"
+#include "backend/cuda/library/library.h"
 
 namespace lathe::backend::cuda {
 
@@ -11,8 +11,8 @@ int32_t launch_look_up_blocks(LatheCudaStream* stream, const LatheCudaLookUpBloc
   if (call->count == 0) return LATHE_CUDA_OK;
   const LookUpBlocks arguments = {call->rows, static_cast<const uint8_t*>(call->table), call->y, call->columns};
   return with_format(call->format, [&](auto shape) {
-    return launch_kernel("look_up_blocks", look_up_blocks<decltype(shape)>, dim3(unsigned(call->count)), kLookUpThreads,
-                         0, *stream, arguments, message);
+    return launch("look_up_blocks", look_up_blocks<decltype(shape)>, dim3(unsigned(call->count)), kLookUpThreads, 0,
+                  *stream, arguments, message);
   });
 }
 
@@ -28,8 +28,7 @@ int32_t launch_sample(LatheCudaStream* stream, const LatheCudaSample* call, Lath
   arguments.edits = call->edits;
   arguments.tokens = call->tokens;
   arguments.bad = call->bad;
-  return launch_kernel("sample", sample, dim3(unsigned(call->sequences)), kSampleThreads, 0, *stream, arguments,
-                       message);
+  return launch("sample", sample, dim3(unsigned(call->sequences)), kSampleThreads, 0, *stream, arguments, message);
 }
 
 }  // namespace lathe::backend::cuda
