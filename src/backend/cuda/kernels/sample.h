@@ -38,8 +38,8 @@ LATHE_DEVICE bool is_finite(float x) {
 
 // exp(x) for x <= 0, as pipeline/generate/vocabulary_scan.cpp computes it, each operation rounded by itself.
 LATHE_DEVICE float exp_of_negative(float x) {
-  constexpr float kRound = 12582912.0f, kLowest = -87.0f;
-  const float clamped = x < kLowest ? kLowest : x;
+  constexpr float kRound = 12582912.0f, kLeast = -87.0f;
+  const float clamped = x < kLeast ? kLeast : x;
   const float n = sum_of(sum_of(product_of(clamped, 1.44269504f), kRound), -kRound);
   const float r = sum_of(sum_of(clamped, -product_of(n, 0.693359375f)), -product_of(n, -2.12194440e-4f));
   float p = 1.0f / 720;
@@ -49,7 +49,7 @@ LATHE_DEVICE float exp_of_negative(float x) {
   p = sum_of(product_of(p, r), 0.5f);
   p = sum_of(product_of(p, r), 1.0f);
   p = sum_of(product_of(p, r), 1.0f);
-  return x < kLowest ? 0.0f : product_of(p, float_of_bits(uint32_t(int(n) + 127) << 23));
+  return x < kLeast ? 0.0f : product_of(p, float_of_bits(uint32_t(int(n) + 127) << 23));
 }
 
 // What a sequence draws from, as far as it is known.

@@ -1,11 +1,10 @@
-// What launches on block-quantised weights, and of sampling, may be; no CUDA, so that tests see it.
+// What launches on block-quantised weights may be; no CUDA, so that tests see it.
 #pragma once
 
 #include "backend/cuda/kernels/linear_decode_blocks.h"
 #include "backend/cuda/kernels/linear_prefill_blocks.h"
 #include "backend/cuda/kernels/look_up_blocks.h"
 #include "backend/cuda/kernels/round_activations.h"
-#include "backend/cuda/kernels/sample.h"
 #include "backend/cuda/library/launch_rules.h"
 
 namespace lathe::backend::cuda {
@@ -128,19 +127,6 @@ inline int32_t check_look_up_blocks(const LatheCudaLookUpBlocks& call, LatheCuda
     return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "look_up_blocks: %d rows, or null", call.count);
   }
   return check_blocks(call.format, call.columns, call.table, "look_up_blocks", message);
-}
-
-// What options say is believed: they lie on the device.
-inline int32_t check_sample(const LatheCudaSample& call, LatheCudaMessage* message) {
-  if (call.sequences < 0 || call.vocabulary < 1 || !call.logits || !call.options || !call.tokens || !call.bad) {
-    return refuse(message, LATHE_CUDA_BAD_ARGUMENT, "sample: %d sequences, a vocabulary of %d, or null", call.sequences,
-                  call.vocabulary);
-  }
-  if (call.vocabulary > kMostVocabulary) {
-    return refuse(message, LATHE_CUDA_UNSUPPORTED, "sample: a vocabulary of %d, expected %d at the most",
-                  call.vocabulary, kMostVocabulary);
-  }
-  return LATHE_CUDA_OK;
 }
 
 }  // namespace lathe::backend::cuda

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/cuda/library/sample_launch_rules.h"
+
 namespace lathe::backend::cuda {
 namespace {
 

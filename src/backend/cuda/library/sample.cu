@@ -1,6 +1,7 @@
 // Launches of sample and look_up_blocks: both ends of a step.
 #include "backend/cuda/library/block_launch_rules.h"
 #include "backend/cuda/library/library.h"
+#include "backend/cuda/library/sample_launch_rules.h"
 
 namespace lathe::backend::cuda {
 
