@@ -89,7 +89,8 @@ TEST_P(CudaModel, GivesTheLogitsAndTokensOfTransformers) {
   const auto prompt = golden.at("prompt").get<std::vector<int32_t>>();
   const auto expected_tokens = golden.at("greedy").get<std::vector<int32_t>>();
   const std::vector<float> logits = tensor::to_floats(io::read_npy(folder / "logits.npy"));
-  // Weights in blocks that no kernel reads are rounded to f16 on the way to a GPU, and compared with the CPU's elsewhere.
+  // Weights in blocks that no kernel reads are rounded to f16 on the way to a GPU, and compared with the CPU's
+  // elsewhere.
   const bool rounded = GetParam() == "gguf_llama_q3_k";
   const auto engine = build(GetParam(), "cuda");
   runtime::SessionOptions exact;
@@ -190,6 +191,22 @@ TEST(CudaSession, SameBitsInAnyCompany) {
     const std::vector<std::vector<int32_t>> others = {random_tokens(session->engine(), 70, 6),
                                                       random_tokens(session->engine(), 1, 7)};
     EXPECT_EQ(run_chunks(*session, tokens, std::vector<int64_t>{70}), run_in_batch(*session, tokens, others)) << name;
+  }
+}
+
+// Blocks are multiplied with integers as on CPUs: sums within a block are the same, in 8 bits too.
+TEST(CudaSession, IntegersAsOnTheCpu) {
+  for (const char* precision : {"int16", "int8"}) {
+    const auto engine = build("gguf_llama_q4_k_m", "cuda", precision),
+               on_cpu = build("gguf_llama_q4_k_m", "cpu", precision);
+    const auto session = open_session(*engine, open_emulated());
+    const auto cpu = open_session(*on_cpu, nullptr);
+    const auto tokens = random_tokens(session->engine(), 40, 3);
+    const LogitRows found = run_chunks(*session, tokens, std::vector<int64_t>{30, 1});
+    const LogitRows expected = run_chunks(*cpu, tokens, std::vector<int64_t>{30, 1});
+    LogitComparison comparison;
+    for (size_t i = 0; i < expected.size(); ++i) comparison.add(expected[i], found[i]);
+    EXPECT_LE(comparison.stats().mean_kl, band_of(session->engine().manifest().plan.compute).mean_kl) << precision;
   }
 }
 

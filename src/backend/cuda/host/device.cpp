@@ -76,8 +76,7 @@ const Device& cuda_device() {
                                 .allocate = nullptr,
                                 .kv_block_size = cuda::kv_block_size,
                                 .widened = tensor::DType::f16,
-                                .packed_tables = true,
-                                .block_compute = "f16"};
+                                .packed_tables = true};
   return device;
 }
 
