@@ -143,6 +143,10 @@ function(lathe_cuda)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/backend/cuda/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/cuda/(host|ops|emulation/quick)/[a-z_]*\\.cpp$")
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/backend/cuda/host/*_test.cpp)
+  # What chooses tokens on the device is held to what does on the CPU, a layer that nothing in src/backend may include.
+  list(APPEND tests ${CMAKE_SOURCE_DIR}/tests/cuda/sample_test.cpp ${CMAKE_SOURCE_DIR}/tests/cuda/sample_on_device_test.cpp)
+  list(APPEND sources ${CMAKE_SOURCE_DIR}/src/pipeline/generate/sampler.cpp
+                      ${CMAKE_SOURCE_DIR}/src/pipeline/generate/vocabulary_scan.cpp)
   add_executable(test_cuda ${sources} ${tests})
   target_link_libraries(test_cuda PRIVATE lathe_backend Boost::context GTest::gtest GTest::gmock GTest::gtest_main
                                           ${CMAKE_DL_LIBS})

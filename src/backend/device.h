@@ -55,10 +55,10 @@ struct Device {
   // Bytes of one block of the cache of one layer. Throws unsupported for types and sizes it does not keep.
   size_t (*kv_block_size)(const KvShape& shape);
 
-  // Weights in blocks that no layout holds become this type when an engine is built, and lathe.Embed is given tables of
-  // plain numbers where `plain_tables` is set.
+  // Weights in blocks that no layout holds become this type when an engine is built. Where `packed_tables` is set,
+  // those that lathe.Embed looks up are packed as those of products are.
   tensor::DType widened = tensor::DType::f32;
-  bool plain_tables = false;
+  bool packed_tables = false;
   // What activations in front of block-quantised weights are rounded to without a wish, as plans name it.
   std::string_view block_compute = "i16";
 

@@ -92,7 +92,8 @@ class Builder {
     plan::Constant entry;
     entry.name = graph_.source_name(value);
     entry.layout = "plain";
-    if (is_linear_weight(value)) {
+    const bool table = device_.packed_tables && source->encoding() != Encoding::plain;
+    if (table || is_linear_weight(value)) {
       const backend::PackedLayout* layout = backend::find_layout(device_, source->dtype(), source->encoding());
       if (!layout) {
         log_(LogLevel::info, fmt::format("\"{}\": no packed layout for {} {}, widened to f32", entry.name,
@@ -104,11 +105,6 @@ class Builder {
       entry.layout = layout->name();
       entry.bytes = int64_t(layout->size(source->rows(), source->row_elements()));
     } else {
-      if (device_.plain_tables && source->encoding() != Encoding::plain) {
-        log_(LogLevel::info, fmt::format("\"{}\": a table of {}, widened to {}", entry.name,
-                                         tensor::to_string(source->encoding()), tensor::to_string(device_.widened)));
-        source = tensor::converted_source(std::move(source), device_.widened);
-      }
       entry.bytes = int64_t(source->byte_size());
     }
     entry.dtype = source->dtype();

@@ -54,9 +54,29 @@ typedef struct LatheCudaDevice {
 
 typedef struct LatheCudaStream LatheCudaStream;
 
-enum LatheCudaFormat { LATHE_CUDA_F32 = 0, LATHE_CUDA_F16 = 1, LATHE_CUDA_BF16 = 2 };
+// Of weights. Those of blocks lie in the packed layouts of backend/cuda/layouts.h; their columns are whole blocks.
+enum LatheCudaFormat {
+  LATHE_CUDA_F32 = 0,
+  LATHE_CUDA_F16 = 1,
+  LATHE_CUDA_BF16 = 2,
+  LATHE_CUDA_Q4_0 = 3,
+  LATHE_CUDA_Q4_1 = 4,
+  LATHE_CUDA_Q5_0 = 5,
+  LATHE_CUDA_Q5_1 = 6,
+  LATHE_CUDA_Q8_0 = 7,
+  LATHE_CUDA_Q4_K = 8,
+  LATHE_CUDA_Q5_K = 9,
+  LATHE_CUDA_Q6_K = 10,
+};
 enum LatheCudaNorm { LATHE_CUDA_NORM_NONE = 0, LATHE_CUDA_NORM_RMS = 1, LATHE_CUDA_NORM_LAYER = 2 };
-enum LatheCudaRounding { LATHE_CUDA_ROUND_NONE = 0, LATHE_CUDA_ROUND_F16 = 1, LATHE_CUDA_ROUND_BF16 = 2 };
+// To integers in blocks of 32 columns, with weights of blocks alone.
+enum LatheCudaRounding {
+  LATHE_CUDA_ROUND_NONE = 0,
+  LATHE_CUDA_ROUND_F16 = 1,
+  LATHE_CUDA_ROUND_BF16 = 2,
+  LATHE_CUDA_ROUND_I8 = 3,
+  LATHE_CUDA_ROUND_I16 = 4,
+};
 enum LatheCudaFunction {
   LATHE_CUDA_IDENTITY = 0,
   LATHE_CUDA_SILU_GATE = 1,
@@ -74,7 +94,7 @@ enum LatheCudaOperation { LATHE_CUDA_ADD = 0, LATHE_CUDA_MULTIPLY = 1 };
 // y = function(norm(x) W' + bias) [* (norm(x) G' + gate_bias)] + residual
 typedef struct LatheCudaLinearDecode {
   const float* x;           // [tokens][columns]
-  const void* weights;      // [rows][columns] of `format`
+  const void* weights;      // [rows][columns] of `format`, or packed
   const void* gate;         // the same with a function that gates, else null
   const float* bias;        // [rows] or null
   const float* gate_bias;   // [rows] or null
@@ -190,6 +210,80 @@ typedef struct LatheCudaRotaryTable {
   double base;  // 0: none
 } LatheCudaRotaryTable;
 
+// norm(x) rounded for linear_prefill and linear_prefill_blocks.
+typedef struct LatheCudaRoundActivations {
+  const float* x;           // [tokens][columns]
+  const float* norm_scale;  // [columns] with a norm
+  const float* norm_bias;   // [columns] or null
+  void* out;                // [tokens][columns] numbers of two bytes, of one with i8
+  float* blocks;            // [tokens][columns / 32][2] with integers, else null
+  int32_t tokens;
+  int32_t columns;
+  int32_t norm;      // LatheCudaNorm
+  int32_t rounding;  // LatheCudaRounding, not none
+  float epsilon;
+} LatheCudaRoundActivations;
+
+// y = function(x W' + bias) + residual by tensor cores, weights of blocks.
+typedef struct LatheCudaLinearPrefillBlocks {
+  const void* x;          // as round_activations wrote it
+  const float* x_blocks;  // its blocks, with integers, else null
+  const void* weights;    // packed
+  const float* bias;      // [rows] or null
+  const float* residual;  // [tokens][y_stride] or null; may be y itself
+  float* y;               // [tokens][y_stride], columns y_first to y_first + rows
+  int32_t tokens;
+  int32_t columns;
+  int32_t rows;
+  int32_t y_stride;
+  int32_t y_first;
+  int32_t format;    // LatheCudaFormat of blocks
+  int32_t rounding;  // LatheCudaRounding of x, not none
+  int32_t function;  // LatheCudaFunction without those that gate
+} LatheCudaLinearPrefillBlocks;
+
+// How a sequence's next token is chosen: pipeline/generate/sampler.h says what each number means.
+typedef struct LatheCudaSampling {
+  double uniform;      // the random number of this draw, [0, 1)
+  double top_p;        // 1: all
+  float scale;         // 1 / temperature, finite
+  float min_p;         // 0: all
+  int32_t top_k;       // 0: all
+  int32_t do_sample;   // 0: the largest logit
+  int32_t first_edit;  // of the call's edits
+  int32_t edits;       // 0: none
+} LatheCudaSampling;
+
+// What is done to a token's logit: bias added; if seen, multiplied (below 0) or divided by the penalty, and then the
+// other penalties subtracted. A token has one edit for each sequence at the most.
+typedef struct LatheCudaLogitEdit {
+  int32_t token;
+  int32_t seen;
+  float bias;
+  float penalty;
+  float subtracted;
+} LatheCudaLogitEdit;
+
+// y[i] = row rows[i] of a packed matrix, as floats. Row numbers are believed.
+typedef struct LatheCudaLookUpBlocks {
+  const int64_t* rows;  // [count]
+  const void* table;    // packed
+  float* y;             // [count][columns]
+  int32_t count;
+  int32_t columns;
+  int32_t format;  // LatheCudaFormat of blocks
+} LatheCudaLookUpBlocks;
+
+typedef struct LatheCudaSample {
+  float* logits;                     // [sequences][vocabulary]; edits are made in place
+  const LatheCudaSampling* options;  // [sequences]
+  const LatheCudaLogitEdit* edits;   // of all sequences, or null
+  int32_t* tokens;                   // [sequences]; -1: none can follow
+  int32_t* bad;                      // [sequences]: the first logit that was no finite number, or -1
+  int32_t sequences;
+  int32_t vocabulary;
+} LatheCudaSample;
+
 typedef struct LatheCudaApi {
   uint64_t bytes;             // of this table
   const char* architectures;  // what the kernels were compiled for: "sm_80 sm_90 compute_90"
@@ -228,6 +322,15 @@ typedef struct LatheCudaApi {
   int32_t (*place_columns)(LatheCudaStream* stream, const LatheCudaPlaceColumns* call, LatheCudaMessage* message);
   int32_t (*look_up)(LatheCudaStream* stream, const LatheCudaLookUp* call, LatheCudaMessage* message);
   int32_t (*rotary_table)(LatheCudaStream* stream, const LatheCudaRotaryTable* call, LatheCudaMessage* message);
+  // Weights of blocks: the same call with other formats, and rounding to integers too.
+  int32_t (*linear_decode_blocks)(LatheCudaStream* stream, const LatheCudaLinearDecode* call,
+                                  LatheCudaMessage* message);
+  int32_t (*round_activations)(LatheCudaStream* stream, const LatheCudaRoundActivations* call,
+                               LatheCudaMessage* message);
+  int32_t (*linear_prefill_blocks)(LatheCudaStream* stream, const LatheCudaLinearPrefillBlocks* call,
+                                   LatheCudaMessage* message);
+  int32_t (*look_up_blocks)(LatheCudaStream* stream, const LatheCudaLookUpBlocks* call, LatheCudaMessage* message);
+  int32_t (*sample)(LatheCudaStream* stream, const LatheCudaSample* call, LatheCudaMessage* message);
 } LatheCudaApi;
 
 // The hash the library was compiled with.

@@ -12,7 +12,9 @@
 
 #define LATHE_KERNEL __global__
 #define LATHE_DEVICE __device__ __forceinline__
-#define LATHE_UNROLL _Pragma("unroll")  // of a loop whose count is known
+#define LATHE_ANYWHERE __host__ __device__ __forceinline__  // what launches have to know, too
+#define LATHE_UNROLL _Pragma("unroll")                      // of a loop whose count is known
+#define LATHE_LOOP _Pragma("unroll 1")                      // of one that is to stay a loop
 #define LATHE_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define LATHE_DYNAMIC_SHARED(type, name)                        \
   extern __shared__ __align__(16) unsigned char name##_bytes[]; \
@@ -156,6 +158,56 @@ LATHE_DEVICE void multiply_tile(float* sum, const uint32_t* a, const uint32_t* b
   }
 }
 
+template <bool kUnsignedA>
+LATHE_DEVICE void multiply_codes(int* sum, const uint32_t* a, const uint32_t* b) {
+  if constexpr (kUnsignedA) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+}
+
+LATHE_DEVICE uint32_t pick_bytes(uint32_t a, uint32_t b, uint32_t selector) {
+  return __byte_perm(a, b, selector);
+}
+LATHE_DEVICE int dot_bytes(uint32_t a, uint32_t b, int sum) {
+  return __dp4a(int(a), int(b), sum);
+}
+LATHE_DEVICE int dot_halves(uint32_t low, uint32_t high, uint32_t bytes, int sum) {
+  return __dp2a_hi(int(high), int(bytes), __dp2a_lo(int(low), int(bytes), sum));
+}
+template <bool kBf16>
+LATHE_DEVICE uint32_t subtract_pairs(uint32_t a, uint32_t b) {
+  if constexpr (kBf16) {
+    const __nv_bfloat162 x = *reinterpret_cast<const __nv_bfloat162*>(&a);
+    const __nv_bfloat162 difference = __hsub2(x, *reinterpret_cast<const __nv_bfloat162*>(&b));
+    return *reinterpret_cast<const uint32_t*>(&difference);
+  } else {
+    const __half2 difference = __hsub2(*reinterpret_cast<const __half2*>(&a), *reinterpret_cast<const __half2*>(&b));
+    return *reinterpret_cast<const uint32_t*>(&difference);
+  }
+}
+LATHE_DEVICE int nearest_int(float x) {
+  return __float2int_rn(x);
+}
+LATHE_DEVICE float product_of(float a, float b) {
+  return __fmul_rn(a, b);
+}
+LATHE_DEVICE float sum_of(float a, float b) {
+  return __fadd_rn(a, b);
+}
+LATHE_DEVICE uint32_t bits_of_float(float x) {
+  return __float_as_uint(x);
+}
+
 LATHE_DEVICE float exp_fast(float x) {
   return __expf(x);
 }
@@ -214,6 +266,9 @@ namespace lathe::backend::cuda {
 // Sixteen bytes, what one lane reads at a time.
 struct alignas(16) Quad {
   uint32_t words[4];
+};
+struct alignas(8) WordPair {
+  uint32_t words[2];
 };
 
 LATHE_DEVICE float largest_of_warp(float x) {

@@ -47,7 +47,7 @@ struct SharedPiece {
 };
 
 struct Warp {
-  // The last time at which both of two lanes were in one collective.
+  // The last time at which both of two lanes were in one __syncwarp.
   std::array<std::array<uint64_t, kWarp>, kWarp> together{};
 };
 
@@ -220,7 +220,8 @@ class Block {
     const unsigned base = first.warp() * kWarp;
     for (unsigned a = 0; a < kWarp; ++a) {
       if ((mask >> a & 1) == 0) continue;
-      for (unsigned b = 0; b < kWarp; ++b) {
+      // Only __syncwarp, where nothing is exchanged, orders memory: shuffles, votes and matrix instructions do not.
+      for (unsigned b = 0; b < kWarp && !first.resolve; ++b) {
         if (mask >> b & 1) warp.together[a][b] = clock_;
       }
       Thread& thread = threads_[base + a];

@@ -71,11 +71,11 @@ Dim grid_size();
 // __syncthreads. `vote`: what the thread brings; returns how many brought true.
 unsigned block_barrier(bool vote = true);
 // Waits for all lanes of the mask at a collective of that name, and returns what `resolve` left for this one. Orders
-// the memory of these lanes, as the _sync functions do.
+// the memory of these lanes only without `resolve`: __syncwarp does, other _sync functions promise nothing.
 Deposit warp_collective(const char* name, uint32_t mask, const Deposit& deposit, Resolve resolve);
 
 // The order of accesses: whether what `other` did at `then` comes before what the thread that runs now does now, by a
-// barrier of the block, by a collective that both took part in, or because it is the same thread.
+// barrier of the block, by a __syncwarp that both took part in, or because it is the same thread.
 uint64_t now();
 bool ordered(unsigned other, uint64_t then);
 // Different for each block that runs, whatever launch it belongs to.

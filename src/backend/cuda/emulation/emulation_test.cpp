@@ -100,6 +100,19 @@ TEST(Emulation, LanesOfAWarpDoNotRunInStep) {
   EXPECT_FAULT([&] { exchange(false); }, "byte");
 }
 
+// All lanes have come to a shuffle or a vote, and still it says nothing about memory.
+TEST(Emulation, OnlySyncwarpOrdersMemory) {
+  EXPECT_FAULT(
+      [] {
+        LATHE_SHARED(int, x, kThreads);
+        x[thread()] = int(thread());
+        if (shuffle_xor(ballot(true), 1) != kAllLanes) return;
+        const int other = x[thread() ^ 1];
+        if (other < 0) sync_warp();
+      },
+      "with no barrier between");
+}
+
 TEST(Emulation, IndicesBeyondTheEnd) {
   EXPECT_FAULT(
       [] {

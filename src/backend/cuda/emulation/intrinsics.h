@@ -290,9 +290,13 @@ inline uint16_t to_bf16(float x) {
 
 }  // namespace lathe::backend::cuda
 
+#include "backend/cuda/emulation/codes.h"
+
 #define LATHE_KERNEL inline
 #define LATHE_DEVICE inline
+#define LATHE_ANYWHERE inline
 #define LATHE_UNROLL
+#define LATHE_LOOP
 // Shared memory of the block, the same for all its threads.
 #define LATHE_SHARED(type, name, count) \
   const auto name = ::lathe::backend::cuda::emulated::shared_view<type>(#name, count)

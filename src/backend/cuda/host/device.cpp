@@ -69,15 +69,14 @@ const Device& cuda_device() {
                                 .description = "NVIDIA GPUs of compute capability 8.0 or later",
                                 .kv_block = cuda::kKvBlock,
                                 .kernels = cuda::kernels(),
-                                .layouts = cuda::row_layouts(),
+                                .layouts = cuda::device_layouts(),
                                 .capabilities = cuda::capabilities,
                                 .choose_isa = cuda::choose_isa,
                                 .make_team = cuda::make_team,
                                 .allocate = nullptr,
                                 .kv_block_size = cuda::kv_block_size,
                                 .widened = tensor::DType::f16,
-                                .plain_tables = true,
-                                .block_compute = "f16"};
+                                .packed_tables = true};
   return device;
 }
 

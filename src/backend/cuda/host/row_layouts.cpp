@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
+#include "backend/cuda/layouts.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/numbers.h"
@@ -67,8 +69,47 @@ std::span<const PackedLayout* const> row_layouts() {
   return kAll;
 }
 
+std::span<const PackedLayout* const> device_layouts() {
+  static const auto kAll = [] {
+    std::vector<const PackedLayout*> all(row_layouts().begin(), row_layouts().end());
+    all.insert(all.end(), block_layouts().begin(), block_layouts().end());
+    return all;
+  }();
+  return kAll;
+}
+
+namespace {
+
+std::optional<LatheCudaFormat> format_of_blocks(std::string_view layout, DType dtype, Encoding encoding) {
+  bool known = false;
+  for (const PackedLayout* mine : block_layouts()) known |= mine->name() == layout && mine->holds(dtype, encoding);
+  if (!known) return std::nullopt;
+  switch (encoding) {
+    case Encoding::q4_0:
+      return LATHE_CUDA_Q4_0;
+    case Encoding::q4_1:
+      return LATHE_CUDA_Q4_1;
+    case Encoding::q5_0:
+      return LATHE_CUDA_Q5_0;
+    case Encoding::q5_1:
+      return LATHE_CUDA_Q5_1;
+    case Encoding::q8_0:
+      return LATHE_CUDA_Q8_0;
+    case Encoding::q4_k:
+      return LATHE_CUDA_Q4_K;
+    case Encoding::q5_k:
+      return LATHE_CUDA_Q5_K;
+    case Encoding::q6_k:
+      return LATHE_CUDA_Q6_K;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
 std::optional<LatheCudaFormat> format_of(std::string_view layout, DType dtype, Encoding encoding) {
-  if (encoding != Encoding::plain) return std::nullopt;
+  if (encoding != Encoding::plain) return format_of_blocks(layout, dtype, encoding);
   if (layout != "plain") {
     bool known = false;
     for (const PackedLayout* mine : row_layouts()) known |= mine->name() == layout;

@@ -75,6 +75,17 @@ LATHE_DEVICE void multiply_stage(const SharedView<uint16_t>& stage, int token, i
   }
 }
 
+// What becomes of the sum of a token and a row, if there are such.
+template <class Call>
+LATHE_DEVICE void put_result(const Call& call, int token, int row, float value) {
+  if (token >= call.tokens || row >= call.rows) return;
+  if (call.bias) value += call.bias[row];
+  value = apply(call.function, value);
+  const int64_t place = int64_t(token) * call.y_stride + call.y_first + row;
+  if (call.residual) value += call.residual[place];
+  call.y[place] = value;
+}
+
 // Blocks: x of kTile rows of weights, y of kTile tokens. Dynamic shared memory: kStages * kStageNumbers numbers.
 template <bool kBf16>
 LATHE_KERNEL void linear_prefill(LinearPrefill call) {
@@ -103,13 +114,7 @@ LATHE_KERNEL void linear_prefill(LinearPrefill call) {
       for (int e = 0; e < 4; ++e) {
         const int t = int(block_y()) * kTile + token + 16 * i + int(lane()) / 4 + e / 2 * 8;
         const int r = int(block_x()) * kTile + row + 8 * j + int(lane()) % 4 * 2 + e % 2;
-        if (t >= call.tokens || r >= call.rows) continue;
-        float value = sums[i][j][e];
-        if (call.bias) value += call.bias[r];
-        value = apply(call.function, value);
-        const int64_t place = int64_t(t) * call.y_stride + call.y_first + r;
-        if (call.residual) value += call.residual[place];
-        call.y[place] = value;
+        put_result(call, t, r, sums[i][j][e]);
       }
     }
   }

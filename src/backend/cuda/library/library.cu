@@ -245,6 +245,11 @@ constexpr LatheCudaApi kApi = {
     launch_place_columns,
     launch_look_up,
     launch_rotary_table,
+    launch_linear_decode_blocks,
+    launch_round_activations,
+    launch_linear_prefill_blocks,
+    launch_look_up_blocks,
+    launch_sample,
 };
 
 }  // namespace

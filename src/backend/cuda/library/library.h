@@ -58,5 +58,14 @@ int32_t launch_place_columns(LatheCudaStream* stream, const LatheCudaPlaceColumn
 int32_t launch_look_up(LatheCudaStream* stream, const LatheCudaLookUp* call, LatheCudaMessage* message) noexcept;
 int32_t launch_rotary_table(LatheCudaStream* stream, const LatheCudaRotaryTable* call,
                             LatheCudaMessage* message) noexcept;
+int32_t launch_linear_decode_blocks(LatheCudaStream* stream, const LatheCudaLinearDecode* call,
+                                    LatheCudaMessage* message) noexcept;
+int32_t launch_round_activations(LatheCudaStream* stream, const LatheCudaRoundActivations* call,
+                                 LatheCudaMessage* message) noexcept;
+int32_t launch_linear_prefill_blocks(LatheCudaStream* stream, const LatheCudaLinearPrefillBlocks* call,
+                                     LatheCudaMessage* message) noexcept;
+int32_t launch_look_up_blocks(LatheCudaStream* stream, const LatheCudaLookUpBlocks* call,
+                              LatheCudaMessage* message) noexcept;
+int32_t launch_sample(LatheCudaStream* stream, const LatheCudaSample* call, LatheCudaMessage* message) noexcept;
 
 }  // namespace lathe::backend::cuda

@@ -18,14 +18,19 @@ std::optional<std::string> refusal(const plan::Plan& plan, const plan::Instructi
 
 void run(const Bound& bound, const Step& step, TeamMember&) noexcept {
   const plan::Constant& table = *constant_of(*bound.plan, *bound.instruction, 0);
-  LatheCudaLookUp call = {};
-  call.rows = input_data<int64_t>(bound, 1);
-  call.table = bound.inputs[0];
-  call.y = output_data<float>(bound);
-  call.count = int32_t(step.rows(output_buffer(*bound.plan, *bound.instruction).rows));
-  call.columns = int32_t(table.dims[1]);
-  call.format = *format_of(table.layout, table.dtype, table.encoding);
-  launch(bound, &LatheCudaApi::look_up, call);
+  const auto set = [&](auto call) {
+    call.rows = input_data<int64_t>(bound, 1);
+    call.table = bound.inputs[0];
+    call.y = output_data<float>(bound);
+    call.count = int32_t(step.rows(output_buffer(*bound.plan, *bound.instruction).rows));
+    call.columns = int32_t(table.dims[1]);
+    call.format = *format_of(table.layout, table.dtype, table.encoding);
+    return call;
+  };
+  if (table.encoding == tensor::Encoding::plain)
+    launch(bound, &LatheCudaApi::look_up, set(LatheCudaLookUp{}));
+  else
+    launch(bound, &LatheCudaApi::look_up_blocks, set(LatheCudaLookUpBlocks{}));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// lathe.Linear: few tokens by linear_decode, many by tensor cores where weights and activations are of 16 bits.
+// lathe.Linear: few tokens by linear_decode, many by tensor cores where activations are rounded: to the 16 bits of
+// plain weights, or as they may be in front of weights in blocks.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -18,8 +19,10 @@ using plan::Plan;
 // So many tokens go by tensor cores. Not measured: linear_decode reads all weights once for each four tokens.
 constexpr int64_t kFewestForTensorCores = 16;
 constexpr int64_t kDepth = 32;  // of kernels/linear_prefill.h: columns are a multiple of it
-// linear_decode keeps a token's columns in the shared memory of a block, of which every card has 99 KiB.
+// linear_decode keeps a token's columns in the shared memory of a block, of which every card has 99 KiB; with weights
+// in blocks eight bytes for each 32 of them, too.
 constexpr int64_t kMostColumns = ((99 << 10) - 1024) / int64_t(sizeof(float));
+constexpr int64_t kMostBlockColumns = ((99 << 10) - 2048) / (32 * int64_t(sizeof(float)) + 8) * 32;
 constexpr int64_t kAlign = 256;
 
 std::optional<LatheCudaFunction> find_function(std::string_view name) {
@@ -59,11 +62,20 @@ std::optional<LatheCudaRounding> find_rounding(std::string_view compute) {
   if (compute == "f32") return LATHE_CUDA_ROUND_NONE;
   if (compute == "f16") return LATHE_CUDA_ROUND_F16;
   if (compute == "bf16") return LATHE_CUDA_ROUND_BF16;
+  if (compute == "i8") return LATHE_CUDA_ROUND_I8;
+  if (compute == "i16") return LATHE_CUDA_ROUND_I16;
   return std::nullopt;
 }
 
 LatheCudaNorm norm_of(std::string_view name) {
   return name == "rms" ? LATHE_CUDA_NORM_RMS : name == "layer" ? LATHE_CUDA_NORM_LAYER : LATHE_CUDA_NORM_NONE;
+}
+
+bool is_of_blocks(LatheCudaFormat format) {
+  return format >= LATHE_CUDA_Q4_0;
+}
+bool is_integer(int32_t rounding) {
+  return rounding == LATHE_CUDA_ROUND_I8 || rounding == LATHE_CUDA_ROUND_I16;
 }
 
 std::optional<LatheCudaFormat> format_of(const plan::Constant& weight) {
@@ -76,30 +88,34 @@ std::optional<std::string> refusal(const Plan& plan, const Instruction& instruct
   const auto function = find_function(attributes.get_string("activation", "none"));
   if (!function) return "activation not known";
   const std::string compute = attributes.get_string("compute", "f32");
-  if (!find_rounding(compute)) return fmt::format("compute {}", compute);
+  const auto rounding = find_rounding(compute);
+  if (!rounding) return fmt::format("compute {}", compute);
   const auto parts = size_t(attributes.get_int("parts", 1));
   const plan::Constant& first = *constant_of(plan, instruction, kLinearWeights);
   for (size_t part = 0; part < parts; ++part) {
     const plan::Constant& weight = *constant_of(plan, instruction, kLinearWeights + part);
-    if (!format_of(weight)) return fmt::format("weights in layout {}", weight.layout);
-    if (gates(*function) && (weight.layout != first.layout || weight.dims != first.dims)) {
-      return "a gate of another kind than what it gates";
+    const auto format = format_of(weight);
+    if (!format) return fmt::format("weights in layout {}", weight.layout);
+    if (gates(*function) && weight.dims != first.dims) return "a gate of another size than what it gates";
+    if (is_integer(*rounding) && !is_of_blocks(*format)) {
+      return fmt::format("compute {} with weights in layout {}", compute, weight.layout);
     }
-    if (weight.dims[1] > kMostColumns) {
-      return fmt::format("{} columns, expected {} at the most", weight.dims[1], kMostColumns);
-    }
+    const int64_t most = is_of_blocks(*format) ? kMostBlockColumns : kMostColumns;
+    if (weight.dims[1] > most) return fmt::format("{} columns, expected {} at the most", weight.dims[1], most);
     if (weight.dims[0] > INT32_MAX) return fmt::format("{} rows", weight.dims[0]);
   }
   return std::nullopt;
 }
 
-// Scratch of tensor cores: activations in 16 bits, and both parts of a gate.
+// Scratch: both parts of a gate; of tensor cores activations in 16 bits, and numbers of their blocks of 32.
 struct Places {
-  int64_t rounded;  // bytes
-  int64_t gate;     // of each part
+  int64_t gate;  // bytes of each part
+  int64_t rounded;
+  int64_t blocks;
   Places(int64_t tokens, int64_t columns, int64_t gate_rows)
-      : rounded(align_up(checked_mul(checked_mul(tokens, columns, "scratch"), int64_t{2}, "scratch"), kAlign)),
-        gate(align_up(checked_mul(checked_mul(tokens, gate_rows, "scratch"), int64_t{4}, "scratch"), kAlign)) {}
+      : gate(align_up(checked_mul(checked_mul(tokens, gate_rows, "scratch"), int64_t{4}, "scratch"), kAlign)),
+        rounded(align_up(checked_mul(checked_mul(tokens, columns, "scratch"), int64_t{2}, "scratch"), kAlign)),
+        blocks(align_up(checked_mul(checked_mul(tokens, columns, "scratch") / 32, int64_t{8}, "scratch"), kAlign)) {}
 };
 
 Places places_of(const Plan& plan, const Instruction& instruction, const Capacity& capacity) {
@@ -119,25 +135,30 @@ struct Prepared {
   LatheCudaLinearDecode decode;  // all but the part's own, and how many tokens
   std::vector<Part> parts;
   bool gated;
+  bool one_gate;  // both parts of a gate are of one format, which linear_decode takes at once
   bool tensor_cores;
   plan::Rows rows;
-  std::byte* rounded;
   float* gate[2];
+  std::byte* rounded;
+  float* blocks;
 };
 
-// Weights of the type that activations are rounded to, by instructions that mma takes. A row's bits differ from
-// linear_decode's, so not where they may not depend on how many rows there are.
+// Weights in blocks with any rounding, or of the type that activations are rounded to, by instructions that mma takes.
+// A row's bits differ from linear_decode's, so not where they may not depend on how many rows there are.
 bool has_tensor_cores(const Settings& settings, const std::vector<Part>& parts, int32_t rounding, int64_t columns) {
   static_assert(int(LATHE_CUDA_F16) == int(LATHE_CUDA_ROUND_F16) && int(LATHE_CUDA_BF16) == int(LATHE_CUDA_ROUND_BF16));
   if (settings.same_bits || rounding == LATHE_CUDA_ROUND_NONE || columns % kDepth != 0) return false;
-  return std::all_of(parts.begin(), parts.end(), [&](const Part& part) { return int32_t(part.format) == rounding; });
+  const auto all = [&](auto&& holds) { return std::all_of(parts.begin(), parts.end(), holds); };
+  return all([](const Part& part) { return is_of_blocks(part.format); }) ||
+         all([&](const Part& part) { return int32_t(part.format) == rounding; });
 }
 
 size_t scratch_size(const Plan& plan, const Instruction& instruction, const Settings& settings,
                     const Capacity& capacity) {
-  if (settings.exact || settings.same_bits) return 0;
   const Places places = places_of(plan, instruction, capacity);
-  return size_t(checked_add(places.rounded, checked_mul(places.gate, int64_t{2}, "scratch"), "scratch"));
+  const int64_t gates = checked_mul(places.gate, int64_t{2}, "scratch");
+  if (settings.exact || settings.same_bits) return size_t(gates);
+  return size_t(checked_add(gates, checked_add(places.rounded, places.blocks, "scratch"), "scratch"));
 }
 
 void prepare(Bound& bound) {
@@ -169,65 +190,25 @@ void prepare(Bound& bound) {
   call.function = function;
   call.epsilon = float(attributes.get_float("epsilon", 0));
   prepared->gated = gates(function);
+  prepared->one_gate = prepared->gated && prepared->parts[0].format == prepared->parts[1].format;
   prepared->tensor_cores = has_tensor_cores(bound.settings, prepared->parts, call.rounding, call.columns);
   prepared->rows = out.rows;
   const Places places = places_of(plan, instruction, bound.capacity);
-  prepared->rounded = bound.scratch;
-  prepared->gate[0] = reinterpret_cast<float*>(bound.scratch + places.rounded);
-  prepared->gate[1] = reinterpret_cast<float*>(bound.scratch + places.rounded + places.gate);
+  prepared->gate[0] = reinterpret_cast<float*>(bound.scratch);
+  prepared->gate[1] = reinterpret_cast<float*>(bound.scratch + places.gate);
+  prepared->rounded = bound.scratch + 2 * places.gate;
+  prepared->blocks = reinterpret_cast<float*>(bound.scratch + 2 * places.gate + places.rounded);
   bound.prepared = std::move(prepared);
 }
 
-void run_decode(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
-  LatheCudaLinearDecode call = prepared.decode;
-  call.tokens = tokens;
-  for (size_t part = 0; part < (prepared.gated ? 1 : prepared.parts.size()); ++part) {
-    call.weights = prepared.parts[part].weights;
-    call.bias = prepared.parts[part].bias;
-    call.rows = prepared.parts[part].rows;
-    call.format = prepared.parts[part].format;
-    if (prepared.gated) call.gate = prepared.parts[1].weights;
-    if (prepared.gated) call.gate_bias = prepared.parts[1].bias;
-    launch(bound, &LatheCudaApi::linear_decode, call);
-    call.y_first += call.rows;
-  }
-}
-
-// x normalised and rounded once for all parts.
-void round_x(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
-  LatheCudaNormalise call = {};
-  call.x = prepared.decode.x;
-  call.scale = prepared.decode.norm_scale;
-  call.bias = prepared.decode.norm_bias;
-  call.y = prepared.rounded;
-  call.tokens = tokens;
-  call.columns = prepared.decode.columns;
-  call.norm = prepared.decode.norm;
-  call.rounding = prepared.decode.rounding;
-  call.epsilon = prepared.decode.epsilon;
-  launch(bound, &LatheCudaApi::normalise, call);
-}
-
-void run_prefill(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
-  round_x(bound, prepared, tokens);
-  LatheCudaLinearPrefill call = {};
-  call.x = prepared.rounded;
-  call.tokens = tokens;
-  call.columns = prepared.decode.columns;
-  call.format = prepared.parts[0].format;
+// The function of the first part of a gate that is computed by parts.
+LatheCudaFunction function_of(const Prepared& prepared, size_t part) {
   const auto function = LatheCudaFunction(prepared.decode.function);
-  for (size_t part = 0; part < prepared.parts.size(); ++part) {
-    call.weights = prepared.parts[part].weights;
-    call.bias = prepared.parts[part].bias;
-    call.rows = prepared.parts[part].rows;
-    call.y = prepared.gated ? prepared.gate[part] : prepared.decode.y;
-    call.y_stride = prepared.gated ? call.rows : prepared.decode.y_stride;
-    call.residual = prepared.gated ? nullptr : prepared.decode.residual;
-    call.function = !prepared.gated ? function : part == 0 ? ungated(function) : LATHE_CUDA_IDENTITY;
-    launch(bound, &LatheCudaApi::linear_prefill, call);
-    if (!prepared.gated) call.y_first += call.rows;
-  }
-  if (!prepared.gated) return;
+  return !prepared.gated ? function : part == 0 ? ungated(function) : LATHE_CUDA_IDENTITY;
+}
+
+// Both parts of a gate that was computed by parts.
+void multiply_gate(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
   LatheCudaCombine gate = {};
   gate.a = prepared.gate[0];
   gate.b = prepared.gate[1];
@@ -236,6 +217,89 @@ void run_prefill(const Bound& bound, const Prepared& prepared, int32_t tokens) n
   gate.count = int64_t(tokens) * prepared.parts[0].rows;
   gate.operation = LATHE_CUDA_MULTIPLY;
   launch(bound, &LatheCudaApi::combine, gate);
+}
+
+// Where a part goes, and what it is: of both calls for products.
+template <class Call>
+void set_part(Call& call, const Prepared& prepared, size_t part, bool by_parts) noexcept {
+  call.weights = prepared.parts[part].weights;
+  call.bias = prepared.parts[part].bias;
+  call.rows = prepared.parts[part].rows;
+  if (!by_parts) return;
+  call.y = prepared.gate[part];
+  call.y_stride = call.rows;
+  call.residual = nullptr;
+  call.function = function_of(prepared, part);
+}
+
+void run_decode(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
+  const bool by_parts = prepared.gated && !prepared.one_gate;
+  LatheCudaLinearDecode call = prepared.decode;
+  call.tokens = tokens;
+  for (size_t part = 0; part < (prepared.one_gate ? 1 : prepared.parts.size()); ++part) {
+    set_part(call, prepared, part, by_parts);
+    call.format = prepared.parts[part].format;
+    if (prepared.one_gate) call.gate = prepared.parts[1].weights;
+    if (prepared.one_gate) call.gate_bias = prepared.parts[1].bias;
+    if (is_of_blocks(prepared.parts[part].format))
+      launch(bound, &LatheCudaApi::linear_decode_blocks, call);
+    else
+      launch(bound, &LatheCudaApi::linear_decode, call);
+    if (!by_parts) call.y_first += call.rows;
+  }
+  if (by_parts) multiply_gate(bound, prepared, tokens);
+}
+
+// x normalised and rounded once for all parts.
+void round_x(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
+  LatheCudaRoundActivations call = {};
+  call.x = prepared.decode.x;
+  call.norm_scale = prepared.decode.norm_scale;
+  call.norm_bias = prepared.decode.norm_bias;
+  call.out = prepared.rounded;
+  if (is_integer(prepared.decode.rounding)) call.blocks = prepared.blocks;
+  call.tokens = tokens;
+  call.columns = prepared.decode.columns;
+  call.norm = prepared.decode.norm;
+  call.rounding = prepared.decode.rounding;
+  call.epsilon = prepared.decode.epsilon;
+  launch(bound, &LatheCudaApi::round_activations, call);
+}
+
+// What both calls of tensor cores have.
+template <class Call>
+Call prefill_call(const Prepared& prepared, int32_t tokens) noexcept {
+  Call call = {};
+  call.x = prepared.rounded;
+  call.residual = prepared.decode.residual;
+  call.y = prepared.decode.y;
+  call.tokens = tokens;
+  call.columns = prepared.decode.columns;
+  call.y_stride = prepared.decode.y_stride;
+  call.function = prepared.decode.function;
+  return call;
+}
+
+void run_prefill(const Bound& bound, const Prepared& prepared, int32_t tokens) noexcept {
+  round_x(bound, prepared, tokens);
+  auto plain = prefill_call<LatheCudaLinearPrefill>(prepared, tokens);
+  auto blocks = prefill_call<LatheCudaLinearPrefillBlocks>(prepared, tokens);
+  blocks.rounding = prepared.decode.rounding;
+  if (is_integer(blocks.rounding)) blocks.x_blocks = prepared.blocks;
+  for (size_t part = 0; part < prepared.parts.size(); ++part) {
+    const Part& own = prepared.parts[part];
+    set_part(plain, prepared, part, prepared.gated);
+    set_part(blocks, prepared, part, prepared.gated);
+    plain.format = blocks.format = own.format;
+    if (is_of_blocks(own.format))
+      launch(bound, &LatheCudaApi::linear_prefill_blocks, blocks);
+    else
+      launch(bound, &LatheCudaApi::linear_prefill, plain);
+    if (prepared.gated) continue;
+    plain.y_first += own.rows;
+    blocks.y_first += own.rows;
+  }
+  if (prepared.gated) multiply_gate(bound, prepared, tokens);
 }
 
 void run(const Bound& bound, const Step& step, TeamMember&) noexcept {
