@@ -28,7 +28,7 @@ install_packages() {
 build() {
   say "building $* (release)"
   cmake --preset release -DLATHE_PCH=ON -DLATHE_TEST_PYTHON="$root/.venv/bin/python" \
-        "-DLATHE_CUDA_ARCHITECTURES=80;90" > build-configure.log 2>&1 ||
+        "-DLATHE_CUDA_ARCHITECTURES=80" > build-configure.log 2>&1 ||
     { cat build-configure.log; return 1; }
   rm -f build-configure.log
   cmake --build --preset release --target "$@"
