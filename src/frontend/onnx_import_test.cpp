@@ -225,6 +225,32 @@ TEST(OnnxImport, BroadcastOfOldOpsetsStartsAtItsAxis) {
   EXPECT_EQ(run(m), (std::vector<float>{11, 12, 13, 24, 25, 26}));
 }
 
+// Exporters' texts for lengths they do not know are no names: such lengths may differ. Names are lengths that agree.
+TEST(OnnxImport, TextsThatNameNoLength) {
+  OnnxModel nameless = model(18, {node("Identity", {"x"}, {"y"})});
+  auto& shape = nameless.graph.inputs[0].type->shape;
+  for (const char* text : {"?", "None", "-1"}) {
+    shape = {{std::string(text), ""}, {std::string(text), ""}};
+    EXPECT_EQ(run(nameless), (std::vector<float>{1, 2, 3, 4, 5, 6})) << text;
+  }
+  shape = {{std::string("n"), ""}, {std::string("n"), ""}};
+  EXPECT_THROW(run(nameless), Error);
+}
+
+// ONNX Runtime takes real signals without the last axis of 1, and exporters write them so.
+TEST(OnnxImport, SignalsOfTwoAxesAreReal) {
+  OnnxModel frames = model(17, {node("STFT", {"x", "step", "", "length"}, {"y"},
+                                     {attribute("onesided", OnnxAttributeType::i64, int64_t{0})})});
+  for (const auto& [name, number] : {std::pair{"step", 1}, std::pair{"length", 2}}) {
+    frames.graph.initializers.push_back(io::OnnxTensor::of(name, Tensor::scalar(int64_t{number})));
+  }
+  // Of rows (1, 2, 3) and (4, 5, 6), frames of two: their sum and their difference, real and imaginary.
+  const std::vector<float> expected = {3, 0, -1, 0, 5, 0, -1, 0, 9, 0, -1, 0, 11, 0, -1, 0};
+  const std::vector<float> found = run(frames);
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-6f) << i;
+}
+
 TEST(OnnxExport, OtherDomainsAndTypesThatAreNotPlainComeBack) {
   OnnxModel m = model(18, {node("Scaler", {"x"}, {"scaled"},
                                 {attribute("offset", OnnxAttributeType::floats, std::vector<float>{1}),
